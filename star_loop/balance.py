@@ -71,5 +71,5 @@ def balance_score(rollouts: Sequence[Rollout], threshold: float | None, wanted: 
 
 
 def _balance(selected: Sequence[Rollout], wanted: float) -> float:
-    distinct = len({" ".join(rollout.text.split()) for rollout in selected if rollout.correct})
+    distinct = len({rollout.wording for rollout in selected if rollout.correct})
     return min(distinct / wanted, 1.0) * distinct / len(selected) if selected else 0.0

@@ -22,6 +22,7 @@ from star_loop.disk import Disk, RunError, parquet_bytes
 from star_loop.experiment import Experiment
 from star_loop.notation import interval, percent
 from star_loop.records import Metrics, Model, Rollout
+from star_loop.report.files import configuration
 from star_loop.store import IterationDirectory, RunDirectory
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -119,11 +120,9 @@ Accuracy is zero-shot and greedy, with 95 % Wilson intervals.
 
 
 def _experiment(run: Path) -> Experiment:
-    from omegaconf import OmegaConf
-
     try:
-        return build(OmegaConf.to_container(OmegaConf.load(run / "config.yaml")))  # type: ignore[arg-type]
-    except (OSError, ConfigError) as error:
+        return build(configuration(run / "config.yaml")[1])
+    except ConfigError as error:
         raise RunError(f"{run / 'config.yaml'} does not describe a run ({error}): check the path") from error
 
 

@@ -11,7 +11,7 @@ left out.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from star_loop.models import Pretrained
@@ -122,7 +122,8 @@ def shapes_of(base: Pretrained, targets: str | Sequence[str] = "all-linear") -> 
     """The shapes of any Hugging Face causal LM, from its configuration: no weights are read.
 
     The model is built on torch's `meta` device, and one token of nothing is passed through it to see which layers are
-    used and which of them lie before anything trainable.
+    used and which of them lie before anything trainable. The answer is kept: a base does not change in a process, and
+    every round and every stage that counts FLOPs asks again.
 
     Args:
         base: which model.
@@ -131,6 +132,11 @@ def shapes_of(base: Pretrained, targets: str | Sequence[str] = "all-linear") -> 
     Raises:
         ValueError: no such model, or no usable configuration.
     """
+    return _shapes(base, targets if isinstance(targets, str) else tuple(targets))
+
+
+@lru_cache(maxsize=8)
+def _shapes(base: Pretrained, targets: str | tuple[str, ...]) -> Shapes:
     import torch
     from transformers import AutoModelForCausalLM
 

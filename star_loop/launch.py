@@ -71,11 +71,13 @@ def show(config: Mapping[str, Any]) -> str:
 
 
 def _loop(experiment: Experiment, run: RunDirectory, splits: preflight.Splits) -> Standing:
-    columns = finished(experiment, run, splits)
-    complete = None if columns is None else last_standing(experiment, run, columns)
-    if complete is not None and complete.iteration >= experiment.iterations:
-        with fan_out(experiment.tracker, run.path, run.committed_metrics()):
-            return complete  # no engine is started for nothing
+    latest = run.latest()
+    if latest is not None and latest.number >= experiment.iterations:
+        columns = finished(experiment, run, splits)
+        complete = None if columns is None else last_standing(experiment, run, columns)
+        if complete is not None:
+            with fan_out(experiment.tracker, run.path, run.committed_metrics()):
+                return complete  # no engine is started for nothing
     workspace = run.path / ".engine"
     with (
         experiment.generator.engine(experiment.model, workspace=workspace, seed=experiment.seed) as engine,

@@ -16,7 +16,7 @@ Every numbered line leaves files behind; a line whose files exist is not repeate
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 
@@ -41,7 +41,7 @@ from star_loop.records import Candidate, Example, Metrics, Model, Rollout, Score
 from star_loop.scoring import Scoring, key_of
 from star_loop.searching import Searching
 from star_loop.seeding import rng, seed_for
-from star_loop.statistics import Statistics, concatenate, filling_prefix, first, tally
+from star_loop.statistics import Statistics, accepted, concatenate, filling_prefix, first, tally
 from star_loop.store import IterationDirectory, RunDirectory
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Collected:
     quota: int | None
     beliefs: State
 
-    @property
+    @cached_property
     def counted(self) -> list[Rollout]:
         """The rollouts of that prefix."""
         visited = set(self.outcome.positions.tolist())
@@ -141,8 +141,7 @@ class Loop:
             outcomes.append(tally(here.number, proposal.positions, judged))
             rollouts += judged
             beliefs = self.x.sampler.observe(beliefs, outcomes[-1])
-            counted = np.minimum(outcomes[-1].wins + outcomes[-1].hinted_wins, per_observation).sum()
-            self.session.advance(int(counted) if quota else len(proposal.positions))
+            self.session.advance(accepted(outcomes[-1], per_observation) if quota else len(proposal.positions))
             if quota and filling_prefix(concatenate(outcomes), quota, per_observation) is not None:
                 break
         if not outcomes:
@@ -223,8 +222,8 @@ class Loop:
         """Facts and beliefs move only now, after training has succeeded."""
         seen = {name: value for name, value in figures.items() if not name.startswith("evaluation/")}
         outcome = replace(collected.outcome, metrics=seen)  # the test split is for the record: no sampler sees it
-        counted = np.minimum(outcome.wins + outcome.hinted_wins, self.x.schedule.per_observation).sum()
-        figures = collect_metrics(outcome, collected.rollouts, collected.quota, int(counted)) | figures
+        kept = accepted(outcome, self.x.schedule.per_observation)
+        figures = collect_metrics(outcome, collected.rollouts, collected.quota, kept) | figures
         figures |= {f"sampler/{k}": v for k, v in self.x.sampler.metrics(collected.beliefs, outcome).items()}
         figures |= {f"allocator/{k}": v for k, v in self.x.allocator.metrics(outcome).items()}
         figures |= self.spent(here.number, collected.rollouts, figures)

@@ -102,7 +102,7 @@ def collect_metrics(outcome: Outcome, rollouts: Sequence[Rollout], quota: int | 
         "collect/surplus": float(len(rollouts) - len(within)),
         "collect/unparsed": _mean([r.answer is None for r in within]),
         "collect/truncated": _mean([r.finish == "length" for r in within]),
-        "collect/duplicates": 1 - len({(r.position, " ".join(r.text.split())) for r in correct}) / max(len(correct), 1),
+        "collect/duplicates": 1 - len({(r.position, r.wording) for r in correct}) / max(len(correct), 1),
         "collect/hint_leak": _mean([r.how == HINT_LEAK for r in within if r.hinted]),
         **({"collect/quota": float(quota)} if quota is not None else {}),
         **({"collect/faithful": _mean([r.faithful for r in graded])} if graded else {}),

@@ -169,6 +169,11 @@ class Rollout(Record):
     """Of the prompt, which the samples of one attempt share: count it where `sample` is 0."""
 
     @property
+    def wording(self) -> str:
+        """The text with its white space evened out: rationales that differ in nothing else are the same."""
+        return " ".join(self.text.split())
+
+    @property
     def faithful(self) -> bool:
         """Right answer, and every step right (only where the verifier grades steps)."""
         return self.correct and self.score == 1.0

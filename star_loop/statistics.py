@@ -78,12 +78,21 @@ def concatenate(outcomes: Sequence[Outcome]) -> Outcome:
     return replace(outcomes[0], **joined)
 
 
+def accepted(outcome: Outcome, per_observation: int) -> int:
+    """Correct rationales that count towards a quota: at most `per_observation` of one observation."""
+    return int(_counted(outcome, per_observation).sum())
+
+
 def filling_prefix(outcome: Outcome, quota: int, per_observation: int) -> int | None:
     """Length of the shortest prefix of the visited order that holds `quota` correct rationales; None: not filled.
 
     At most `per_observation` rationales of one observation count, so m, α and every state depend neither on the batch
     size nor on the number of engines (AdaSTaR, arXiv 2505.16322, Algorithm 1: sampling stops at β_t).
     """
-    counted = np.cumsum(np.minimum(outcome.wins + outcome.hinted_wins, per_observation))
-    full = np.flatnonzero(counted >= quota)
+    full = np.flatnonzero(np.cumsum(_counted(outcome, per_observation)) >= quota)
     return int(full[0]) + 1 if full.size else None
+
+
+def _counted(outcome: Outcome, per_observation: int) -> NDArray[np.int64]:
+    counted: NDArray[np.int64] = np.minimum(outcome.wins + outcome.hinted_wins, per_observation)
+    return counted

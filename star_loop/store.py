@@ -12,7 +12,6 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -82,8 +81,7 @@ class IterationDirectory:
         self, *, adapter: str | None, metrics: Metrics, statistics: Statistics, beliefs: State
     ) -> IterationState:
         """Publish what the iteration learned, then `state.json` with the checksum of every file."""
-        columns = {f.name: getattr(statistics, f.name) for f in fields(statistics)}
-        self.disk.publish(self.path / "statistics.parquet", parquet_bytes(columns))
+        self.disk.publish(self.path / "statistics.parquet", parquet_bytes(statistics.columns()))
         self.disk.publish(self.path / "sampler.npz", npz_bytes(beliefs))
         self.disk.publish(self.path / "metrics.json", json_bytes(metrics))
         state = IterationState(format=FORMAT, iteration=self.number, adapter=adapter, files=self._checksums()).sealed()

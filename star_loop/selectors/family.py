@@ -40,7 +40,7 @@ class Deduplicate(Selector):
 
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
         """Keep the first of each."""
-        first = {(c.rollout.position, " ".join(c.rollout.text.split())): c for c in reversed(candidates)}
+        first = {(c.rollout.position, c.rollout.wording): c for c in reversed(candidates)}
         kept = {id(c) for c in first.values()}
         return [c for c in candidates if id(c) in kept]
 
