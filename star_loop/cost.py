@@ -30,13 +30,16 @@ class Cost:
         """Generating these rollouts, by the convention."""
         return float(inference_flops(self.parameters, sum(token_counts(rollouts))))
 
-    def scoring(self, sequences: Sequence[tuple[int, int]]) -> Metrics:
-        """`flops/score`: forward passes over (tokens of the prompt, tokens that are scored), none of them shared."""
+    def scoring(self, sequences: Sequence[tuple[int, int]], passes: int = 1) -> Metrics:
+        """`flops/score`: forward passes over (tokens of the prompt, tokens that are scored), none of them shared.
+
+        A backward pass counts as two forward ones, which is exact where every weight has a gradient.
+        """
         tokens = sum(prompt + scored for prompt, scored in sequences)
-        figures = {"flops/score": float(inference_flops(self.parameters, tokens))}
+        figures = {"flops/score": passes * float(inference_flops(self.parameters, tokens))}
         if self.shapes is not None:
-            passes = [self.shapes.prefill(prompt + scored, logits=scored) for prompt, scored in sequences]
-            figures["flops_exact/score"] = float(sum(passes))
+            forward = [self.shapes.prefill(prompt + scored, logits=scored) for prompt, scored in sequences]
+            figures["flops_exact/score"] = passes * float(sum(forward))
         return figures
 
     def iteration(self, rollouts: Sequence[Rollout], trained: Metrics) -> Metrics:

@@ -51,11 +51,13 @@ class Experiment(Component):
     tracker: Mapping[str, Tracker]
 
     def check(self) -> None:
-        """Look for a selector that wants scores and has no scorer.
+        """Look for a selector that wants scores and has no scorer, and for a scorer whose engine cannot tell.
 
         Raises:
-            ValueError: names the selector.
+            ValueError: names it.
         """
+        if self.scorer is not None and self.scorer.asks_engine and not self.generator.scores:
+            raise ValueError("scorer=engine asks vLLM for probabilities: take generator=vllm, or scorer=student")
         for name, selector in self.selectors.items():
             if selector.scored and self.scorer is None:
                 raise ValueError(f"selectors.{name} weighs rationales by their scores: add scorer=student")

@@ -20,16 +20,7 @@ from star_loop.errors import BootstrapError as BootstrapError
 from star_loop.errors import EngineError as EngineError
 from star_loop.errors import TrainingError as TrainingError
 from star_loop.models import Pretrained
-from star_loop.records import (
-    Candidate,
-    Completion,
-    Example,
-    Metrics,
-    Model,
-    Observation,
-    Request,
-    Verdict,
-)
+from star_loop.records import Candidate, Completion, Example, Metrics, Model, Observation, Request, Verdict
 
 if TYPE_CHECKING:
     from star_loop.cost import Cost
@@ -131,11 +122,12 @@ class Outcome:
     first_attempts: NDArray[np.int64]
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Metrics of the iteration so far (`train/…`, `validation/…`); empty within the iteration."""
-
     right_energy: NDArray[np.float64] | None = None
-    """Mean ‖∇ log π‖² by the logits of correct un-hinted rationales, NaN where there are none; None: not scored."""
+    """Mean ‖∇ log π‖² of correct un-hinted rationales, NaN where there are none; None: not scored."""
     wrong_energy: NDArray[np.float64] | None = None
     """The same of incorrect ones."""
+    energy_gap: NDArray[np.float64] | None = None
+    """‖E_right ∇ log π - E_wrong ∇ log π‖², NaN where either side is missing; None: not measured."""
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
@@ -164,6 +156,14 @@ class Sampler(Component, ABC):
 
     def observe(self, state: State, wave: Outcome) -> State:
         """Fold one judged wave in (bandits, posteriors). By default nothing is learned before training."""
+        return state
+
+    def pilots(self, state: State) -> NDArray[np.int64] | None:
+        """Draws of each observation before the first wave, which nothing is trained on; None: none."""
+        return None
+
+    def piloted(self, state: State, outcome: Outcome) -> State:
+        """Fold these draws in; the state keeps its entries."""
         return state
 
     @abstractmethod
@@ -241,6 +241,8 @@ class Engine(Protocol):
 class Generator(Component, ABC):
     """Where rationales come from."""
 
+    scores: ClassVar[bool] = False
+    """Whether its engine can be asked for probabilities (`scorer=engine`)."""
     max_tokens: int = Field(256, ge=1)
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)

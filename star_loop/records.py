@@ -192,11 +192,17 @@ class Score(Record):
     """Mean cross-entropy of these tokens, in nats."""
     brier: float
     """Mean Brier score ‖e_y - π‖² of these tokens, in [0, 2]."""
+    slack: float = 0.0
+    """By which the true Brier score may differ: not 0 where only the most probable tokens were known."""
+    gradient: float | None = None
+    """‖∇ log π‖² of the text by the model's parameters; None: not measured."""
+    gap: float | None = None
+    """‖E_right ∇ log π - E_wrong ∇ log π‖² of the scored rationales of its observation; None: not measured."""
 
     @property
     def energy(self) -> float:
-        """‖∇ log π‖² of the text by its logits: the gradient by one token's logits is e_y - π."""
-        return self.tokens * self.brier
+        """‖∇ log π‖² of the text: by the parameters, else by its logits, of one token of which it is e_y - π."""
+        return self.tokens * self.brier if self.gradient is None else self.gradient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

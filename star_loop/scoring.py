@@ -55,11 +55,10 @@ class Scoring:
             return {}
         correct = {key_of(rollout) for rollout in rollouts if rollout.correct}
         right = [score for score in scores if key_of(score) in correct]
-        figures = (_spread(right) if right else {}) | _inequality(examples) | self._flops(rollouts, scores)
-        if self.x.scorer is not None and self.x.scorer.diagnose:
-            figures["score/rank_correlation"] = rank_correlation(
-                right, self(here, "scores_after", rollouts, after)
-            )  # fmt: skip
+        later = self(here, "scores_after", rollouts, after) if self.x.scorer and self.x.scorer.diagnose else []
+        figures = (_spread(right) if right else {}) | _inequality(examples) | self._flops(rollouts, [*scores, *later])
+        if later:
+            figures["score/rank_correlation"] = rank_correlation(right, later)
         return figures
 
     def measured(self, outcome: Outcome, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> Outcome:
@@ -67,19 +66,21 @@ class Scoring:
         if self.x.scorer is None or not self.x.scorer.wrong:
             return outcome
         right, wrong = (mean_energies(outcome, rollouts, scores, correct=correct) for correct in (True, False))
-        return replace(outcome, right_energy=right, wrong_energy=wrong)
+        return replace(outcome, right_energy=right, wrong_energy=wrong, energy_gap=gaps(outcome, scores))
 
     def _score(self, here: IterationDirectory, rollouts: Sequence[Rollout], model: Model) -> list[Score]:
         assert self.x.scorer is not None
-        self.generation.engine.release()
         self.session.phase(here.number, "score", len(rollouts))
         prompts = [self.x.task.bare_prompt(self.splits["train"][rollout.position]) for rollout in rollouts]
         with self.run.timed(here.number, "score"):
-            return self.x.scorer.score(rollouts, prompts, model, progress=self.session.advance)
+            return self.x.scorer.score(
+                rollouts, prompts, model, engine=self.generation.engine, progress=self.session.advance
+            )  # fmt: skip
 
     def _flops(self, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> Metrics:
-        prompts = {(r.position, r.attempt, r.sample): r.prompt_tokens for r in rollouts}
-        return self.cost.scoring([(prompts[key_of(score)], score.tokens) for score in scores])
+        assert self.x.scorer is not None
+        prompts = {key_of(r): r.prompt_tokens for r in rollouts}
+        return self.cost.scoring([(prompts[key_of(s)], s.tokens) for s in scores], self.x.scorer.passes)
 
 
 def mean_energies(
@@ -93,6 +94,14 @@ def mean_energies(
             sums[place[r.position]] += known[key_of(r)]
             counts[place[r.position]] += 1
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def gaps(outcome: Outcome, scores: Sequence[Score]) -> NDArray[np.float64] | None:
+    """The measured gap of each visited observation, NaN where there is none; None: the scorer measures none."""
+    if not any(score.gradient is not None for score in scores):
+        return None
+    known = {score.position: score.gap for score in scores if score.gap is not None}
+    return np.array([known.get(int(p), np.nan) for p in outcome.positions])
 
 
 def key_of(row: Rollout | Score) -> Key:
@@ -141,6 +150,8 @@ def _spread(scores: Sequence[Score]) -> Metrics:
         "score/rationales": float(len(scores)),
         "score/loss": float(np.mean([s.loss for s in scores])),
         "score/brier": float(np.mean([s.brier for s in scores])),
+        "score/slack": float(np.mean([s.slack for s in scores])),
+        "score/energy": float(np.mean([s.energy for s in scores])),
         "score/learnability_deviation": float(np.mean([np.std(group) if group else 0.0 for group in ratios])),
     }
 

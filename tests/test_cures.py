@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from star_loop.allocators.neyman import Neyman, advantage_variance, apportion, success
+from star_loop.allocators.neyman import Neyman, advantage_variance, apportion, positive_variance, success
 from star_loop.configuration import ConfigError, build
 from star_loop.protocols import Proposal
 from star_loop.records import Score
@@ -171,6 +171,8 @@ def test_equation_21_is_the_variance_of_the_sampled_gradient() -> None:
     gap = ((mean_right - mean_wrong) ** 2).sum()
     norms = [(gradient[side] ** 2).sum(1).mean() for side in (right, ~right)]
     assert advantage_variance(p, *norms, gap) == pytest.approx(estimate.var(axis=0).sum(), rel=0.01)
+    positive = right[:, None] * gradient
+    assert positive_variance(p, norms[0], gap) == pytest.approx(positive.var(axis=0).sum(), rel=0.01)
 
 
 @given(st.floats(0.01, 0.99))
@@ -203,8 +205,25 @@ def test_a_larger_gradient_draws_more_rollouts() -> None:
     n = Neyman(rollouts=30, least=0, rule="gradient").allocate(Proposal(positions=np.arange(3)), state, rng(0))
     sigma = np.sqrt([0.3 * 0.49 * right + 0.09 * 0.7 * wrong for right, wrong in ((2, 1), (8, 1), (5, 1))])
     assert np.abs(n - 90 * sigma / sigma.sum()).max() < 1
+    gap = {**state, "energy_gap": np.array([0.0, 6.0, 99.0], np.float32)}
+    gapped = Neyman(rollouts=30, least=0, rule="gradient").allocate(Proposal(positions=np.arange(3)), gap, rng(0))
+    less = np.sqrt(np.maximum(sigma**2 - (0.3 * 0.7) ** 2 * gap["energy_gap"], 0))
+    assert np.abs(gapped - 90 * less / less.sum()).max() < 1
+    assert gapped[2] == 0
     with pytest.raises(ValueError, match=r"needs the gradients' norms: add sampler=cures sampler\.energies=true"):
         Neyman(rule="gradient").allocate(Proposal(positions=np.arange(3)), believed([0.3] * 3), rng(0))
+
+
+def test_what_trains_on_right_rationales_only_and_gvm_take_the_norms_where_there_are_any() -> None:
+    p, right = np.array([0.2, 0.8]), np.array([4.0, 1.0])
+    known = {**believed([0.2, 0.8]), "right_energy": right.astype(np.float32), "wrong_energy": np.ones(2, np.float32)}
+    for rule, free, full in (
+        ("positive", np.sqrt(p), np.sqrt(p * right)),
+        ("gvm", 1 / np.sqrt(p + 1e-3 / p), np.sqrt(right) / np.sqrt(p + 1e-3 / p)),
+    ):
+        for state, sigma in ((believed([0.2, 0.8]), free), (known, full)):
+            n = Neyman(rollouts=50, least=0, rule=rule).allocate(Proposal(positions=np.arange(2)), state, rng(0))
+            assert np.abs(n - 100 * sigma / sigma.sum()).max() < 1
 
 
 def test_the_latest_energies_are_remembered_and_the_prior_is_unknown() -> None:
@@ -218,6 +237,9 @@ def test_the_latest_energies_are_remembered_and_the_prior_is_unknown() -> None:
         state = sampler.learn(state, replace(outcome, right_energy=np.array(right), wrong_energy=np.array(wrong)))
     assert state["right_energy"].tolist() == [0, 0, 4]
     assert state["wrong_energy"].tolist() == [5, 0, 0]
+    assert state["energy_gap"].tolist() == [0, 0, 0]
+    measured = replace(outcome, right_energy=np.ones(2), wrong_energy=np.ones(2), energy_gap=np.array([nan, 7.0]))
+    assert sampler.learn(state, measured)["energy_gap"].tolist() == [7, 0, 0]
 
 
 # ----------------------------------------------------------------------------------------------------- the loop

@@ -22,11 +22,14 @@ class Neyman(Allocator):
 
     rollouts: int = Field(4, ge=1)
     """Mean number of draws of an observation."""
-    rule: Literal["deviation", "gradient", "gvm"] = "deviation"
+    rule: Literal["deviation", "gradient", "positive", "gvm"] = "deviation"
     """`deviation`: σ = √(p(1-p)), which is equation 21 where right and wrong rationales have gradients of one norm and
-    of one mean. `gradient`: equation 21 with the gradients by the logits, which `sampler.energies` remembers, not by
-    the parameters (a proxy), and without its last term, which norms do not tell. `gvm`: 1/√(p + a/p^(b-1)), the rule
-    of GVM's released code with equal gradient norms; hard ones get more."""
+    of one mean. The others take what `sampler.energies` remembers: by the logits with `scorer=student` (a proxy, and
+    without the last term, which norms do not tell), by the parameters with `scorer=gradient`.
+    `gradient`: equation 21. `positive`: σ² = p E_right‖∇ log π‖² - p² ‖E_right ∇ log π‖², the same for a gradient of
+    right rationales only (a reconstruction); its last norm is the gap times (1-p)², as ∇ log π has mean 0.
+    `gvm`: G/√(p + a/p^(b-1)) with G² = E_right‖∇ log π‖², the rule of GVM's released code; hard ones get more. The last
+    two take norms of 1 where the sampler remembers none."""
     least: int = Field(1, ge=0)
     """Draws that every observation gets; the paper has no such floor (0)."""
     most: float = Field(4.0, ge=1)
@@ -58,12 +61,20 @@ class Neyman(Allocator):
         }
 
     def _sigma(self, p: Floats, state: State, positions: NDArray[np.int64]) -> Floats:
-        if self.rule == "gvm":
-            return 1 / np.sqrt(p + self.gvm_a / p ** (self.gvm_b - 1))
         right = wrong = np.ones_like(p)
-        if self.rule == "gradient":
+        gap = np.zeros_like(p)
+        if self.rule == "gradient" or (self.rule != "deviation" and "right_energy" in state):
             right, wrong = (energy(state, name)[positions] for name in ("right_energy", "wrong_energy"))
-        return np.sqrt(advantage_variance(p, right, wrong, np.zeros_like(p)))
+            gap = np.asarray(state.get("energy_gap", np.zeros(len(state["right_energy"]))), np.float64)[positions]
+        if self.rule == "gvm":
+            drawn: Floats = np.sqrt(right / (p + self.gvm_a / p ** (self.gvm_b - 1)))
+            return drawn
+        if self.rule == "positive":
+            variance = positive_variance(p, right, gap)
+        else:
+            variance = advantage_variance(p, right, wrong, gap)
+        sigma: Floats = np.sqrt(np.maximum(variance, 0.0))  # p and norms of other rollouts need not fit together
+        return sigma
 
 
 def success(state: State, positions: NDArray[np.int64]) -> Floats:
@@ -105,6 +116,11 @@ def advantage_variance(p: Floats, right: Floats, wrong: Floats, gap: Floats) -> 
         gap: ‖E_right ∇log π - E_wrong ∇log π‖². The authors' code takes the squared difference of the mean norms.
     """
     return p * (1 - p) ** 2 * right + p**2 * (1 - p) * wrong - (p * (1 - p)) ** 2 * gap
+
+
+def positive_variance(p: Floats, right: Floats, gap: Floats) -> Floats:
+    """σ² of r·∇log π, the gradient estimate of what trains on right rationales only; arguments as above."""
+    return p * right - (p * (1 - p)) ** 2 * gap
 
 
 def apportion(weights: Floats, total: int, least: int, most: int) -> NDArray[np.int64]:

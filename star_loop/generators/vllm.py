@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
@@ -27,6 +27,8 @@ class Vllm(Generator):
     The worker starts in the background; the first `serve` or `generate` waits for it. Its log is `worker.log` in the
     workspace.
     """
+
+    scores: ClassVar[bool] = True
 
     adapter: Literal["merge", "lora"] = "merge"
     """`merge`: merged weights are loaded into the live engine: full speed, any PEFT adapter, the update rounded to
@@ -157,6 +159,14 @@ class VllmEngine(Serving):
                 left -= 1
                 self.close()
                 self._serve(served)
+
+    def score(
+        self, sequences: Sequence[tuple[Sequence[int], int]], top: int
+    ) -> list[tuple[float, float, float] | None]:
+        """Of (token ids, index of the first that counts): see `likelihood.means`; None: it fills the context."""
+        asked = [[list(ids), first] for ids, first in sequences]
+        found = self._surviving(lambda: self._call("score", sequences=asked, top=top))
+        return [means and (means[0], means[1], means[2]) for means in found]
 
     def release(self) -> None:
         """Give the GPU's memory back until the next `serve`; on a CPU nothing is gained by it, so nothing happens."""

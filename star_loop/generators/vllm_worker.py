@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from star_loop.generators.likelihood import Means, means
 from star_loop.generators.process import Send, connect_to_parent
 from star_loop.generators.serving import cut_at_stop
 from star_loop.models import Pretrained
@@ -21,6 +22,10 @@ TICK = 5.0
 """Seconds between signs of life while no request finishes."""
 
 Fields = Mapping[str, Any]
+Known = Mapping[int, Any]
+"""Token -> vLLM's `Logprob`, for one place: its own token and the most probable ones."""
+Texts = Sequence[tuple[Sequence[int], int]]
+"""(token ids, index of the first that counts)"""
 
 
 class WeightExtension:
@@ -50,7 +55,7 @@ class WeightExtension:
 class VllmWorker:
     """The operations: each public method but `run` is one, named by the message."""
 
-    OPERATIONS = ("start", "load", "logprobs", "generate", "sleep", "wake_up")
+    OPERATIONS = ("start", "load", "logprobs", "score", "generate", "sleep", "wake_up")
 
     def __init__(self, send: Send) -> None:
         self._send_anything = send
@@ -101,8 +106,20 @@ class VllmWorker:
 
     def logprobs(self, sequences: Sequence[Sequence[int]]) -> list[float]:
         """Sum of log-probabilities of each sequence's tokens after the first."""
-        measure = self._forced_logprobs if self.settings["adapter"] == "lora" else self._prompt_logprobs
-        return measure(sequences)
+        sums = [0.0] * len(sequences)
+        for index, known in self._known([(ids, 1) for ids in sequences], 0):
+            sums[index] = sum(at[token].logprob for at, token in zip(known, sequences[index][1:], strict=True))
+        return sums
+
+    def score(self, sequences: Texts, top: int) -> list[Means | None]:
+        """`likelihood.means` of the tokens from an index on; None where no token could follow."""
+        found: list[Means | None] = [None] * len(sequences)
+        places = [index for index, (ids, _) in enumerate(sequences) if len(ids) < self.context]
+        vocabulary = self.llm.llm_engine.model_config.get_vocab_size()
+        for number, known in self._known([sequences[index] for index in places], min(top, vocabulary)):
+            ids, first = sequences[places[number]]
+            found[places[number]] = means(known, ids[first:], vocabulary)
+        return found
 
     def generate(self, requests: Sequence[Fields], seed: int) -> None:
         """Send an item for each request as it finishes."""
@@ -140,6 +157,7 @@ class VllmWorker:
             "trust_remote_code": self.base.trust_remote_code, "seed": seed % 2**32,
             "max_model_len": wanted["max_model_len"], "max_num_seqs": wanted["max_num_seqs"],
             "gpu_memory_utilization": wanted["gpu_memory_utilization"], "enable_prefix_caching": True,
+            "max_logprobs": -1,
             "tensor_parallel_size": wanted["tensor_parallel_size"], "enforce_eager": self.eager,
             "worker_extension_cls": "star_loop.generators.vllm_worker.WeightExtension",
         }  # fmt: skip
@@ -183,33 +201,34 @@ class VllmWorker:
             number = self._lora.lora_int_id + 1  # a number that comes twice may meet the old adapter's cache
         self._lora = LoRARequest(f"adapter-{number}", number, str(model.adapter)) if model.adapter else None
 
-    def _prompt_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[float]:
+    def _known(self, sequences: Texts, top: int) -> Iterator[tuple[int, Sequence[Known]]]:
+        """(index of the sequence, what is known of each token from `first` on), as they finish."""
+        forced = self.settings["adapter"] == "lora"
+        return self._forced(sequences, top) if forced else self._prompted(sequences, top)
+
+    def _prompted(self, sequences: Texts, top: int) -> Iterator[tuple[int, Sequence[Known]]]:
         from vllm import SamplingParams
 
-        parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
-        outputs = dict(self._outputs([(ids, parameters) for ids in sequences]))
-        given = [outputs[index].prompt_logprobs for index in range(len(sequences))]
-        return [
-            sum(at[token].logprob for at, token in zip(logprobs[1:], ids[1:], strict=True))
-            for logprobs, ids in zip(given, sequences, strict=True)
-        ]
+        parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=top, detokenize=False)
+        for index, output in self._outputs([(ids, parameters) for ids, _ in sequences]):
+            yield index, output.prompt_logprobs[sequences[index][1] :]
 
-    def _forced_logprobs(self, sequences: Sequence[Sequence[int]]) -> list[float]:
+    def _forced(self, sequences: Texts, top: int) -> Iterator[tuple[int, Sequence[Known]]]:
         """One request for each token, which is the only one allowed: vLLM has no prompt log-probabilities with LoRA."""
         from vllm import SamplingParams
 
-        places = [(index, at) for index, ids in enumerate(sequences) for at in range(1, len(ids))]
+        places = [(index, at) for index, (ids, first) in enumerate(sequences) for at in range(first, len(ids))]
         jobs = [
-            (sequences[index][:at], SamplingParams(
-                max_tokens=1, temperature=0.0, logprobs=0, allowed_token_ids=[sequences[index][at]], detokenize=False
+            (sequences[index][0][:at], SamplingParams(
+                max_tokens=1, temperature=0.0, logprobs=top, allowed_token_ids=[sequences[index][0][at]],
+                detokenize=False,
             ))
             for index, at in places
         ]  # fmt: skip
-        sums = [0.0] * len(sequences)
+        known: list[list[Known]] = [[] for _ in sequences]
         for job, output in sorted(self._outputs(jobs), key=lambda done: done[0]):
-            index, at = places[job]
-            sums[index] += output.outputs[0].logprobs[0][sequences[index][at]].logprob
-        return sums
+            known[places[job][0]].append(output.outputs[0].logprobs[0])
+        yield from enumerate(known)
 
     def _encode(self, prompt: str) -> list[int]:
         from star_loop.weights import encode_prompt

@@ -12,7 +12,7 @@ from star_loop.protocols import Columns, Outcome, Proposal, Sampler, State
 from star_loop.records import Metrics
 from star_loop.samplers.order import ascending, following
 
-ENERGIES = ("right_energy", "wrong_energy")
+ENERGIES = ("right_energy", "wrong_energy", "energy_gap")
 LEVELS = 2**14
 """Distinct values of √(p(1-p)), which lies in [0, 1/2], that the search for τ tells apart."""
 COLDEST, HOTTEST = 1e-3, 1e3
@@ -47,7 +47,7 @@ class Cures(Sampler):
     def init(self, columns: Columns, rng: np.random.Generator) -> State:
         """`alpha` and `beta` of each observation: the prior, and the counts of the pilots where there are any.
 
-        With `energies`, the latest of both kinds; 0: unknown.
+        With `energies`, the latest of all three kinds; 0: unknown.
         """
         n = len(columns["length"])
         beliefs = dict(zip(("alpha", "beta"), self.prior, strict=True))
@@ -101,6 +101,8 @@ class Cures(Sampler):
 
 def _latest(name: str, state: State, outcome: Outcome) -> NDArray[np.float32]:
     found = getattr(outcome, name)
+    if found is None and name == "energy_gap":
+        return np.asarray(state[name], np.float32)
     if found is None:
         raise ValueError(
             "sampler.energies needs scored rationales, right and wrong: add scorer=student scorer.wrong=true"

@@ -7,7 +7,7 @@ observations of the group come first. So AdaSTaR within skills has m and α of e
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,16 +194,8 @@ class Grouped(Sampler):
         """The visited groups, and the outcome of each with positions counted within the group."""
         everyone, sizes = np.asarray(state["members"]), np.asarray(state["sizes"])
         group = np.asarray(state["group"])[outcome.positions]
-        names: tuple[str, ...] = (
-            "positions",
-            "attempts",
-            "wins",
-            "hinted_attempts",
-            "hinted_wins",
-            "first_attempts",
-            "first_wins",
-        )
-        names += tuple(name for name in ("right_energy", "wrong_energy") if getattr(outcome, name) is not None)
+        names = [f.name for f in fields(outcome) if f.name not in ("iteration", "metrics")]
+        names = [name for name in names if getattr(outcome, name) is not None]
         for g in np.unique(group).tolist():
             part = replace(outcome, **{name: getattr(outcome, name)[group == g] for name in names})
             inside = everyone[sizes[:g].sum() : sizes[: g + 1].sum()]

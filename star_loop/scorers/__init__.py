@@ -2,14 +2,20 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from star_loop.component import Component
-from star_loop.protocols import Progress
+from star_loop.protocols import Engine, Progress
 from star_loop.records import Model, Rollout, Score
 
 
 class Scorer(Component, ABC):
     """What the current student thinks of the rationales that it could learn from."""
+
+    passes: ClassVar[int] = 1
+    """What a rationale costs, in forward passes."""
+    asks_engine: ClassVar[bool] = False
+    """Whether the live engine is asked, which then must be one that can tell."""
 
     diagnose: bool = False
     """Score them again after the round, to see whether what was scored high was learned faster."""
@@ -19,6 +25,15 @@ class Scorer(Component, ABC):
 
     @abstractmethod
     def score(
-        self, rollouts: Sequence[Rollout], prompts: Sequence[str], model: Model, *, progress: Progress | None = None
+        self,
+        rollouts: Sequence[Rollout],
+        prompts: Sequence[str],
+        model: Model,
+        *,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
     ) -> list[Score]:
-        """Scores of the rollouts' texts after these prompts, in order; what cannot be scored is left out."""
+        """Scores of the rollouts' texts after these prompts, in order; what cannot be scored is left out.
+
+        `engine` is the generator's: it is asked, or gives an accelerator's memory back before a model is loaded.
+        """

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from star_loop.protocols import Progress
+from star_loop.protocols import Engine, Progress
 from star_loop.records import Model, Rollout, Score
 from star_loop.scorers import Scorer
 from star_loop.seeding import rng
@@ -13,7 +13,13 @@ class Scripted(Scorer):
     """One token probability for each rollout, drawn from its id, attempt and sample. A simulation, never evidence."""
 
     def score(
-        self, rollouts: Sequence[Rollout], prompts: Sequence[str], model: Model, *, progress: Progress | None = None
+        self,
+        rollouts: Sequence[Rollout],
+        prompts: Sequence[str],
+        model: Model,
+        *,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
     ) -> list[Score]:
         """Loss -log p and Brier score 2 (1 - p)², those of a model that knows two words."""
         scores = [self._score(rollout) for rollout in rollouts]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from star_loop.protocols import Progress
+from star_loop.protocols import Engine, Progress
 from star_loop.records import Model, Rollout, Score
 from star_loop.scorers import Scorer
 from star_loop.trainers.batches import Encoded, micro_batches
@@ -29,19 +29,20 @@ class Student(Scorer):
     """Tokens, with padding, of one forward pass (or one sequence)."""
 
     def score(
-        self, rollouts: Sequence[Rollout], prompts: Sequence[str], model: Model, *, progress: Progress | None = None
+        self,
+        rollouts: Sequence[Rollout],
+        prompts: Sequence[str],
+        model: Model,
+        *,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
     ) -> list[Score]:
         """Scores in the order of the rollouts.
 
         Raises:
             ValueError: every rationale is longer than the model's context.
         """
-        import torch
-
-        from star_loop.weights import load_merged
-
-        encoded = _encode(rollouts, prompts, model)
-        student = load_merged(model).to("cuda" if torch.cuda.is_available() else "cpu")
+        encoded, student = encode(rollouts, prompts, model), load_student(model, engine)
         means: dict[int, tuple[float, float]] = {}
         for group in micro_batches([sequence for _, sequence in encoded], self.max_tokens_per_batch):
             means |= {id(s): both for s, both in zip(group, token_means(student, group), strict=True)}
@@ -54,6 +55,17 @@ class Student(Scorer):
             )
             for rollout, sequence in encoded
         ]  # fmt: skip
+
+
+def load_student(model: Model, engine: Engine | None) -> Any:
+    """The merged model, on the GPU if there is one, once the engine has given its memory back."""
+    import torch
+
+    from star_loop.weights import load_merged
+
+    if engine is not None:
+        engine.release()
+    return load_merged(model).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def token_means(model: Any, group: Sequence[Encoded]) -> list[tuple[float, float]]:
@@ -87,7 +99,12 @@ def _sums(logits: "Tensor", targets: "Tensor") -> "Tensor":
     return torch.stack([-chosen.sum(), (1 - 2 * chosen.exp() + (2 * logp).exp().sum(-1)).sum()])
 
 
-def _encode(rollouts: Sequence[Rollout], prompts: Sequence[str], model: Model) -> list[tuple[Rollout, Encoded]]:
+def encode(rollouts: Sequence[Rollout], prompts: Sequence[str], model: Model) -> list[tuple[Rollout, Encoded]]:
+    """The rationales that fit the model's context, as the trainer would see them.
+
+    Raises:
+        ValueError: there are none.
+    """
     from star_loop.weights import context_length, encode_completion, encode_prompt, load_config, load_tokenizer
 
     tokenizer, limit = load_tokenizer(model.base), context_length(load_config(model.base))

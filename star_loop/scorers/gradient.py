@@ -1,0 +1,112 @@
+"""Norms of true parameter gradients, for CurES's allocation (arXiv 2510.01037, equation 21)."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from star_loop.protocols import Engine, Progress
+from star_loop.records import Model, Rollout, Score
+from star_loop.scorers import Scorer
+from star_loop.scorers.student import encode, load_student
+from star_loop.trainers.batches import Encoded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Gradient(Scorer):
+    """What `student` computes, and ‖∇ log π‖² by the parameters, one backward pass for each rationale.
+
+    `scorer.wrong=true` gives both norms of equation 21, and its last term: the gap between the mean gradients of right
+    and wrong un-hinted rationales of one observation. The authors' code takes the embedding's gradient alone
+    (`parameters=[embed_tokens]`), and for the gap the squared difference of the mean norms.
+
+    A gradient and two sums of them are held, each as large as the parameters that are named.
+    """
+
+    passes: ClassVar[int] = 3
+
+    parameters: tuple[str, ...] = ()
+    """Parts of names, such as `lm_head` or `layers.3.`; (): all parameters of the merged model, as in the paper."""
+
+    def score(
+        self,
+        rollouts: Sequence[Rollout],
+        prompts: Sequence[str],
+        model: Model,
+        *,
+        engine: Engine | None = None,
+        progress: Progress | None = None,
+    ) -> list[Score]:
+        """Scores in the order of the rollouts.
+
+        Raises:
+            ValueError: no such parameters, or every rationale is longer than the model's context.
+        """
+        encoded, student = encode(rollouts, prompts, model), load_student(model, engine)
+        chosen = self._chosen(student)
+        groups: dict[int, list[int]] = defaultdict(list)
+        for index, (rollout, _) in enumerate(encoded):
+            groups[rollout.position].append(index)
+        scores: dict[int, Score] = {}
+        for indices in groups.values():
+            sides: dict[bool, list[Any]] = {True: [], False: []}
+            for index in indices:
+                rollout, sequence = encoded[index]
+                scores[index], vector = _scored(student, chosen, rollout, sequence)
+                if not rollout.hinted:
+                    _add(sides[rollout.correct], vector)
+                if progress:
+                    progress(1)
+            gap = _gap(sides[True], sides[False])
+            scores |= {index: replace(scores[index], gap=gap) for index in indices}
+        return [scores[index] for index in range(len(encoded))]
+
+    def _chosen(self, student: Any) -> list["Tensor"]:
+        named = dict(student.requires_grad_(False).named_parameters())
+        chosen = [
+            p for name, p in named.items() if not self.parameters or any(part in name for part in self.parameters)
+        ]
+        if not chosen:
+            raise ValueError(f"scorer.parameters={list(self.parameters)}: none of {list(named)[:3]}, … has such a name")
+        for parameter in chosen:
+            parameter.requires_grad_(True)
+        return chosen
+
+
+def _scored(student: Any, chosen: Sequence["Tensor"], rollout: Rollout, s: Encoded) -> tuple[Score, list["Tensor"]]:
+    """One rationale's score, and ∇ log π as a list of tensors in float32."""
+    import torch
+
+    ids = torch.tensor([s.ids], device=student.device)
+    logp = student(input_ids=ids, use_cache=False).logits[0, s.first_target - 1 : -1].float().log_softmax(-1)
+    own = logp.gather(-1, ids[0, s.first_target :, None])[:, 0]
+    vector = [g.float() for g in torch.autograd.grad(own.sum(), chosen)]
+    pi, own = logp.detach().exp(), own.detach()
+    brier = (1 - 2 * own.exp() + (pi**2).sum(-1)).mean()
+    return Score(
+        position=rollout.position, attempt=rollout.attempt, sample=rollout.sample, tokens=s.losses,
+        loss=float(-own.mean()), brier=float(brier), gradient=_square(vector),
+    ), vector  # fmt: skip
+
+
+def _add(side: list[Any], vector: Sequence["Tensor"]) -> None:
+    """`side` is empty, or (how many, their sum)."""
+    if side:
+        side[0] += 1
+        for total, part in zip(side[1], vector, strict=True):
+            total += part
+    else:
+        side += [1, vector]
+
+
+def _gap(right: list[Any], wrong: list[Any]) -> float | None:
+    if not (right and wrong):
+        return None
+    pairs = zip(right[1], wrong[1], strict=True)
+    return _square([a / right[0] - b / wrong[0] for a, b in pairs])
+
+
+def _square(vector: Sequence["Tensor"]) -> float:
+    return float(sum((part.double() ** 2).sum() for part in vector))
