@@ -5,6 +5,7 @@ import logging
 import os
 import pty
 import re
+import sqlite3
 import subprocess
 import sys
 import termios
@@ -272,6 +273,41 @@ def test_mlflow_shows_every_iteration_once_after_each_resume(tmp_path: Path) -> 
         assert shown == [(t, round(0.31 + 0.05 * t, 4)) for t in range(last + 1)]
     assert (one.info.run_name, one.info.status, one.data.params["sampler.power"]) == ("one", "FINISHED", "2.0")
     assert two.data.metrics["evaluation/accuracy"] == pytest.approx(0.36)
+
+
+# ----------------------------------------------------------------------------------------------------- trackio
+
+TRACKIO = """
+import json, sys
+from pathlib import Path
+from star_loop.trackers import Trackio
+from tests.test_trackers import launch
+
+for name, first, last in json.loads(sys.argv[1]):
+    launch(Trackio(), Path(name), first, last)
+print("nothing of trackio's")
+"""
+
+
+def test_trackio_shows_every_iteration_once_after_each_resume(tmp_path: Path) -> None:
+    pytest.importorskip("trackio", reason='needs the extra "star_loop[trackio]"')
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(CONFIG)
+    launches = [["two", 0, 1], ["one", 0, 2], ["one", 2, 4], ["one", 5, 5]]  # the third lost the second's last commit
+    arguments = [[str(tmp_path / name), first, last] for name, first, last in launches]
+    # trackio reads at import where its store is, so it is imported in a process of its own.
+    environment = {**os.environ, "TRACKIO_DIR": str(tmp_path / "store"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", TRACKIO, json.dumps(arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("nothing of trackio's\n", 0), done.stderr
+    with sqlite3.connect(tmp_path / "store" / "star_loop.db") as store:
+        rows = store.execute("SELECT run_name, step, metrics FROM metrics ORDER BY run_name, step").fetchall()
+        settings = dict(store.execute("SELECT run_name, config FROM configs").fetchall())
+    found = [(name, step, round(json.loads(metrics)["evaluation/accuracy"], 4)) for name, step, metrics in rows]
+    whole = [("one", t) for t in range(6)] + [("two", t) for t in range(2)]
+    assert found == [(name, t, round(0.31 + 0.05 * t, 4)) for name, t in whole]
+    assert json.loads(settings["one"])["sampler.power"] == 2.0
 
 
 # ------------------------------------------------------------------------------------------------------ console
