@@ -45,9 +45,14 @@ class Disk:
 
     def publish(self, path: Path, data: bytes) -> None:
         """A whole file, or none."""
+        self.publish_file(path, lambda unfinished: self.write(unfinished, data))
+
+    def publish_file(self, path: Path, fill: Callable[[Path], None]) -> None:
+        """A whole file that `fill` writes, or none."""
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.unfinished")
-        self.write(unfinished, data)
+        with naming(unfinished):
+            fill(unfinished)
         self.flush(unfinished)
         self.rename(unfinished, path)
         self.flush(path.parent)

@@ -1,8 +1,8 @@
 """What refuses to continue a run with another configuration, other data or another base model."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ from omegaconf import OmegaConf
 from star_loop.disk import RunError, json_bytes, read_json
 from star_loop.records import Observation
 from star_loop.store import RunDirectory
+from star_loop.tasks.splitting import surveyed
+
+_IDENTIFYING = ("id", "question", "answer")
 
 
 def guard_config(run: RunDirectory, config: Mapping[str, Any], free: Sequence[str]) -> None:
@@ -113,6 +116,7 @@ def fingerprint(splits: Mapping[str, Sequence[Observation]]) -> str:
     digest = hashlib.sha256()
     for split, observations in splits.items():
         digest.update(f"{split}\n".encode())
-        for o in observations:
-            digest.update(json.dumps([o.id, o.question, o.answer]).encode())
+        for rows in surveyed(observations).rows():
+            texts = zip(*(map(encode_basestring_ascii, rows[name].to_pylist()) for name in _IDENTIFYING), strict=True)
+            digest.update("".join(f"[{', '.join(row)}]" for row in texts).encode())  # as `json.dumps` writes it
     return digest.hexdigest()

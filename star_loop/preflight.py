@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from star_loop.component import Component
 from star_loop.experiment import Experiment
 from star_loop.protocols import Columns, Task
 from star_loop.records import Observation
+from star_loop.tasks.splitting import Subset, surveyed
 
 Splits = Mapping[str, Sequence[Observation]]
 GOLDS_PROVEN = 1000
@@ -25,33 +27,52 @@ def check(experiment: Experiment) -> None:
 
 
 def load(task: Task) -> Splits:
-    """The three splits, checked.
+    """The three splits, checked; each observation is read once, except the golds that are proven.
 
     Raises:
         ValueError: an empty training set, a duplicate id, a question shared by two splits, or a gold answer that the
             verifier rejects; names the observation.
     """
-    splits = {"train": task.train(), "validation": task.validation(), "test": task.test()}
-    if not len(splits["train"]):
+    found = {"train": task.train(), "validation": task.validation(), "test": task.test()}
+    if not len(found["train"]):
         raise ValueError("task: the training set is empty: give the task at least one training observation")
-    seen: dict[str, str] = {}
-    questions: dict[str, tuple[str, str]] = {}
+    splits = {split: surveyed(observations) for split, observations in found.items()}
+    _distinct(splits)
     for split, observations in splits.items():
-        for observation in observations:
-            if observation.id in seen:
-                raise ValueError(
-                    f"task: duplicate id {observation.id!r} ({seen[observation.id]} and {split}): ids must be unique"
-                )
-            seen[observation.id] = split
-            where, other = questions.setdefault(observation.question, (split, observation.id))
-            if where != split:
-                raise ValueError(
-                    f"task: {split} observation {observation.id!r} asks the same as {where} observation {other!r}: "
-                    "remove one, or what is learned leaks into what is measured"
-                )
         for observation in observations[:GOLDS_PROVEN]:
             prove_gold(task, split, observation)
     return splits
+
+
+def _distinct(splits: Mapping[str, Subset]) -> None:
+    """No id twice, no question in two splits."""
+    ids, questions = np.concatenate([subset.hashes for subset in splits.values()]).T
+    ends = np.cumsum([len(subset) for subset in splits.values()])
+
+    def at(place: int) -> tuple[str, Observation]:
+        k = int(np.searchsorted(ends, place, side="right"))
+        split = list(splits)[k]
+        return split, splits[split][place - int(ends[k])]
+
+    for first, again in _alike(ids):
+        (where, one), (split, other) = at(first), at(again)
+        if one.id == other.id:
+            raise ValueError(f"task: duplicate id {one.id!r} ({where} and {split}): ids must be unique")
+    for first, again in _alike(questions):
+        (where, one), (split, other) = at(first), at(again)
+        if where != split and one.question == other.question:
+            raise ValueError(
+                f"task: {split} observation {other.id!r} asks the same as {where} observation {one.id!r}: "
+                "remove one, or what is learned leaks into what is measured"
+            )
+
+
+def _alike(hashes: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Neighbouring places of the same hash, by the later one."""
+    order = np.argsort(hashes, kind="stable")
+    same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    pairs = zip(order[same].tolist(), order[same + 1].tolist(), strict=True)
+    return sorted(pairs, key=lambda pair: pair[1])
 
 
 def prove_gold(task: Task, split: str, observation: Observation) -> None:
@@ -70,16 +91,17 @@ def columns(observations: Sequence[Observation]) -> Columns:
 
     `skill_names` are the names of the codes.
     """
+    import pyarrow.compute as compute
+
     codes: dict[str, int] = {}
-    rows = (
-        (
-            -1 if o.skill is None else codes.setdefault(o.skill, len(codes)),
-            -1 if o.level is None else o.level,
-            len(o.question),
-        )
-        for o in observations  # once: a lazy task reads each from its file
-    )
-    table = np.fromiter(rows, np.dtype((np.int32, 3)), count=len(observations))
+    parts: list[NDArray[np.int32]] = []
+    for rows in surveyed(observations).rows():
+        skills = rows["skill"].dictionary_encode()
+        known = [codes.setdefault(name, len(codes)) for name in skills.dictionary.to_pylist()]
+        skill = np.array([*known, -1], np.int32)[skills.indices.fill_null(-1).to_numpy()]
+        level = rows["level"].fill_null(-1).cast("int32").to_numpy()
+        parts.append(np.stack([skill, level, compute.utf8_length(rows["question"]).to_numpy()], axis=1))
+    table = np.concatenate([np.empty((0, 3), np.int32), *parts])
     named = {name: table[:, k].copy() for k, name in enumerate(("skill", "level", "length"))}
     return {**named, "skill_names": np.array(list(codes), np.str_)}
 

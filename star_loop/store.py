@@ -12,6 +12,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -22,6 +23,8 @@ from star_loop.disk import Disk, RunError, json_bytes, npz_bytes, parquet_bytes,
 from star_loop.protocols import Positions, State
 from star_loop.records import Example, IterationState, Metrics, Observation, Record, RecordError, Rollout, Score
 from star_loop.statistics import Statistics
+from star_loop.tasks.splitting import surveyed
+from star_loop.tasks.survey import write_parquet
 
 FORMAT = 1
 """Version of the run-directory format."""
@@ -246,15 +249,9 @@ class RunDirectory:
     def publish_observations(self, splits: Mapping[str, Sequence[Observation]]) -> None:
         """`observations.parquet`: ids and texts, written once, so that positions can be joined to ids."""
         path = self.path / "observations.parquet"
-        if path.exists():
-            return
-        rows = [(split, k, o) for split, items in splits.items() for k, o in enumerate(items)]
-        columns: dict[str, list[Any]] = {
-            "split": [split for split, _, _ in rows],
-            "position": [k for _, k, _ in rows],
-            **{name: [getattr(o, name) for _, _, o in rows] for name in ("id", "question", "answer", "skill", "level")},
-        }
-        self.disk.publish(path, parquet_bytes(columns))
+        if not path.exists():
+            rows = {split: surveyed(observations).rows for split, observations in splits.items()}
+            self.disk.publish_file(path, partial(write_parquet, rows))
 
     @contextmanager
     def timed(self, iteration: int, phase: str) -> Iterator[dict[str, float]]:

@@ -21,7 +21,8 @@ from star_loop.tasks.benchmark import Benchmark
 from star_loop.tasks.cladder import Cladder
 from star_loop.tasks.commonsenseqa import CommonsenseQA
 from star_loop.tasks.gsm8k import Gsm8k
-from star_loop.tasks.splitting import Group, Subset, by_question, digest, divide, without_leaks
+from star_loop.tasks.splitting import Subset, by_question, divide, without_leaks
+from star_loop.tasks.survey import Group, digest
 from star_loop.tasks.svamp import Svamp
 from star_loop.tasks.table import RowError
 from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice

@@ -27,6 +27,8 @@ from star_loop.verifiers.statement import statement
 logger = logging.getLogger(__name__)
 _GUESSED = 1000
 """Golds that a guessed verifier is reported for."""
+_CUT = 1000
+"""Observations of a split that is cut where nobody says how many."""
 _DIGITS = 9
 """Of a level, or of a number of a game."""
 _NUMBER = re.compile(r"[-+0-9.,]+")
@@ -48,18 +50,25 @@ class File(Prompted):
     """`exact`, `math`, `multiple_choice`, `yes_no`, `expression`, or `guess`: a guess from each gold answer, which is
     reported; others by `task.verifier._target_=…` with their keys."""
     path: Path | None = None
+    """The training questions: JSON Lines, JSON, CSV or Parquet."""
     validation_path: Path | None = None
+    """The same for validation; None: split off."""
     test_path: Path | None = None
+    """The same for the test; None: split off."""
     repository: str | None = None
     """On the Hugging Face Hub; read where `path` is not given."""
     configuration: str | None = None
+    """The Hub data set's configuration, where it has several."""
     split: str = "train"
     """Of the Hub data set, to learn from."""
     validation_split: str | None = None
+    """The Hub data set's split for validation; None: split off."""
     test_split: str | None = None
+    """The Hub data set's split for the test; None: split off."""
     question: str = "question"
     """A column, or a text with columns in braces: `{Body} {Question}`."""
     answer: str = "answer"
+    """The key of the gold answer."""
     id: str | None = None
     """None: file name and row."""
     choices: str | None = None
@@ -67,16 +76,19 @@ class File(Prompted):
     first_choice: Literal[0, 1] = 0
     """What an answer that is a number, not a text, calls the first option."""
     rationale: str | None = None
+    """The key of a gold rationale, which only proves the verifier; None: there is none."""
     skill: str | None = None
+    """The key of a question's skill; None: there is none."""
     level: str | None = None
     """A whole number, or a text with one in it (`Level 5`)."""
     numbers: str | None = None
     """The numbers of a game whose answer is the target (`verifier=expression`)."""
     seed: int = Field(default=0, ge=0)
-    validation_size: Size = 0.1
-    """Cut from the rows for learning, where there is no validation split."""
-    test_size: Size = 0.1
-    """Cut from the rows for learning, where there is no test split."""
+    """Of what is split off."""
+    validation_size: Size | None = None
+    """Cut from the rows for learning, where there is no validation split. None: a tenth of them, at most 1,000."""
+    test_size: Size | None = None
+    """Cut from the rows for learning, where there is no test split. None: a tenth of them, at most 1,000."""
 
     def check(self) -> None:
         """The files must be there; one row tells whether the columns are."""
@@ -100,12 +112,12 @@ class File(Prompted):
     def _splits(self) -> Mapping[str, Subset]:
         found = {split: Subset.of(Rows(self, split, table), by_question) for split, table in self._tables.items()}
         if "test" not in found:
-            found["train"], found["test"] = divide(found["train"], self.test_size, self.seed, "test")
+            found["train"], found["test"] = _cut(found["train"], self.test_size, self.seed, "test")
         left_out: Counter[str] = Counter()
         if "validation" not in found:
             clean, counts = without_leaks({"validation": found["train"][:0], **found})
             left_out.update(counts)
-            found["train"], found["validation"] = divide(clean["train"], self.validation_size, self.seed, "validation")
+            found["train"], found["validation"] = _cut(clean["train"], self.validation_size, self.seed, "validation")
         clean, counts = without_leaks(found)
         left_out.update(counts)
         notes = [f"{len(clean[split]):,} {split}" for split in SPLITS]
@@ -162,6 +174,10 @@ class Rows(Sequence[Observation]):
             meta={} if task.numbers is None else {"numbers": _numbers(row, task.numbers, place)},
         )
         return _ending_in_its_answer(task, observation)
+
+
+def _cut(rows: Subset, size: float | None, seed: int, purpose: str) -> tuple[Subset, Subset]:
+    return divide(rows, min(_CUT, round(len(rows) / 10)) if size is None else size, seed, purpose)
 
 
 def _cell(row: Row, place: str, column: str) -> str:

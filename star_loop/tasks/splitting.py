@@ -1,8 +1,7 @@
 """Who is learned from, who is measured: seeded splits, and the guard against leaks between them."""
 
-import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, overload
 
@@ -12,11 +11,7 @@ from numpy.typing import NDArray
 from star_loop.protocols import Task
 from star_loop.records import Observation
 from star_loop.seeding import seed_for
-
-Digests = NDArray[np.uint64]
-Indices = NDArray[np.int64]
-Group = Callable[[Observation], str]
-"""The text that two observations must not share across splits: the question, or a premise."""
+from star_loop.tasks.survey import Digests, Group, Indices, Survey, survey
 
 
 class SplitTask(Task):
@@ -41,7 +36,7 @@ class SplitTask(Task):
 
 
 class Source(Sequence[Observation]):
-    """Observations with the digests of their ids and groups, which are computed in one pass when first needed."""
+    """Observations, and what one pass over them finds when it is first needed."""
 
     def __init__(self, observations: Sequence[Observation], group: Group) -> None:
         self.observations, self.group = observations, group
@@ -55,17 +50,13 @@ class Source(Sequence[Observation]):
         return self.observations[index]
 
     @cached_property
-    def digests(self) -> Digests:
-        """uint64 [n, 2]: of the id, of the group."""
-        found = np.empty((len(self), 2), np.uint64)
-        for index in range(len(self)):
-            observation = self.observations[index]
-            found[index] = digest(observation.id), digest(self.group(observation))
-        return found
+    def survey(self) -> Survey:
+        """What the pass found."""
+        return survey(self.observations, self.group)
 
 
 class Subset(Sequence[Observation]):
-    """Some of a source's observations, without holding them."""
+    """Some of a source's observations in its order, without holding them."""
 
     def __init__(self, source: Source, indices: Indices) -> None:
         self.source, self.indices = source, indices
@@ -101,13 +92,21 @@ class Subset(Sequence[Observation]):
     @property
     def digests(self) -> Digests:
         """uint64 [n, 2]: of the id, of the group."""
-        return self.source.digests[self.indices]
+        return self.source.survey.digests[self.indices]
+
+    @property
+    def hashes(self) -> NDArray[np.int64]:
+        """int64 [n, 2]: of the id, of the question; of this process."""
+        return self.source.survey.hashes[self.indices]
+
+    def rows(self) -> Iterator[Any]:
+        """`pyarrow.RecordBatch`es of `star_loop.tasks.survey.FIELDS`, in order."""
+        return self.source.survey.rows(self.indices)
 
 
-def digest(text: str) -> int:
-    """64 bits of a text, whatever its case and spaces."""
-    canonical = " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(canonical, digest_size=8).digest(), "big")
+def surveyed(observations: Sequence[Observation]) -> Subset:
+    """The observations with what a pass over them finds; what a task has surveyed is not surveyed again."""
+    return observations if isinstance(observations, Subset) else Subset.of(observations, by_question)
 
 
 def by_question(observation: Observation) -> str:

@@ -1,6 +1,6 @@
 """Rows of JSON Lines, JSON, CSV and Parquet files and of Hub data sets, one at a time; errors name file, line, column.
 
-JSON Lines and CSV are memory-mapped: held in memory are eight bytes for each row, whatever its length.
+JSON Lines, CSV and Parquet are memory-mapped: held in memory are a few bytes for each row, whatever its length.
 """
 
 import csv
@@ -8,12 +8,18 @@ import io
 import json
 import math
 import mmap
+import re
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
+from star_loop.tasks.survey import BATCH, mapped
+
 Row = Mapping[str, Any]
+_SURROGATE = re.compile("[\ud800-\udfff]")
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
 
@@ -177,18 +183,21 @@ class Memory:
 
 
 class ArrowRows(Sequence[dict[str, Any]]):
-    """An Arrow table as a sequence of rows."""
+    """Arrow batches as a sequence of rows."""
 
-    def __init__(self, table: Any) -> None:
-        self.table = table
+    def __init__(self, batches: Sequence[Any]) -> None:
+        self.batches = batches
+        self._ends = list(accumulate(batch.num_rows for batch in batches))
 
     def __len__(self) -> int:
         """Number of rows."""
-        return int(self.table.num_rows)
+        return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: Any) -> Any:
         """One row; nested columns become lists and dictionaries."""
-        return self.table.slice(index, 1).to_pylist()[0]
+        k = bisect_right(self._ends, index)
+        batch = self.batches[k]
+        return batch.slice(index - self._ends[k] + batch.num_rows, 1).to_pylist()[0]
 
 
 def hub(name: str, config: str | None, split: str) -> Table:
@@ -246,7 +255,7 @@ def text(value: Any, column: str, place: str) -> str:
     if not isinstance(value, str | int | float) or not finite or not str(value).strip():
         raise RowError(f"{place}, column {column!r}: expected text or a number, found {_kind(value)}")
     found = str(value).strip()
-    if any("\ud800" <= letter <= "\udfff" for letter in found):
+    if _SURROGATE.search(found):
         raise RowError(f"{place}, column {column!r}: half of a surrogate pair is no text: repair the file's encoding")
     return found
 
@@ -283,6 +292,7 @@ def _read_parquet(path: Path) -> Sequence[Any]:
     import pyarrow.parquet
 
     try:
-        return ArrowRows(pyarrow.parquet.read_table(path, memory_map=True))
+        with pyarrow.parquet.ParquetFile(path, memory_map=True) as file:
+            return ArrowRows(mapped(file.schema_arrow, file.iter_batches(BATCH)))
     except (pyarrow.ArrowException, OSError) as error:
         raise RowError(f"{path}: not Parquet ({error})") from error

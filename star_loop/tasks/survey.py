@@ -1,0 +1,128 @@
+"""One pass over observations, and what must be known of all of them before anything starts.
+
+What is found lies in memory-mapped Arrow: the memory that a row takes is a few numbers, whatever its length.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from star_loop.records import Observation
+
+Digests = NDArray[np.uint64]
+Indices = NDArray[np.int64]
+Group = Callable[[Observation], str]
+"""The text that two observations must not share across splits: the question, or a premise."""
+FIELDS = ("id", "question", "answer", "skill", "level")
+BATCH, ROW_GROUP = 1 << 14, 1 << 17
+"""Rows that are held while they are written: to Arrow, to Parquet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a pass found, row by row."""
+
+    batches: Sequence[Any]
+    """`pyarrow.RecordBatch`es of `FIELDS`."""
+    digests: Digests
+    """uint64 [n, 2]: of the id and of the group, whatever their case and spaces; the same in every process."""
+    hashes: NDArray[np.int64]
+    """int64 [n, 2]: of the id and of the question as they are; good for this process only."""
+
+    def rows(self, indices: Indices) -> Iterator[Any]:
+        """The fields of some rows, batch by batch; `indices` ascend."""
+        start = 0
+        for batch in self.batches:
+            stop = start + batch.num_rows
+            first, last = np.searchsorted(indices, [start, stop])
+            if first < last:
+                yield batch if last - first == batch.num_rows else batch.take(indices[first:last] - start)
+            start = stop
+
+
+def survey(observations: Sequence[Observation], group: Group) -> Survey:
+    """Read every observation once.
+
+    Raises:
+        ValueError: an observation cannot be read, in its own words.
+    """
+    import pyarrow as arrow
+
+    kinds = _kinds()
+    digests, hashes = np.empty((len(observations), 2), np.uint64), np.empty((len(observations), 2), np.int64)
+
+    def batches() -> Iterator[Any]:
+        for start in range(0, len(observations), BATCH):
+            rows = [observations[index] for index in range(start, min(start + BATCH, len(observations)))]
+            here = slice(start, start + len(rows))
+            digests[here, 0], digests[here, 1] = [digest(o.id) for o in rows], [digest(group(o)) for o in rows]
+            hashes[here, 0], hashes[here, 1] = [hash(o.id) for o in rows], [hash(o.question) for o in rows]
+            columns = [arrow.array([getattr(o, name) for o in rows], kind) for name, kind in kinds.items()]
+            yield arrow.record_batch(columns, names=FIELDS)
+
+    return Survey(batches=mapped(arrow.schema(kinds.items()), batches()), digests=digests, hashes=hashes)
+
+
+def _kinds() -> dict[str, Any]:
+    import pyarrow as arrow
+
+    return {name: arrow.int64() if name == "level" else arrow.string() for name in FIELDS}
+
+
+def digest(text: str) -> int:
+    """64 bits of a text, whatever its case and spaces."""
+    canonical = " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(canonical, digest_size=8).digest(), "big")
+
+
+def mapped(schema: Any, batches: Iterable[Any]) -> list[Any]:
+    """Arrow batches, written to a nameless file in the temporary folder and mapped: the heap does not hold them."""
+    import pyarrow as arrow
+
+    with tempfile.TemporaryDirectory(prefix="star_loop-") as folder:
+        path = str(Path(folder) / "rows.arrow")
+        with arrow.OSFile(path, "wb") as sink, arrow.ipc.new_stream(sink, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+        return list(arrow.ipc.open_stream(arrow.memory_map(path)))
+
+
+def write_parquet(splits: Mapping[str, Callable[[], Iterator[Any]]], path: Path) -> None:
+    """The rows of all splits with `split` and `position`; a column without any value has Arrow's null type."""
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    known = {name for name in FIELDS if any(_has(rows[name]) for part in splits.values() for rows in part())}
+    kinds = {name: kind if name in known else arrow.null() for name, kind in _kinds().items()}
+    schema = arrow.schema({"split": arrow.string(), "position": arrow.int64(), **kinds}.items())
+    with parquet.ParquetWriter(path, schema) as writer:
+        waiting: list[Any] = []
+        for batch in _placed(splits, schema):
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= ROW_GROUP:
+                writer.write_table(arrow.Table.from_batches(waiting).combine_chunks())
+                waiting = []
+        writer.write_table(arrow.Table.from_batches(waiting, schema).combine_chunks())
+
+
+def _placed(splits: Mapping[str, Callable[[], Iterator[Any]]], schema: Any) -> Iterator[Any]:
+    import pyarrow as arrow
+
+    for split, part in splits.items():
+        position = 0
+        for rows in part():
+            n = len(rows)
+            place = [arrow.repeat(split, n), arrow.array(np.arange(position, position + n))]
+            texts = [arrow.nulls(n) if schema.field(name).type == arrow.null() else rows[name] for name in FIELDS]
+            yield arrow.record_batch([*place, *texts], schema=schema)
+            position += n
+
+
+def _has(column: Any) -> bool:
+    return bool(column.null_count < len(column))
