@@ -45,6 +45,10 @@ class Verifier(Component, ABC):
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Compare the answer found in `text` with the observation's gold answer."""
 
+    def judge_all(self, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
+        """`judge` for each; a verifier that waits for others may ask about several at once."""
+        return [self.judge(observation, text) for observation, text in asked]
+
     def state(self, answer: str) -> str:
         """The shortest text in which this verifier finds the answer."""
         return answer
@@ -244,8 +248,11 @@ class Generator(Component, ABC):
     scores: ClassVar[bool] = False
     """Whether its engine can be asked for probabilities (`scorer=engine`)."""
     max_tokens: int = Field(256, ge=1)
+    """Of a rationale, at most."""
     temperature: float = Field(1.0, ge=0)
+    """Of sampling."""
     top_p: float = Field(1.0, gt=0, le=1)
+    """Sample from the most probable tokens that together have this probability; 1: from all."""
 
     @abstractmethod
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> AbstractContextManager[Engine]:
@@ -274,10 +281,7 @@ class Trainer(Component, ABC):
     ) -> Metrics:
         """Fine-tune `start` and write the new adapter into the empty directory `into`, and nowhere else.
 
-        `steps` is the schedule's number of optimiser steps; None: the trainer's own epochs.
-
-        Returns:
-            `examples`, `steps`, `loss`, `tokens`, … : published as `train/<name>`.
+        `steps` of the optimiser, or None for the trainer's own epochs. Returns `train/<name>`: `loss`, `tokens`, …
 
         Raises:
             ValueError: no examples.
@@ -303,8 +307,8 @@ class Session:
     def phase(self, iteration: int, name: str, total: int | None) -> None:
         """A phase begins (`collect`, `train`, `validation`, `test`), `total` units long."""
 
-    def advance(self, units: int, note: str = "") -> None:
-        """So many more units of the phase are done."""
+    def advance(self, units: int, tokens: int = 0) -> None:
+        """So many more units of the phase are done, and so many more tokens are generated."""
 
     def log(self, iteration: int, metrics: Metrics) -> None:
         """An iteration was committed."""

@@ -21,6 +21,7 @@ from star_loop.configuration import build
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.trackers import Console, JsonLines, MLflow, TensorBoard, WandB, fan_out
+from star_loop.trackers.course import seconds_left
 from tests.quiz import QUIZ, configure
 
 
@@ -68,8 +69,8 @@ class Memory(Tracker):
             def phase(self, iteration: int, name: str, total: int | None) -> None:
                 told.append(f"phase {iteration} {name} {total}")
 
-            def advance(self, units: int, note: str = "") -> None:
-                told.append(f"advance {units} {note}")
+            def advance(self, units: int, tokens: int = 0) -> None:
+                told.append(f"advance {units} {tokens}")
 
             def log(self, iteration: int, metrics: Metrics) -> None:
                 told.append(f"log {iteration}")
@@ -114,9 +115,9 @@ def test_fan_out_forwards_every_event_to_every_tracker(tmp_path: Path) -> None:
     # Component copies its arguments, so look at the components' own lists.
     with fan_out({"one": one, "two": two}, tmp_path, [metrics_of(0)]) as session:
         session.phase(1, "collect", 7)
-        session.advance(7, "half")
+        session.advance(7, 40)
         session.log(1, metrics_of(1))
-    assert one.told == ["open 1", "phase 1 collect 7", "advance 7 half", "log 1", "close"]
+    assert one.told == ["open 1", "phase 1 collect 7", "advance 7 40", "log 1", "close"]
     assert two.told == one.told
 
 
@@ -317,7 +318,7 @@ def test_without_a_terminal_the_console_prints_lines_for_grep(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    launch(Console(), tmp_path, 2, 3)
+    launch(Console(iterations=5), tmp_path, 2, 3)
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert [" ".join(line.split()[:2]) for line in out.splitlines()[1:]] == [
@@ -330,7 +331,7 @@ def test_without_a_terminal_the_console_prints_lines_for_grep(
     ]
     assert (
         "committed iteration=3 accuracy=0.4600 low=0.4400 high=0.4800 observations=1200 rollouts=2400 correct=600 "
-        "accepted=400 quota=400 loss=0.2500 generated=500000 flops=1.020e+13 seconds=61.0\n"
+        "accepted=400 quota=400 loss=0.2500 generated=500000 flops=1.020e+13 seconds=61.0 change=+0.0500 left=122\n"
     ) in out
 
 
@@ -341,10 +342,10 @@ from star_loop.trackers import Console
 from tests.test_trackers import metrics_of
 
 logging.basicConfig(stream=sys.stdout, format="[log] %(message)s", level="INFO")
-with Console().session(Path("outputs/demo"), [metrics_of(0)]) as session:
+with Console(iterations=4).session(Path("outputs/demo"), [metrics_of(0)]) as session:
     for iteration in (1, 2):
         session.phase(iteration, "collect", 1200)
-        session.advance(600, "41 % correct")
+        session.advance(600, 12_000)
         logging.info("half way")
         session.phase(iteration, "test", None)
         session.log(iteration, metrics_of(iteration))
@@ -402,8 +403,8 @@ def screen(sent: str) -> list[str]:
 @pytest.mark.parametrize("columns", [34, 60, 120])
 def test_in_a_terminal_rows_fit_and_only_the_table_is_left(columns: int) -> None:
     sent = in_terminal(columns=columns)
-    assert "iteration 1 collect" in sent
-    frames = re.findall(r"iteration \d [^\r\n]*", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent))
+    assert "iteration 1/4 collect" in sent
+    frames = re.findall(r"(?:iteration \d/4|accuracy) [^\r\n]*", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent))
     assert max(map(len, frames)) <= columns - len("^C")  # an echoed ^C must not wrap
     shown = screen(sent)
     assert all(len(line) <= columns for line in shown)
@@ -426,11 +427,30 @@ def test_in_a_terminal_rows_fit_and_only_the_table_is_left(columns: int) -> None
 
 def test_after_a_crash_the_bar_is_gone_and_the_cursor_is_there() -> None:
     sent = in_terminal("crash", columns=80)
-    assert "iteration 3 train" in sent
+    assert "iteration 3/4 train" in sent
     shown = "\n".join(screen(sent))
     assert "RuntimeError: a crash in training" in shown
-    assert "iteration 3 train" not in shown
+    assert "iteration 3/4 train" not in shown
     assert sent.rfind("\x1b[?25h") > sent.rfind("\x1b[?25l")
+
+
+def test_the_line_below_the_bar_says_how_the_run_stands_as_far_as_it_fits() -> None:
+    below = {columns: re.findall(r"accuracy \d[^\r\n\x1b]*", in_terminal(columns=columns)) for columns in (34, 60)}
+    assert {line.strip() for line in below[34]} == {
+        "accuracy 31.0 %",
+        "accuracy 36.0 % (+5.0)",
+        "accuracy 41.0 % (+10.0)",
+    }
+    whole = r"accuracy 36\.0 % \(\+5\.0\)  [\d.,]+[kMG]? tokens/s  ends about \d\d:\d\d"
+    assert any(re.match(whole, line) for line in below[60]), below[60]
+
+
+def test_the_time_left_goes_on_as_the_iterations_did() -> None:
+    assert seconds_left([60.0], 3) == 180.0
+    assert seconds_left([50.0, 50.0, 50.0], 2) == 100.0
+    assert seconds_left([100.0, 120.0], 2) == pytest.approx(144.0 + 172.8)
+    assert seconds_left([90.0, 30.0], 2) == 60.0  # becoming shorter is not counted on
+    assert seconds_left([1.0, 60.0], 1) == 90.0  # nor is a leap
 
 
 def test_no_color_is_honoured() -> None:

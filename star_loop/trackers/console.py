@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console as Screen
-from rich.console import ConsoleOptions, RenderableType, RenderResult
+from rich.console import ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
 from rich.text import Text
@@ -16,28 +16,33 @@ from rich.text import Text
 from star_loop import notation
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
+from star_loop.trackers.course import GAP, Course
 
 
 class Console(Tracker):
     """Shows the run as it goes.
 
     In a terminal: one table row per committed iteration, and below it a bar for the phase at work with its rate and the
-    time left. Elsewhere: one line per event, whose first word is `resumed`, `phase` or `committed`. Iterations that a
-    former launch committed are shown once at the start. Colours are left out where `NO_COLOR` is set.
+    time left (collecting counts accepted rationales, up to the quota), the accuracy so far with its change since the
+    base model, tokens per second, and when the run will be complete. Elsewhere: one line per event, whose first word is
+    `resumed`, `phase` or `committed`. Iterations that a former launch committed are shown once at the start. Colours
+    are left out where `NO_COLOR` is set.
     """
 
     live: bool | None = None
     """Whether to draw the table and the bar; None: where standard output is a terminal."""
+    iterations: int | None = None
+    """The run's last iteration, for the estimate of its end; None: no estimate."""
 
     @contextmanager
     def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
         """Show what exists, then what happens. The bar is taken away at the end, whatever the end is."""
         screen = Screen(highlight=False, markup=False, emoji=False)
         if not (screen.is_terminal if self.live is None else self.live):
-            yield _Lines(screen, directory, committed)
+            yield _Lines(screen, directory, committed, Course(self.iterations))
             return
-        with _progress(screen) as progress, _log_above_the_bar():
-            yield _Table(screen, progress, directory, committed)
+        with _progress(screen, course := Course(self.iterations)) as progress, _log_above_the_bar():
+            yield _Table(screen, progress, directory, committed, course)
 
 
 # -------------------------------------------------------------------------------------------------------- lines
@@ -62,8 +67,8 @@ _FIELDS = (
 class _Lines(Session):
     """For logs: `grep ^committed` gives one line per iteration of this launch."""
 
-    def __init__(self, screen: Screen, directory: Path, committed: Sequence[Metrics]) -> None:
-        self._screen = screen
+    def __init__(self, screen: Screen, directory: Path, committed: Sequence[Metrics], course: Course) -> None:
+        self._screen, self._course = screen, course
         self._print(f"run directory={directory}")
         for iteration, metrics in enumerate(committed):
             self._event("resumed", iteration, metrics)
@@ -76,6 +81,9 @@ class _Lines(Session):
 
     def _event(self, event: str, iteration: int, metrics: Metrics) -> None:
         shown = [f"{key}={metrics[name]:{form}}" for key, name, form in _FIELDS if name in metrics]
+        change, left = self._course.committed(iteration, metrics), self._course.left(iteration + 1)
+        shown += [] if change is None else [f"change={change:+.4f}"]
+        shown += [] if left is None else [f"left={left:.0f}"]
         self._print(" ".join([event, f"iteration={iteration}", *shown]))
 
     def _print(self, line: str) -> None:
@@ -128,14 +136,13 @@ _COLUMNS = (
     _Column(title="time", width=7, text=lambda row: notation.duration(row.get("seconds/total"))),
 )
 _DROPPED_FIRST = ("examples", "generated", "loss", "accepted", "FLOPs", "95 %", "yield", "time", "change")
-_GAP = "  "
 
 
 def _columns_for(width: int) -> list[_Column]:
     """The columns that fit into so many characters; the least important give way."""
     columns = list(_COLUMNS)
     for title in _DROPPED_FIRST:
-        if sum(column.width + len(_GAP) for column in columns) <= width:
+        if sum(column.width + len(GAP) for column in columns) <= width:
             break
         columns = [column for column in columns if column.title != title]
     return columns
@@ -144,36 +151,36 @@ def _columns_for(width: int) -> list[_Column]:
 class _Table(Session):
     """For people: rows scroll up as iterations are committed, the bar stays below them."""
 
-    def __init__(self, screen: Screen, progress: Progress, directory: Path, committed: Sequence[Metrics]) -> None:
-        self._screen, self._progress = screen, progress
+    def __init__(
+        self, screen: Screen, progress: Progress, directory: Path, committed: Sequence[Metrics], course: Course
+    ) -> None:
+        self._screen, self._progress, self._course = screen, progress, course
         self._columns = _columns_for(screen.width)
-        self._accuracy: float | None = None
         self._print(Text(str(directory), style="dim", overflow="fold"))
-        self._print(Text(_GAP.join(f"{column.title:>{column.width}}" for column in self._columns), style="bold"))
+        self._print(Text(GAP.join(f"{column.title:>{column.width}}" for column in self._columns), style="bold"))
         for iteration, metrics in enumerate(committed):
             self._row(iteration, metrics, style="dim")
-        self._bar = progress.add_task("starting", total=None, note="")
+        self._bar = progress.add_task("starting", total=None)
 
     def phase(self, iteration: int, name: str, total: int | None) -> None:
-        description = f"iteration {iteration} {name}"
-        self._progress.reset(self._bar, description=description, total=total, visible=True, note="")
+        self._course.phase(iteration)
+        of = "" if self._course.last is None else f"/{self._course.last}"
+        self._progress.reset(self._bar, description=f"iteration {iteration}{of} {name}", total=total, visible=True)
         self._progress.refresh()
 
-    def advance(self, units: int, note: str = "") -> None:
-        self._progress.update(self._bar, advance=units, note=note)
+    def advance(self, units: int, tokens: int = 0) -> None:
+        self._course.generated(tokens)
+        self._progress.update(self._bar, advance=units, refresh=bool(tokens))
 
     def log(self, iteration: int, metrics: Metrics) -> None:
         self._progress.update(self._bar, visible=False)
         self._row(iteration, metrics)
 
     def _row(self, iteration: int, metrics: Metrics, style: str = "") -> None:
-        row = {**metrics, "iteration": iteration}
-        accuracy = metrics.get("evaluation/accuracy")
-        if accuracy is not None and self._accuracy is not None:
-            row["change"] = accuracy - self._accuracy
-        self._accuracy = accuracy if accuracy is not None else self._accuracy
+        change = self._course.committed(iteration, metrics)
+        row = {**metrics, "iteration": iteration, **({} if change is None else {"change": change})}
         cells = (f"{column.text(row):>{column.width}}" for column in self._columns)
-        self._print(Text(_GAP.join(cells), style=style))
+        self._print(Text(GAP.join(cells), style=style))
 
     def _print(self, text: Text) -> None:
         self._screen.print(text, no_wrap=text.overflow != "fold", crop=True)
@@ -183,16 +190,15 @@ class _Table(Session):
 
 
 @contextmanager
-def _progress(screen: Screen) -> Iterator[Progress]:
+def _progress(screen: Screen, course: Course) -> Iterator[Progress]:
     columns: list[ProgressColumn] = [
         TextColumn("{task.description}"),
         BarColumn(bar_width=None, table_column=Column(ratio=1)),
         MofNCompleteColumn(),
         _Rate(),
     ]
-    if screen.width >= 90:
-        columns.append(TextColumn("{task.fields[note]}", markup=False))
     progress = _Bar(*columns, console=screen, transient=True, expand=True)
+    progress.course = course
     with progress:
         # A bar needs no hidden cursor, and a killed process could not bring it back.
         screen.show_cursor(True)
@@ -200,14 +206,20 @@ def _progress(screen: Screen) -> Iterator[Progress]:
 
 
 class _Bar(Progress):
-    """A progress display that leaves room at its right for the `^C` that a terminal echoes.
+    """A progress display with the run's course below, and room at its right for the `^C` that a terminal echoes.
 
     If that were wrapped into the next line, the bar could not be erased.
     """
 
+    course: Course | None = None
+
     def get_renderable(self) -> RenderableType:
         """The display of the moment."""
-        return _Narrower(super().get_renderable())
+        below = [self.course.text(self.console.width - _ECHO)] if self.course else []
+        return _Narrower(Group(super().get_renderable(), *(line for line in below if line)))
+
+
+_ECHO = len("^C") + 1
 
 
 class _Narrower:
@@ -215,7 +227,7 @@ class _Narrower:
         self._content = content
 
     def __rich_console__(self, console: Screen, options: ConsoleOptions) -> RenderResult:
-        yield from console.render(self._content, options.update_width(max(1, options.max_width - len("^C") - 1)))
+        yield from console.render(self._content, options.update_width(max(1, options.max_width - _ECHO)))
 
 
 class _Rate(ProgressColumn):

@@ -30,6 +30,7 @@ class MLflow(Tracker):
     uri: str | None = None
     """Where the runs are kept; None: `mlflow.db` (SQLite) beside the run directory, one for all of a folder."""
     experiment: str = "star_loop"
+    """The experiment's name in MLflow."""
 
     @contextmanager
     def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:

@@ -25,6 +25,7 @@ class Trackio(Tracker):
     """
 
     project: str = "star_loop"
+    """The project's name in trackio."""
 
     @contextmanager
     def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:

@@ -21,9 +21,11 @@ class WandB(Tracker):
     """
 
     project: str = "star_loop"
+    """The project's name in W&B."""
     entity: str | None = None
     """The user or team; None: W&B's own default."""
     mode: Literal["offline", "online"] = "offline"
+    """`offline`: files that `wandb sync` uploads; `online`: logs at once."""
 
     @contextmanager
     def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
