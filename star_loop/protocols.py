@@ -35,9 +35,6 @@ Progress = Callable[[int], None]
 """Called with the number of units done since the last call."""
 
 
-# ---------------------------------------------------------------------------------------------------- questions
-
-
 class Verifier(Component, ABC):
     """Law: total and pure. Any string, however broken, gives a verdict, never an exception."""
 
@@ -96,9 +93,6 @@ class Task(Component, ABC):
     def gold_text(self, observation: Observation) -> str:
         """A completion that the verifier must accept, to prove that it can."""
         return self.verifier.state(observation.answer) if observation.rationale is None else observation.rationale
-
-
-# ----------------------------------------------------------------------------------------------------- policies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,9 +212,6 @@ class Selector(Component, ABC):
     @abstractmethod
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
         """The kept candidates, in their order."""
-
-
-# ------------------------------------------------------------------------------------------------------ engines
 
 
 class Engine(Protocol):

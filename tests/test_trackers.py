@@ -436,11 +436,8 @@ def test_after_a_crash_the_bar_is_gone_and_the_cursor_is_there() -> None:
 
 def test_the_line_below_the_bar_says_how_the_run_stands_as_far_as_it_fits() -> None:
     below = {columns: re.findall(r"accuracy \d[^\r\n\x1b]*", in_terminal(columns=columns)) for columns in (34, 60)}
-    assert {line.strip() for line in below[34]} == {
-        "accuracy 31.0 %",
-        "accuracy 36.0 % (+5.0)",
-        "accuracy 41.0 % (+10.0)",
-    }
+    assert all(len(line) <= 34 - len("^C") and "ends about" not in line for line in below[34])
+    assert any("accuracy 36.0 % (+5.0)" in line for line in below[34])
     whole = r"accuracy 36\.0 % \(\+5\.0\)  [\d.,]+[kMG]? tokens/s  ends about \d\d:\d\d"
     assert any(re.match(whole, line) for line in below[60]), below[60]
 
