@@ -35,6 +35,7 @@ class Balance(Component):
     """
 
     temperatures: tuple[Temperature, ...] = Field((0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1), min_length=1)
+    """What is tried."""
     thresholds: tuple[float, ...] = ()
     """Of the reward, for verifiers that grade steps; the paper searches -1.0, -0.9, …, 1.0. (): no reward model."""
     questions: int = Field(600, ge=1)

@@ -23,10 +23,13 @@ class Pretrained(Component):
     name_or_path: str
     """A Hub id, a local directory, or `tiny`: the model that ships with the package."""
     revision: str | None = None
+    """A branch, tag or commit of a Hub repository; None: its main branch."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the weights in training; `auto`: as they were saved."""
     chat_template: bool = False
     """Wrap each prompt as a user's message in the tokenizer's chat template."""
     trust_remote_code: bool = False
+    """Let a Hub repository's own Python code build the model."""
 
     @property
     def directory(self) -> Path | None:

@@ -18,6 +18,7 @@ class Schedule(Component):
     steps: int = Field(40, ge=1)
     """σ_1, the optimiser steps of iteration 1."""
     growth: float = Field(1.2, ge=1.0)
+    """σ_t over σ_(t-1)."""
     batch: int = Field(8, ge=1)
     """Sequences per optimiser step."""
     train_by: Literal["steps", "epochs"] = "steps"

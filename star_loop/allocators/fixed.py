@@ -11,6 +11,7 @@ class Fixed(Allocator):
     """K draws of each observation (the first try; a second try adds one more for those that failed)."""
 
     rollouts: int = Field(1, ge=1)
+    """Draws of each observation."""
 
     def allocate(self, proposal: Proposal, state: State, rng: np.random.Generator) -> NDArray[np.int64]:
         """`rollouts` each."""

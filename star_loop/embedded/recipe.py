@@ -19,13 +19,18 @@ class Recipe(Component):
     """Everything that the weights depend on, besides the versions of torch and transformers and the machine."""
 
     seed: int = 0
+    """Of weights and data."""
     threads: int = Field(default=1, ge=1)
     """Of torch: sums split over another number of threads round differently."""
 
     hidden: int = 96
+    """Width of the residual stream."""
     layers: int = 3
+    """Transformer blocks."""
     intermediate: int = 256
+    """Width of the MLP."""
     context: int = 4096
+    """Longest sequence."""
 
     taught: Mapping[SkillName, Mapping[Level, float]] = {
         "addition": {1: 1, 2: 1, 3: 2, 4: 3, 5: 3},
@@ -43,14 +48,19 @@ class Recipe(Component):
     up by their letter, and not counted off."""
 
     steps: int = Field(default=1000, ge=1)
+    """Optimiser steps."""
     batch: int = Field(default=64, ge=1)
+    """Sequences per step."""
     group: int = Field(default=4, ge=1)
     """Steps whose examples are drawn together and then sorted by length, so that little is padding."""
     warmup: int = 40
+    """Steps of linear rise."""
     decay: float = Field(default=0.3, ge=0, le=1)
     """Share of the steps over which the learning rate falls to zero at the end."""
     muon_rate: float = 0.03
+    """Muon's learning rate, for matrices."""
     adam_rate: float = 4e-3
+    """Adam's learning rate, for the rest."""
     max_gap: int = 4
     """The position ids of a training example jump by up to this many at random places, so that questions longer than
     any in training look no different from those."""

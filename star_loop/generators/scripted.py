@@ -20,6 +20,7 @@ class NoWeights(Pretrained):
     """The base model of a scripted run: a name, and nothing to load."""
 
     name_or_path: str = "scripted"
+    """A name for the records."""
 
     def check(self) -> None:
         """Nothing to look for."""

@@ -32,12 +32,15 @@ class Space(Mixture):
     """
 
     utility: Literal["hard", "hard_and_progress", "progress", "variance"] = "hard_and_progress"
+    """U_k, what an arm is drawn for."""
     fast: float = Field(0.5, gt=0, le=1)
     """Weight of the newest solve rate in the fast average."""
     slow: float = Field(0.1, gt=0, le=1)
+    """Weight of the newest solve rate in the slow average."""
     discount: float = Field(0.9, ge=0, le=1)
     """What an iteration leaves of N_k, since arms change; `hard` counts everything, as version 1."""
     deviation: float = Field(1.0, ge=0)
+    """Of θ_k before any pull: the wider, the more arms are tried."""
     batch: int = Field(8, ge=1)
     """Observations of one pull."""
     unsolvable: float = Field(0.02, ge=0, le=1)
@@ -47,7 +50,9 @@ class Space(Mixture):
     mastered: float = Field(0.98, ge=0, le=1)
     """Solve rate at or above which an arm is closed."""
     explore: float = Field(0.1, ge=0, le=1)
+    """The share that is spread evenly over the arms."""
     draws: int = Field(1000, ge=1)
+    """Of θ, by which winning frequencies are counted."""
 
     def init(self, names: Sequence[str], columns: Columns = NOTHING) -> State:
         """For each arm `pulls`, and the averages `mean`, `fast` and `slow` of its solve rate (0 before any pull)."""

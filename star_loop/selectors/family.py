@@ -22,6 +22,7 @@ class Cap(Selector):
     """The first `limit` rationales of an observation (ReST-EM, arXiv 2312.06585, section 4: 10 of 32)."""
 
     limit: int = Field(10, ge=1)
+    """Rationales of an observation."""
 
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
         """Drop the surplus of each observation."""

@@ -26,10 +26,15 @@ class ReasoningGym(Prompted):
     level: str | None = None
     """The entry of a question's metadata that says how hard it is, a whole number: `num_terms` of `chain_sum`."""
     seed: int = Field(default=0, ge=0)
+    """Of the questions."""
     train_size: int = Field(default=1000, ge=1)
+    """Training observations."""
     validation_size: int = Field(default=100, ge=0)
+    """Validation observations."""
     test_size: int = Field(default=200, ge=0)
+    """Test observations."""
     instruction: str = "Think step by step. Write the final answer between <answer> and </answer>."
+    """What follows each question."""
 
     def check(self) -> None:
         """The library must be there and know the data set."""

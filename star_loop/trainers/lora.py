@@ -36,12 +36,15 @@ class Lora(Trainer):
     lora_alpha: float = Field(64, gt=0)
     """The update is scaled by lora_alpha / r."""
     lora_dropout: float = Field(0.0, ge=0, lt=1)
+    """Of the update's input, in training."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Every linear layer but the LM head, or names such as [q_proj, v_proj]."""
     learning_rate: float = Field(2e-4, ge=0)
+    """The highest, after the warm-up."""
     lr_scheduler_type: Literal["linear", "constant"] = "linear"
     """After the warm-up: fall linearly to `min_lr_ratio` of `learning_rate`, or stay."""
     min_lr_ratio: float = Field(0.0, ge=0, le=1)
+    """Where the learning rate ends, over `learning_rate`."""
     warmup_steps: int = Field(0, ge=0)
     """Optimiser steps of linear rise."""
     epochs: float = Field(1.0, gt=0)
@@ -54,7 +57,9 @@ class Lora(Trainer):
     """Padded tokens at once; a step accumulates the gradients of as many micro-batches as it takes, with the same
     result. Null: 16384 on a GPU; 2048 on a CPU, where what fits the cache is fastest."""
     weight_decay: float = Field(0.0, ge=0)
+    """AdamW's."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    """AdamW's decay rates of the two moments."""
     max_grad_norm: float | None = Field(1.0, gt=0)
     """Longer gradients are scaled down to this norm; null: never."""
     gradient_checkpointing: bool = False

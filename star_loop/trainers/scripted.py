@@ -13,6 +13,7 @@ class Scripted(Trainer):
     """gain ← gain of the start + rate · log(1 + total weight of the examples). A simulation of learning."""
 
     rate: float = 0.1
+    """What a unit of log(1 + weight of the examples) gains."""
 
     def train(
         self,

@@ -28,6 +28,7 @@ class Code(Verifier):
     """
 
     sandbox: Sandbox | None = None
+    """Where programs run; None: nowhere, and the check refuses."""
 
     def check(self) -> None:
         """Refuse to run what a model wrote on this machine.

@@ -27,6 +27,7 @@ class Gym(Verifier):
     """
 
     scorer: Literal["equal", "own"] = "equal"
+    """`equal`: the gold answer itself; `own`: what the data set's own scorer gives full marks too."""
     timeout: float = Field(default=5.0, gt=0)
     """Seconds for one answer; then the scorer is killed, and the verdict is wrong."""
 

@@ -57,3 +57,4 @@ class YesNo(Label):
     """`Label` for yes/no questions; `true` and `false` count as yes and no."""
 
     labels: Mapping[str, tuple[str, ...]] = {"yes": ("true",), "no": ("false",)}
+    """Label -> other words for it."""
