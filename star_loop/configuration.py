@@ -10,19 +10,6 @@ from pydantic import ValidationError
 from star_loop.component import Component
 from star_loop.experiment import Experiment
 
-FREE_KEYS = (
-    "iterations",
-    "outputs",
-    "resume",
-    "show",
-    "tracker",
-    "generator.gpu_memory_utilization",
-    "generator.timeout",
-    "generator.restarts",
-    "evaluation.patience",
-)
-"""Dotted keys (or their parents) that may differ between the launches of one run: how far, how shown, where."""
-
 
 class ConfigError(ValueError):
     """A configuration that cannot be built; names the key, the value and the remedy."""

@@ -30,6 +30,8 @@ class Experiment(Component):
     second_try: Literal["none", "resample", "rationalize"] = "none"
     """For observations whose first try failed: one more draw, without or with the answer shown as a hint."""
     resume: Literal["if_available", "always", "never"] = "if_available"
+    keep: Literal["all", "best"] = "all"
+    """Which adapters stay; `best`: of the first iteration, of the best on validation and of the last two."""
     fork: Path | None = None
     """`<run>/iterations/<NNNN>`: begin with that run's iterations up to this one."""
     task: Task

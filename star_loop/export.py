@@ -42,7 +42,11 @@ def export(run: Path, iteration: str = "best", parts: Sequence[str] = PARTS) -> 
     """
     directory = RunDirectory(run)
     here = choose(directory, iteration)
-    here.verify()
+    directory.verify([here.number], directory.latest() or here)
+    if not (here.path / "adapter").exists():
+        raise RunError(
+            f"the adapter of {here.path} was given up (keep=best) or is lost: take --iteration best, last or 1"
+        )
     experiment = _experiment(run)
     target = run / "export" / f"{here.number:04d}"
     if target.exists():

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from star_loop.disk import RunError, json_bytes, read_json
+from star_loop.preparations import Folder
 from star_loop.records import Observation
 from star_loop.store import RunDirectory
 from star_loop.tasks.splitting import surveyed
@@ -26,12 +27,9 @@ def guard_config(run: RunDirectory, config: Mapping[str, Any], free: Sequence[st
     """
     path = run.path / "config.yaml"
     if _is_new(run, path):
-        run.disk.publish(path, OmegaConf.to_yaml(OmegaConf.create(dict(config))).encode())
+        run.ledger.publish(path.name, OmegaConf.to_yaml(OmegaConf.create(dict(config))).encode())
         return
-    try:
-        before = flatten(OmegaConf.to_container(OmegaConf.load(path)))
-    except Exception as error:  # whatever the YAML reader makes of a damaged file
-        raise RunError(f"{path} is damaged ({error}): restore it, or start a new run with name=<new>") from error
+    before = flatten(OmegaConf.to_container(OmegaConf.load(run.ledger.check(path.name))))
     now = flatten(config)
     differing = [
         f"  {key}: the run has {before.get(key, 'nothing')!r}, this launch {now.get(key, 'nothing')!r}"
@@ -58,9 +56,9 @@ def guard_identity(run: RunDirectory, identity: Mapping[str, Any], hard: Sequenc
     """
     path = run.path / "identity.json"
     if _is_new(run, path):
-        run.disk.publish(path, json_bytes(identity))
+        run.ledger.publish(path.name, json_bytes(identity))
         return []
-    before = read_json(path)
+    before = read_json(run.ledger.check(path.name))
     for key in hard:
         if before.get(key) != identity.get(key):
             raise RunError(
@@ -74,15 +72,18 @@ def guard_identity(run: RunDirectory, identity: Mapping[str, Any], hard: Sequenc
     ]
 
 
-def guard_iterations(run: RunDirectory) -> None:
-    """Compare the files of the committed iterations with their checksums; the last is compared when it is taken up.
+def guard_files(run: RunDirectory) -> None:
+    """Compare what was prepared, and the files of the committed iterations, with their checksums.
 
     Raises:
-        RunError: names the first file that is missing, changed or unknown, and the last good iteration.
+        RunError: names the first file that is missing, changed or unknown, and what can still be used.
     """
     latest = run.latest()
-    for number in range(latest.number if latest else 0):
-        run.iteration(number).verify()
+    for prepared in sorted(run.path.glob("preparation/*/")):
+        folder = Folder(prepared, run.disk)
+        folder.ledger.check_all(complete=folder.has("columns"))  # what is missing before that is still to be made
+    if latest:
+        run.verify(range(latest.number + 1), latest)
 
 
 def _is_new(run: RunDirectory, path: Path) -> bool:
@@ -96,7 +97,7 @@ def _is_new(run: RunDirectory, path: Path) -> bool:
     if latest := run.latest():
         raise RunError(
             f"{path} is missing although iteration {latest.number} is committed, so nobody can tell whether this "
-            "launch continues the same run: restore it, or start a new run with name=<new>"
+            f"launch continues the same run: restore it, or continue in a new run: name=<new> fork={latest.path}"
         )
     return True
 

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from star_loop import preflight
-from star_loop.configuration import FREE_KEYS, ConfigError, build
+from star_loop.configuration import ConfigError, build
 from star_loop.disk import Disk, RunError
 from star_loop.experiment import Experiment
-from star_loop.guard import fingerprint, guard_config, guard_identity, guard_iterations
+from star_loop.forking import adopt
+from star_loop.guard import fingerprint, guard_config, guard_files, guard_identity
 from star_loop.loop import Loop, Standing, last_standing
 from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.preparing import finished
 from star_loop.protocols import BootstrapError, EngineError, TrainingError
 from star_loop.report import write as write_report
-from star_loop.store import RunDirectory
+from star_loop.store import FREE_KEYS, RunDirectory
 from star_loop.tasks.show import prompts
 from star_loop.trackers import fan_out
 
@@ -37,24 +38,35 @@ def launch(config: Mapping[str, Any], directory: Path, disk: Disk | None = None)
     experiment = build(config)
     run = RunDirectory(directory, disk)
     with run.locked():
-        begun = run.latest()
-        if experiment.resume == "never" and begun:
-            raise RunError(f"{directory} exists and resume=never: choose another name=, or resume=if_available")
-        if experiment.resume == "always" and not begun:
-            raise RunError(f"{directory} holds no committed iteration and resume=always: check name= and outputs=")
-        guard_config(run, config, FREE_KEYS)
-        preflight.check(experiment)
-        splits = preflight.load(experiment.task)
-        changes = guard_identity(run, _identity(experiment, splits), hard=("observations", "base_weights"))
-        for change in changes:
-            logger.warning("since this run began, the version of %s: results may differ slightly", change)
-        run.publish_observations(splits)
-        guard_iterations(run)
-        if experiment.fork is not None:
-            run.adopt(experiment.fork)
-        standing = _loop(experiment, run, splits)
+        standing = advance(experiment, run, config)
         _report(run)
-        return standing
+    return standing
+
+
+def advance(experiment: Experiment, run: RunDirectory, config: Mapping[str, Any]) -> Standing:
+    """A launch without its lock and its report; `config` is what the experiment was built from.
+
+    Raises:
+        RunError, …: see `EXPECTED`.
+    """
+    begun = run.latest()
+    if experiment.resume == "never" and begun:
+        raise RunError(f"{run.path} exists and resume=never: choose another name=, or resume=if_available")
+    if experiment.resume == "always" and not begun:
+        raise RunError(f"{run.path} holds no committed iteration and resume=always: check name= and outputs=")
+    guard_config(run, config, FREE_KEYS)
+    preflight.check(experiment)
+    splits = preflight.load(experiment.task)
+    changes = guard_identity(run, _identity(experiment, splits), hard=("observations", "base_weights"))
+    for change in changes:
+        logger.warning("since this run began, the version of %s: results may differ slightly", change)
+    run.publish_observations(splits)
+    guard_files(run)
+    if begun:
+        run.give_up_adapters(begun)
+    if experiment.fork is not None:
+        adopt(run, experiment.fork)
+    return _loop(experiment, run, splits)
 
 
 def show(config: Mapping[str, Any]) -> str:

@@ -85,6 +85,7 @@ class Loop:
         self.searching = Searching(x, splits, self.generation)
         self.scoring = Scoring(x, run, splits, self.generation, session)
         self.cost = x.generator.cost(x.model)
+        self.curve = [metrics.get("validation/accuracy", 0.0) for metrics in run.committed_metrics()]
 
     def __call__(self) -> Standing:
         """Iterate until the experiment's last iteration is committed."""
@@ -255,7 +256,10 @@ class Loop:
         here.commit(
             adapter=adapter.relative_to(self.run.path).as_posix() if adapter else None,
             metrics=metrics, statistics=standing.statistics, beliefs=standing.beliefs,
+            kept=self.run.kept(here.number, metrics, keep=self.x.keep), made_of=self.run.made_of(),
         )  # fmt: skip
+        self.run.give_up_adapters(here)
+        self.curve.append(metrics.get("validation/accuracy", 0.0))
         self.session.log(here.number, metrics)
         return standing
 
@@ -263,15 +267,14 @@ class Loop:
         """Whether validation accuracy has not improved for `evaluation.patience` iterations."""
         if self.x.evaluation.patience is None:
             return False
-        curve = [metrics.get("validation/accuracy", 0.0) for metrics in self.run.committed_metrics()]
-        return len(curve) - 1 - int(np.argmax(curve)) >= self.x.evaluation.patience
+        return len(self.curve) - 1 - int(np.argmax(self.curve)) >= self.x.evaluation.patience
 
 
 def last_standing(x: Experiment, run: RunDirectory, columns: Columns) -> Standing | None:
-    """Where the last commit left the run, verified; None: nothing is committed yet."""
+    """Where the last commit left the run; None: nothing is committed yet."""
     if (latest := run.latest()) is None:
         return None
-    state = latest.verify()
+    state = latest.state()
     beliefs, fresh = latest.beliefs(), first_beliefs(x, columns)
     if set(beliefs) != set(fresh):
         logger.warning("the forked run had another sampler: %s starts afresh", type(x.sampler).__name__)

@@ -40,7 +40,7 @@ class Preparing:
         """`prepare/<name>/…` of each preparation, and what they cost: `flops/prepare`, by the convention."""
         figures: Metrics = {}
         for name in self.x.preparation:
-            found = read_json(folder(self.run, name).path / "metrics.json")
+            found = folder(self.run, name).metrics()
             figures |= {f"prepare/{name}/{key}": value for key, value in found.items()}
             tokens = int(found.get("tokens", 0))
             spent = float(inference_flops(self.x.generator.cost(self.x.model).parameters, tokens))
@@ -51,7 +51,7 @@ class Preparing:
         self.session.phase(0, "prepare", None)
         with self.run.timed(0, "prepare"):
             prepared = preparation.prepare(columns, bench)
-        self.run.disk.publish(bench.folder.path / "metrics.json", json_bytes(prepared.metrics))
+        bench.folder.metrics(prepared.metrics)
         return prepared.columns
 
     def _bench(self, into: Folder) -> Bench:

@@ -42,10 +42,7 @@ class Record:
         Raises:
             RecordError: not JSON, or not exactly this record's fields.
         """
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise RecordError(f"not a JSON object ({error})") from error
+        row = _parse(line)
         names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
         if not isinstance(row, dict) or set(row) != set(names):
             found = sorted(row) if isinstance(row, dict) else type(row).__name__
@@ -54,6 +51,13 @@ class Record:
             if type(row[name]) not in kinds or (type(row[name]) is float and not math.isfinite(row[name])):
                 raise RecordError(f"not a {cls.__name__}: {name} is {row[name]!r}")
         return cls(**row)
+
+
+def _parse(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"not a JSON object ({error})") from error
 
 
 @cache
@@ -246,10 +250,30 @@ class IterationState(Record):
     """The model after this iteration, relative to the run directory; None: the base model."""
     files: Mapping[str, str]
     """Every other file of the iteration, relative to its directory -> SHA-256 of its bytes."""
+    kept: tuple[int, ...] | None = None
+    """Iterations whose adapters stay from here on; None: all."""
+    made_of: Mapping[str, Any] = field(default_factory=dict)
+    """What the run is made from, as in `identity.json`: the fingerprints that a fork must share."""
     digest: str = ""
     """SHA-256 of this record without it."""
 
     def sealed(self) -> "IterationState":
         """This record with its digest."""
-        bare = dataclasses.replace(self, digest="")
-        return dataclasses.replace(bare, digest=hashlib.sha256(bare.to_json().encode()).hexdigest())
+        return dataclasses.replace(self, digest=_digest(json.loads(self.to_json())))
+
+    @classmethod
+    def unsealed(cls, line: str) -> "IterationState":
+        """The record that was sealed and written; of format 1, which had neither `kept` nor `made_of`, as well.
+
+        Raises:
+            RecordError: it is not what was written.
+        """
+        row = _parse(line)
+        if not isinstance(row, dict) or row.get("digest") != _digest(row):
+            raise RecordError("its bytes are not those that were committed")
+        return cls.from_json(json.dumps({"kept": None, "made_of": {}, **row}))
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    bare = json.dumps({**row, "digest": ""}, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(bare.encode("utf-8", "surrogatepass")).hexdigest()

@@ -94,8 +94,13 @@ def play(directory: Path, *overrides: str) -> Standing:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Every file whose bytes a run promises: not the lock, the journal of times, and what is derived from them."""
-    skipped = (".lock", "timings.jsonl", "metrics.jsonl", "report.html", "attempts/", "tensorboard/", ".engine/")
+    """Every file whose bytes a run promises: not the lock, the journal of times, and what is derived from them.
+
+    Not the run's own checksums either, which cover its configuration: two runs of one experiment have two places.
+    """
+    skipped = (
+        ".lock", "checksums.txt", "timings.jsonl", "metrics.jsonl", "report.html", "attempts/", "tensorboard/", ".engine/",
+    )  # fmt: skip
     files = {p.relative_to(directory).as_posix(): p for p in sorted(directory.rglob("*")) if p.is_file()}
     kept = {name: p for name, p in files.items() if not name.startswith(skipped)}
     return {name: _without_times(p) if p.name == "metrics.json" else p.read_bytes() for name, p in kept.items()}

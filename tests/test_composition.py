@@ -8,7 +8,7 @@ from star_loop.disk import Disk
 from star_loop.launch import launch
 from star_loop.store import RunDirectory
 from tests.quiz import QUIZ, configure, contents
-from tests.test_resume import FailingDisk, Interrupted
+from tests.test_resume import FailingDisk, Interrupted, run_with
 
 EVERYTHING = (
     *QUIZ, "experiment=skill_it", "model=scripted", "generator=scripted", "trainer=scripted", "iterations=1",
@@ -20,15 +20,15 @@ EVERYTHING = (
 
 def test_an_interruption_anywhere_in_a_run_of_everything_changes_no_byte(tmp_path: Path) -> None:
     config, disk = configure(*EVERYTHING), FailingDisk()
-    launch(config, tmp_path / "whole", disk)
+    run_with(disk, tmp_path / "whole", config)
     expected = contents(tmp_path / "whole")
     assert {"scores.jsonl", "scores_after.jsonl", "pilots/0.5.jsonl", "pilots/1.jsonl"} <= {
         name.removeprefix("iterations/0001/") for name in expected
     }
     for at in range(0, disk.effects, 4):
         with pytest.raises(Interrupted):
-            launch(config, tmp_path / str(at), FailingDisk(at))
-        launch(config, tmp_path / str(at), Disk())
+            run_with(FailingDisk(at), tmp_path / str(at), config)
+        run_with(Disk(), tmp_path / str(at), config)
         assert contents(tmp_path / str(at)) == expected, f"interrupted at effect {at}"
 
 

@@ -93,7 +93,7 @@ def test_6_facts_count_every_visit_and_attempt(run: Path) -> None:
 def test_7_the_files_of_an_iteration(run: Path) -> None:
     names = sorted(p.relative_to(run / "iterations/0002").as_posix() for p in (run / "iterations/0002").rglob("*.*"))
     assert names == [
-        "adapter/ability.json", "adapter/training.json", "evaluation.jsonl", "examples.jsonl", "metrics.json",
+        "adapter/ability.json", "adapter/training.json", "checksums.txt", "evaluation.jsonl", "examples.jsonl", "metrics.json",
         "sampler.npz", "state.json", "statistics.parquet", "validation.jsonl", "waves/000.jsonl", "waves/001.jsonl",
     ]  # fmt: skip
     base = {p.name for p in (run / "iterations/0000").iterdir()}

@@ -186,7 +186,9 @@ def test_a_damaged_file_is_named(tmp_path: Path, llama: Pretrained) -> None:
     run(tmp_path, llama, "iterations=1")
     path = tmp_path / "preparation/clusters/columns.npz"
     path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(RunError, match=r"clusters/columns\.npz is damaged .*: restore it, or remove it"):
+    with pytest.raises(
+        RunError, match=r"clusters/columns\.npz is damaged: its bytes .* Restore it, or move .*clusters away"
+    ):
         run(tmp_path, llama, "iterations=2")
 
 

@@ -1,5 +1,7 @@
 """Records survive their JSON; what is not one is named."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,5 +41,7 @@ def test_the_message_names_the_record_and_what_was_found(line: str) -> None:
 def test_the_seal_covers_every_field() -> None:
     state = IterationState(format=1, iteration=3, adapter=None, files={"a": "b"}).sealed()
     assert state.sealed() == state
-    changed = IterationState(format=1, iteration=4, adapter=None, files={"a": "b"}, digest=state.digest)
-    assert changed.sealed() != changed
+    assert IterationState.unsealed(state.to_json()) == state
+    for changed in ({"iteration": 4}, {"files": {}}, {"kept": (1,)}, {"made_of": {"seed": 1}}, {"adapter": "x"}):
+        with pytest.raises(RecordError, match="not those that were committed"):
+            IterationState.unsealed(replace(state, **changed).to_json())

@@ -1,11 +1,13 @@
 """The same command again: after an interruption at any single effect, the run ends with the same bytes."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from star_loop.configuration import build
 from star_loop.disk import Disk, RunError
 from star_loop.experiment import Experiment
 from star_loop.guard import flatten
-from star_loop.launch import launch
+from star_loop.launch import advance, launch
 from star_loop.records import IterationState
 from star_loop.store import RunDirectory
 from tests.quiz import QUIZ, configure, contents, play
@@ -57,12 +59,15 @@ class FailingDisk(Disk):
 SHORT = ("iterations=2", "second_try=rationalize")
 
 
-def run_with(disk: Disk, directory: Path) -> None:
-    launch(configure_short(), directory, disk)
+def run_with(disk: Disk, directory: Path, config: dict | None = None) -> None:
+    """A launch without a report, which takes ten times as long as a scripted run."""
+    config = config or configure_short()
+    advance(build(config), RunDirectory(directory, disk), config)
 
 
-def configure_short(cache: dict = {}) -> dict:  # noqa: B006 - composing takes longer than running
-    return cache.setdefault("config", configure(*QUIZ, *SHORT))
+@cache
+def configure_short() -> dict:  # composing takes longer than running
+    return configure(*QUIZ, *SHORT)
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +78,22 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[s
     return disk.effects, contents(directory)
 
 
-def test_an_interruption_at_every_single_effect_changes_no_byte(
-    uninterrupted: tuple[int, dict[str, bytes]], tmp_path: Path
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.reliability)])
+def test_an_interruption_at_a_single_effect_changes_no_byte(
+    uninterrupted: tuple[int, dict[str, bytes]], tmp_path: Path, step: int
 ) -> None:
+    """At every `step`-th effect; `make test-reliability`: at every one."""
     effects, expected = uninterrupted
     assert effects > 100
     # Dying after an effect is dying before the next: only the last one has no next.
-    for at, how in [*((at, "half") for at in range(effects)), (effects - 1, "after")]:
+    for at, how in [*((at, "half") for at in range(0, effects, step)), (effects - 1, "after")]:
         directory = tmp_path / f"{at}-{how}"
         with pytest.raises(Interrupted):
             run_with(FailingDisk(at, how), directory)
         run_with(Disk(), directory)
         assert contents(directory) == expected, f"interrupted {how} effect {at}"
         shutil.rmtree(directory)
+    print(f"an interruption at {len(range(0, effects, step))} of {effects} effects")
 
 
 def test_a_run_that_dies_again_and_again_ends_with_the_same_bytes(
@@ -118,7 +126,7 @@ def test_finished_waves_are_not_generated_again(tmp_path: Path) -> None:
     play(tmp_path, "iterations=1")
     here = tmp_path / "iterations" / "0001"
     for path in here.iterdir():
-        if path.name != "waves":
+        if path.name != "waves":  # the checksums go too: edited, a wave would be refused
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     first = here / "waves" / "000.jsonl"
     edited = first.read_text().replace("It is", "It surely is")
@@ -147,19 +155,30 @@ def test_another_configuration_is_refused_with_the_differing_keys(tmp_path: Path
     assert contents(tmp_path) == before
 
 
+def change_identity(directory: Path, **changed: str) -> None:
+    """As a run has it that began with something else."""
+    identity = json.loads((directory / "identity.json").read_text())
+    RunDirectory(directory).ledger.publish("identity.json", json.dumps(identity | changed).encode())
+
+
 def test_changed_observations_are_refused(tmp_path: Path) -> None:
     play(tmp_path, "iterations=1")
     config = configure(*QUIZ, "iterations=1")
-    identity = json.loads((tmp_path / "identity.json").read_text())
-    (tmp_path / "identity.json").write_text(json.dumps(identity | {"observations": "other"}))
+    change_identity(tmp_path, observations="other")
     with pytest.raises(RunError, match="observations changed"):
         launch(config, tmp_path)
 
 
+def test_changed_base_weights_are_refused(tmp_path: Path) -> None:
+    play(tmp_path, "iterations=1")
+    change_identity(tmp_path, base_weights="other")
+    with pytest.raises(RunError, match="base weights changed"):
+        play(tmp_path, "iterations=1")
+
+
 def test_another_package_version_is_only_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     play(tmp_path, "iterations=1")
-    identity = json.loads((tmp_path / "identity.json").read_text())
-    (tmp_path / "identity.json").write_text(json.dumps(identity | {"torch": "0.4.1"}))
+    change_identity(tmp_path, torch="0.4.1")
     play(tmp_path, "iterations=1")
     assert "torch was 0.4.1" in caplog.text
 
@@ -207,12 +226,32 @@ def test_a_gap_between_iterations_is_an_error(tmp_path: Path) -> None:
         play(tmp_path, "iterations=2")
 
 
-def test_a_newer_format_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [0, 99])
+def test_another_format_is_refused(tmp_path: Path, version: int) -> None:
     play(tmp_path, "iterations=1")
     path = tmp_path / "iterations/0001/state.json"
-    path.write_text(replace(IterationState.from_json(path.read_text()), format=99).sealed().to_json())
-    with pytest.raises(RunError, match="format 99"):
+    path.write_text(replace(IterationState.from_json(path.read_text()), format=version).sealed().to_json())
+    with pytest.raises(RunError, match=f"format {version}"):
         play(tmp_path, "iterations=2")
+
+
+def test_a_run_of_format_1_goes_on(tmp_path: Path) -> None:
+    """It had no `checksums.txt`, and its commits neither `kept` nor `made_of`."""
+    play(tmp_path / "old", "iterations=1")
+    for path in (tmp_path / "old").rglob("checksums.txt"):
+        path.unlink()
+    for path in (tmp_path / "old").rglob("state.json"):
+        row = json.loads(path.read_text())
+        del row["files"]["checksums.txt"]
+        old = {name: row[name] for name in ("iteration", "adapter", "files")}
+        bare = json.dumps({"format": 1, **old, "digest": ""}, separators=(",", ":"))
+        digest = hashlib.sha256(bare.encode()).hexdigest()
+        path.write_text(json.dumps({"format": 1, **old, "digest": digest}, separators=(",", ":")))
+    play(tmp_path / "old", "iterations=2")
+    play(tmp_path / "fork", "iterations=2", f"fork={tmp_path}/old/iterations/0001")
+    play(tmp_path / "new", "iterations=2")
+    for run in ("old", "fork"):
+        assert contents(tmp_path / run / "iterations/0002") == contents(tmp_path / "new/iterations/0002")
 
 
 @pytest.mark.parametrize("source", ["nowhere/iterations/0001", "run", "run/iterations/0009"])

@@ -1,6 +1,6 @@
 """What is learned about the observations once, before the first iteration: further columns for samplers."""
 
-import zipfile
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from star_loop.component import Component
-from star_loop.disk import Disk, RunError, npz_bytes
+from star_loop.disk import Disk, Ledger, json_bytes, npz_bytes, read_json
 from star_loop.models import Pretrained
 from star_loop.protocols import Columns, Task
 from star_loop.records import Example, Metrics, Model, Observation, Rollout
@@ -22,38 +22,41 @@ class Folder:
     """`preparation/<name>/`: files that are made once and never changed."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
-        self.path, self.disk = path, disk
+        self.path = path
+        self.ledger = Ledger(
+            path, disk, lambda: f"Restore it, or move {path} away: the same command makes the same one again"
+        )
 
     def has(self, name: str) -> bool:
         """Whether the file is there, and then it is whole."""
-        return self._file(name).exists()
+        return (self.path / f"{name}.npz").exists()
 
     def arrays(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
         """The named arrays of `<name>.npz`, made only if the file is not there yet.
 
         Raises:
-            RunError: it cannot be read.
+            RunError: its bytes are not those that were published.
         """
-        path = self._file(name)
-        if not path.exists():
-            self.disk.publish(path, npz_bytes(compute()))
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return dict(stored)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise RunError(
-                f"{path} is damaged ({error}): restore it, or remove it and launch again, which makes the same one"
-            ) from error
+        if not self.has(name):
+            self.ledger.publish(f"{name}.npz", npz_bytes(compute()))
+        with np.load(io.BytesIO(self.ledger.read(f"{name}.npz")), allow_pickle=False) as stored:
+            return dict(stored)
+
+    def metrics(self, found: Metrics | None = None) -> Metrics:
+        """`metrics.json`: published where some are given, else read.
+
+        Raises:
+            RunError: its bytes are not those that were published.
+        """
+        if found is not None:
+            self.ledger.publish("metrics.json", json_bytes(found))
+        return read_json(self.ledger.check("metrics.json"))
 
     def directory(self, name: str, fill: Callable[[Path], None]) -> Path:
         """A directory, filled only if it is not there yet."""
-        path = self.path / name
-        if not path.exists():
-            self.disk.publish_directory(path, fill)
-        return path
-
-    def _file(self, name: str) -> Path:
-        return self.path / f"{name}.npz"
+        if not (self.path / name).exists():
+            self.ledger.publish_directory(name, fill)
+        return self.ledger.check(name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,11 @@ from typing import Any
 from star_loop.disk import RunError
 from star_loop.records import Metrics
 from star_loop.report.files import configuration
-from star_loop.store import RunDirectory
+from star_loop.store import FREE_KEYS, RunDirectory
 
 _PARTS = ("iterations", "attempts")
 """Folders by which a run directory is known; the second also where nothing was committed."""
-_UNIMPORTANT = (
-    "name", "outputs", "resume", "show", "tracker", "iterations",
-    "generator.gpu_memory_utilization", "generator.timeout",
-)  # fmt: skip
+_UNIMPORTANT = ("name", *FREE_KEYS)
 """Keys, or their parents, by which runs may differ and still be the same experiment: how far, how shown, where."""
 
 
