@@ -37,9 +37,14 @@ class Failed(Exception):
 @hydra.main(  # type: ignore[untyped-decorator]
     version_base="1.3", config_path=str(CONF), config_name="config"
 )
-def task(config: DictConfig) -> None:
-    """One run: of a single launch, or one job of a sweep."""
+def task(config: DictConfig) -> float | None:
+    """One run: of a single launch, or one job of a sweep.
+
+    Returns:
+        The highest validation accuracy, which a sweeper such as Optuna's can look for; None: there is none.
+    """
     from star_loop.launch import launch, report_failure, show
+    from star_loop.store import RunDirectory
 
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
@@ -49,8 +54,10 @@ def task(config: DictConfig) -> None:
         resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         if resolved["show"] is not None:
             print(show(resolved))
-        else:
-            launch(resolved, directory)
+            return None
+        launch(resolved, directory)
+        measured = RunDirectory(directory).committed_metrics()
+        return max((m["validation/accuracy"] for m in measured if "validation/accuracy" in m), default=None)
     except Exception as error:
         report_failure(error, directory)
         if hydra_config.mode == RunMode.MULTIRUN:
@@ -65,10 +72,13 @@ def main() -> None:
     # Threads that spin while they wait take the core from whoever they wait for, the engine for instance.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)
-    from star_loop.command_line import prepare, register
+    from star_loop.command_line import prepare, register, unknown_option
 
     register()
     typed = sys.argv[1:]
+    if problem := unknown_option(typed, _root_keys()):
+        print(f"star_loop: {problem}", file=sys.stderr)
+        sys.exit(2)
     sys.argv[1:] = prepare(typed)
     try:
         task()
@@ -105,8 +115,8 @@ def explain(error: Exception) -> str:
         return f"Could not find '{error.missing_cfg_file}': {_nearest(option, error.options)}"
     found, known = _UNKNOWN.search(str(error)), _root_keys()
     root = re.split("[.@=/]", found[1])[0] if found else None
-    if root is None or root in known:
-        return str(error)
+    if root is None or root == "hydra" or root in known:
+        return f"{error}\nEvery key of what would run: add --help" if root in known else str(error)
     return f"{root}: no such key: {_nearest(root, known)}"
 
 

@@ -1,9 +1,12 @@
 """The command line as Hydra is told it: keys that a component knows, and names of run directories that stay."""
 
+import difflib
 import logging
 import re
+from collections.abc import Collection, Sequence
+from typing import Any, cast
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*\.\w+=")
 _UNSAFE = re.compile(r"[^\w.,=+-]+")
@@ -21,9 +24,10 @@ SWEEP = ("-m", "--multirun")
 
 
 def register() -> None:
-    """Make `${safe:…}` and `${slug:…}` known to the configuration."""
+    """Make `${safe:…}`, `${slug:…}` and `${reference:}` known to the configuration."""
     OmegaConf.register_new_resolver("safe", safe, replace=True)
     OmegaConf.register_new_resolver("slug", slug, replace=True)
+    OmegaConf.register_new_resolver("reference", _reference, replace=True)
 
 
 def prepare(arguments: list[str]) -> list[str]:
@@ -31,6 +35,29 @@ def prepare(arguments: list[str]) -> list[str]:
     sweep = [argument for argument in arguments if argument in SWEEP]
     others = [_allow_new(argument) for argument in arguments if argument not in SWEEP]
     return [*sweep[:1], *(_exclude_fixed_keys(others) if sweep else others)]
+
+
+def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | None:
+    """What is wrong with the first option that Hydra does not have; None: it knows them all.
+
+    Args:
+        arguments: what was typed.
+        keys: the configuration's own, which are written without dashes.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    known = [option for action in get_args_parser()._actions for option in action.option_strings]
+    for argument in arguments:
+        option, _, value = argument.partition("=")
+        if not option.startswith("--") or option in known:
+            continue
+        if option[2:].split(".")[0] in keys:
+            return f"{option}: keys are written without dashes: {option[2:]}={value or '…'}"
+        close = difflib.get_close_matches(option, known, n=1)
+        return f"{option}: no such option: " + (
+            f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+        )
+    return None
 
 
 def safe(name: str) -> str:
@@ -54,6 +81,20 @@ def slug(overrides: str) -> str:
     """
     plain = re.sub(r"(^|,)\++", r"\1", overrides)
     return _UNSAFE.sub("-", plain).strip("-.") or "job"
+
+
+def _reference(*, _root_: DictConfig) -> str:
+    """What `--help` shows of the configuration that was composed; Hydra substitutes what follows a dollar sign."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    from star_loop.configuration import build
+    from star_loop.reference import help_text
+
+    loader = GlobalHydra.instance().config_loader()
+    groups = {name: loader.get_group_options(name) for name in loader.list_groups("") if name != "hydra"}
+    keys = [str(key) for key in _root_ if key != "hydra"]
+    config = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)
+    return help_text(build(cast(dict[str, Any], config)), groups).replace("$", "$$")
 
 
 def _allow_new(argument: str) -> str:

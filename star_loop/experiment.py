@@ -23,34 +23,47 @@ class Experiment(Component):
     name: str
     """The run directory is `outputs/<name>`."""
     outputs: Path = Path("outputs")
+    """The folder of all run directories."""
     seed: int = Field(0, ge=0)
+    """Of every random draw."""
     iterations: int = Field(8, ge=0)
+    """After how many the run is complete; iteration 0 is the base model."""
     start_from: Literal["base", "previous"] = "previous"
     """What each round fine-tunes: the base model again (STaR), or the previous model (STaR-Acc, AdaSTaR)."""
     second_try: Literal["none", "resample", "rationalize"] = "none"
     """For observations whose first try failed: one more draw, without or with the answer shown as a hint."""
     resume: Literal["if_available", "always", "never"] = "if_available"
+    """`if_available`: continue a run that is there; `always`: only that; `never`: refuse it."""
     keep: Literal["all", "best"] = "all"
     """Which adapters stay; `best`: of the first iteration, of the best on validation and of the last two."""
     fork: Path | None = None
     """`<run>/iterations/<NNNN>`: begin with that run's iterations up to this one."""
     task: Task
+    """Where questions and prompts come from."""
     model: Pretrained
+    """The base model."""
     schedule: Schedule
+    """How much each iteration collects and trains."""
     preparation: Mapping[str, Preparation] = Field(default_factory=dict)
     """What is learned about the observations once, before the first iteration, in order."""
     search: Balance | None = None
     """Which temperature to sample with, before each iteration; None: the generator's own."""
     sampler: Sampler
+    """Which observations are asked, in which order."""
     allocator: Allocator
+    """How many rollouts each observation gets."""
     scorer: Scorer | None = None
     """Scores the correct rationales for selectors that want it."""
     selectors: Mapping[str, Selector]
     """Applied in order."""
     generator: Generator
+    """What generates rationales."""
     trainer: Trainer
+    """What fine-tunes the model."""
     evaluation: Evaluation
+    """How a model is measured."""
     tracker: Mapping[str, Tracker]
+    """Who is told how the run goes, by name."""
 
     def check(self) -> None:
         """Look for a selector that wants scores and has no scorer, and for a scorer whose engine cannot tell.

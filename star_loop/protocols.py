@@ -59,6 +59,7 @@ class Task(Component, ABC):
     """
 
     verifier: Verifier
+    """What judges the answers."""
 
     @abstractmethod
     def train(self) -> Sequence[Observation]:

@@ -35,7 +35,9 @@ class Neyman(Allocator):
     most: float = Field(4.0, ge=1)
     """Draws that no observation exceeds, as a multiple of `rollouts`."""
     gvm_a: float = Field(1e-3, gt=0)
+    """a of the rule `gvm`."""
     gvm_b: float = Field(2.0, ge=1)
+    """b of the rule `gvm`."""
 
     @model_validator(mode="after")
     def _floor_is_affordable(self) -> Self:

@@ -28,6 +28,7 @@ class Pool(Generator):
     """
 
     path: Path | None = None
+    """JSON Lines with `id`, `text` and `source`."""
     sources: tuple[str, ...] = ()
     """Only rationales of these sources; (): all."""
 

@@ -38,6 +38,7 @@ class Clusters(Preparation):
     dimensions: int = Field(32, ge=1)
     """d, principal components that are kept."""
     difficulty_weight: float = Field(1.0, ge=0)
+    """What difficulty weighs beside the embedding."""
     core: int | None = Field(None, ge=1)
     """Observations of each cluster that are kept, the farthest apart from the nearest to the centre on; None: all."""
 

@@ -77,7 +77,9 @@ class Grouped(Sampler):
     by: tuple[str, ...] = Field(("skill",), min_length=1)
     """The columns whose values make a group: `skill`, `level`, or what a preparation adds."""
     mixture: Mixture
+    """How much of each group."""
     within: Sampler
+    """The order within a group."""
     without: tuple[str, ...] = ()
     """Groups that are never asked, such as `no_cluster`: what is not in the core-set of `preparation=clusters`."""
 

@@ -76,8 +76,11 @@ class Arithmetic(SplitTask):
     }
     """The skills, and the numbers of columns of each."""
     train_per_level: int = Field(default=80, ge=1)
+    """Training observations of a skill's lowest level."""
     validation_per_level: int = Field(default=20, ge=1)
+    """Validation observations of each level."""
     test_per_level: int = Field(default=100, ge=1)
+    """Test observations of each level."""
     seed: int = 0
     """Which problems are drawn; the split of a problem does not depend on it."""
 
