@@ -5,10 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from star_loop.flops import Shapes, inference_flops, shapes_of, training_flops
 from star_loop.metrics import token_counts
 from star_loop.models import Pretrained
 from star_loop.records import Metrics, Rollout
+
+Spent = NDArray[np.float64]
+"""(tokens, FLOPs by the convention, exact FLOPs or 0)"""
+
+
+def _spent(tokens: int, figures: Metrics, what: str) -> Spent:
+    return np.array([tokens, figures[f"flops/{what}"], figures.get(f"flops_exact/{what}", 0.0)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +39,26 @@ class Cost:
     def inference(self, rollouts: Sequence[Rollout]) -> float:
         """Generating these rollouts, by the convention."""
         return float(inference_flops(self.parameters, sum(token_counts(rollouts))))
+
+    def asking(self, rollouts: Sequence[Rollout]) -> Spent:
+        """Generating these rollouts."""
+        figures = self.iteration(rollouts, {})
+        return _spent(sum(token_counts(rollouts)), figures, "generate")
+
+    def training(self, figures: Metrics) -> Spent:
+        """A round with these figures of the trainer."""
+        tokens = int(figures.get("tokens", 0))
+        return np.array([tokens, training_flops(self.parameters, tokens), figures.get("flops_exact", 0.0)])
+
+    def rereading(self, rollouts: Sequence[Rollout], passes: int = 1) -> Spent:
+        """Scoring these rollouts."""
+        sequences = [(r.prompt_tokens, r.tokens) for r in rollouts]
+        return _spent(sum(map(sum, sequences)), self.scoring(sequences, passes), "score")
+
+    def reading(self, lengths: Sequence[int]) -> Spent:
+        """Hidden states of texts of so many tokens."""
+        exact = sum(self.shapes.prefill(length, logits=0) for length in lengths) if self.shapes else 0
+        return np.array([sum(lengths), inference_flops(self.parameters, sum(lengths)), exact], np.float64)
 
     def scoring(self, sequences: Sequence[tuple[int, int]], passes: int = 1) -> Metrics:
         """`flops/score`: forward passes over (tokens of the prompt, tokens that are scored), none of them shared.

@@ -49,11 +49,13 @@ class Generation:
                 judged += self._attempt(iteration, wave, 1, failed, entry, how, hint=self.x.second_try == "rationalize")
         return judged
 
-    def pilot(self, iteration: int, temperature: float, draws: Mapping[int, int], model: Model) -> list[Rollout]:
-        """Rollouts at one temperature that nothing is learned from but how to sample: `draws` of each position."""
+    def pilot(
+        self, iteration: int, name: str, draws: Mapping[int, int], model: Model, temperature: float | None = None
+    ) -> list[Rollout]:
+        """Rollouts that nothing is learned from but how to sample: `draws` of each position; the name seeds them."""
         with self.run.timed(iteration, "search") as entry:
             self.engine.serve(model)
-            return self._attempt(iteration, f"pilot {temperature:g}", 0, draws, entry, self._sampling(temperature))
+            return self._attempt(iteration, f"pilot {name}", 0, draws, entry, self._sampling(temperature))
 
     def survey(self, name: str, draws: Mapping[int, int]) -> list[Rollout]:
         """Rollouts of the base model before the first iteration, for a preparation; the name seeds them."""

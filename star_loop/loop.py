@@ -27,6 +27,7 @@ from star_loop.balance import Setting
 from star_loop.experiment import Experiment
 from star_loop.generation import Generation
 from star_loop.metrics import collect_metrics, evaluation_metrics, machine_metrics, token_counts
+from star_loop.piloting import Piloting
 from star_loop.preparing import Preparing
 from star_loop.protocols import (
     BootstrapError,
@@ -84,6 +85,7 @@ class Loop:
         self.preparing = Preparing(x, run, splits, self.generation, session)
         self.searching = Searching(x, splits, self.generation)
         self.scoring = Scoring(x, run, splits, self.generation, session)
+        self.piloting = Piloting(x, self.generation, self.scoring)
         self.cost = x.generator.cost(x.model)
         self.curve = [metrics.get("validation/accuracy", 0.0) for metrics in run.committed_metrics()]
 
@@ -99,12 +101,14 @@ class Loop:
         """Iteration t, from the standing after t-1."""
         here = self.run.iteration(before.iteration + 1)
         setting = self.searching(here, before.model)  # 1
-        collected = self.collect(here, before, setting)  # 1
+        believed = self.piloting(here, before.beliefs, before.model)  # 1
+        collected = self.collect(here, replace(before, beliefs=believed), setting)  # 1
         scores = self.scoring(here, "scores", collected.counted, before.model)  # 2
         examples = here.examples(lambda: self.select(here.number, collected, scores, setting))  # 2
         model, trained = self.train(here, before, examples)  # 3
         evaluated = self.evaluate(here, model)  # 4
-        extra = self.searching.metrics(here, before.model)
+        extra = self.preparing.metrics(here.number) | self.searching.metrics(here, before.model)
+        extra |= self.piloting.metrics(here, before.beliefs, before.model)
         extra |= self.scoring.metrics(here, collected.counted, scores, examples, model)
         outcome = self.scoring.measured(collected.outcome, collected.counted, scores)
         return self.learn(here, before, replace(collected, outcome=outcome), model, trained | evaluated | extra)  # 5
@@ -118,9 +122,9 @@ class Loop:
             statistics=Statistics.empty(len(self.splits["train"])),
             beliefs=first_beliefs(self.x, columns),
         )
-        metrics = self.evaluate(here, standing.model) | self.preparing.metrics()
-        spent = metrics.get("flops/prepare", 0.0)
-        return self.commit(here, standing, metrics | {"flops/cumulative": spent, "flops_exact/cumulative": 0.0})
+        metrics = self.evaluate(here, standing.model) | self.preparing.metrics(0)
+        spent = {f"{kind}/cumulative": metrics.get(f"{kind}/prepare", 0.0) for kind in ("flops", "flops_exact")}
+        return self.commit(here, standing, metrics | spent)
 
     # ------------------------------------------------------------------------------------------------- 1 collect
 
@@ -245,7 +249,7 @@ class Loop:
         for kind in ("flops", "flops_exact"):
             if f"{kind}/generate" in flops:
                 spent = flops[f"{kind}/generate"] + flops[f"{kind}/train"]
-                spent += figures.get(f"{kind}/score", 0.0) + figures.get(f"{kind}/search", 0.0)
+                spent += sum(figures.get(f"{kind}/{what}", 0.0) for what in ("prepare", "search", "pilot", "score"))
                 flops[f"{kind}/cumulative"] = before.get(f"{kind}/cumulative", 0.0) + spent
         return {f"tokens/{key}": float(value) for key, value in tokens.items()} | flops
 

@@ -17,6 +17,8 @@ from star_loop.store import IterationDirectory, RunDirectory
 
 Key = tuple[int, int, int]
 """(position, attempt, sample) of a rollout."""
+ROUNDING = 1e-5
+"""Differences of losses and scores below this are none."""
 
 
 class Scoring:
@@ -49,7 +51,8 @@ class Scoring:
         """How far the scores spread, what they cost, and how unequal the weights are that came of them.
 
         `score/rank_correlation`, with `scorer.diagnose`: Spearman's, between the LARK score and the realised fall of
-        the loss, averaged over observations. It is no causal figure, since what was selected was also trained on.
+        the loss, averaged over the `score/rank_observations` where both vary. It is no causal figure, since what was
+        selected was also trained on.
         """
         if not scores:
             return {}
@@ -58,7 +61,9 @@ class Scoring:
         later = self(here, "scores_after", rollouts, after) if self.x.scorer and self.x.scorer.diagnose else []
         figures = (_spread(right) if right else {}) | _inequality(examples) | self._flops(rollouts, [*scores, *later])
         if later:
-            figures["score/rank_correlation"] = rank_correlation(right, later)
+            found = rank_correlations(right, later)
+            figures["score/rank_correlation"] = float(np.mean(found)) if found else 0.0
+            figures["score/rank_observations"] = float(len(found))
         return figures
 
     def measured(self, outcome: Outcome, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> Outcome:
@@ -117,23 +122,20 @@ def by_observation(scores: Sequence[Score]) -> Mapping[int, list[Score]]:
     return groups
 
 
-def rank_correlation(before: Sequence[Score], after: Sequence[Score]) -> float:
-    """Spearman's, of LARK scores and falls of the loss, averaged over observations with at least two rationales; 0
-    where there are none, or where one of the two does not vary."""
+def rank_correlations(before: Sequence[Score], after: Sequence[Score]) -> list[float]:
+    """Spearman's, of LARK scores and falls of the loss, of each observation where both vary by more than rounding.
+
+    The same rationale twice gets the same figures but for a batch's rounding, which must not pass for an order.
+    """
     later = {key_of(score): score.loss for score in after}
     found = []
     for group in by_observation(before).values():
         g = lark_scores(np.array([s.loss for s in group]), np.array([s.brier for s in group]))
         fall = np.array([s.loss - later[key_of(s)] for s in group])
-        if len(group) > 1 and np.isfinite(g).all():
-            found.append(_spearman(g, fall))
-    return float(np.mean(found)) if found else 0.0
-
-
-def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    x, y = (_ranks(values) - (len(values) - 1) / 2 for values in (a, b))
-    scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
-    return float((x * y).sum()) / scale if scale else 0.0
+        if np.isfinite(g).all() and np.ptp(g) > ROUNDING and np.ptp(fall) > ROUNDING:
+            x, y = (_ranks(np.round(values / ROUNDING)) - (len(group) - 1) / 2 for values in (g, fall))
+            found.append(float((x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum())))
+    return found
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -50,6 +50,6 @@ class Searching:
         asked = rng(self.x.seed, "search", here.number).permutation(n)[: search.questions]
         draws = dict.fromkeys(asked.tolist(), search.rollouts)
         return {
-            t: here.evaluation(f"pilots/{t:g}", partial(self.generation.pilot, here.number, t, draws, model))
+            t: here.evaluation(f"pilots/{t:g}", partial(self.generation.pilot, here.number, f"{t:g}", draws, model, t))
             for t in search.temperatures
         }

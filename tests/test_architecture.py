@@ -32,7 +32,7 @@ LAYERS = [
     {"experiment"},
     {"guard", "forking", "preflight", "configuration"},
     {"generation"},
-    {"scoring", "searching", "preparing"},
+    {"scoring", "searching", "piloting", "preparing"},
     {"loop"},
     {"launch", "command_line", "reference", "export"},
     {"__main__"},

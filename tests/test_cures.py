@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from star_loop.allocators.neyman import Neyman, advantage_variance, apportion, positive_variance, success
 from star_loop.configuration import ConfigError, build
 from star_loop.protocols import Proposal
-from star_loop.records import Score
+from star_loop.records import Rollout, Score
 from star_loop.samplers.cures import Cures, deviation, effective_share, temperature
 from star_loop.seeding import rng
 from star_loop.store import RunDirectory
@@ -281,3 +281,62 @@ def test_energies_go_from_the_scorer_to_the_allocator(tmp_path: Path) -> None:
 def test_neyman_allocation_composes_with_another_sampler(tmp_path: Path) -> None:
     play(tmp_path, "experiment=cures", *CURES, "sampler=uniform", "iterations=3")
     assert RunDirectory(tmp_path).iteration(3).metrics()["allocator/deviation"] > 0.5
+
+
+# ------------------------------------------------------------------------------------------------------- pilots
+
+
+@given(st.integers(1, 30), st.integers(1, 5), st.integers(0, 2**20))
+def test_subsets_are_disjoint_hold_everything_and_take_turns(n: int, subsets: int, seed: int) -> None:
+    sampler = Cures(subsets=subsets, pilot_rollouts=2)
+    state, seen = sampler.init(columns(n), rng(seed)), []
+    for t in range(1, 2 * subsets + 1):
+        wanted = np.flatnonzero(sampler.pilots(state)).tolist()
+        order, during = [], state
+        while len((proposal := sampler.propose(during, 3, rng(seed, t)))[0].positions):
+            order += proposal[0].positions.tolist()
+            during = proposal[1]
+        assert sorted(order) == wanted
+        seen.append(wanted)
+        state = sampler.learn(during, outcome_of(t, np.array(order, np.int64), np.ones(len(order), np.int64)))
+    assert sorted(p for part in seen[:subsets] for p in part) == list(range(n))
+    assert seen[:subsets] == seen[subsets:]
+
+
+def test_the_counts_begin_with_the_pilots_alone() -> None:
+    sampler = Cures(pilot_rollouts=4, prior=(2.0, 1.0), forget=1)
+    state = sampler.learn(sampler.init(columns(3), rng(0)), outcome_of(1, np.arange(3), np.full(3, 9), attempts=20))
+    assert sampler.pilots(state).tolist() == [4, 4, 4]
+    told = sampler.piloted(state, outcome_of(2, np.array([0, 2]), np.array([3, 0]), attempts=4))
+    assert told["alpha"].tolist() == [5, 11, 2]
+    assert told["beta"].tolist() == [2, 12, 5]
+    assert Cures().pilots(state) is None
+
+
+@pytest.mark.parametrize("within", [(), ("sampler=space", "sampler@sampler.within=cures_pilots", "sampler.by=[level]")])
+def test_pilots_of_the_current_model_decide_what_is_asked(tmp_path: Path, within: tuple[str, ...]) -> None:
+    """Level 2 is solved half the time, the others always or never; pilots tell before anything is asked."""
+    inner = "sampler.within" if within else "sampler"
+    play(tmp_path, "experiment=cures_pilots", *CURES, *within, f"{inner}.subsets=2", f"{inner}.pilot_rollouts=8",
+         f"{inner}.tau=0.02", "scorer=scripted", "scorer.wrong=true", f"{inner}.energies=true",
+         "allocator.rule=gradient", "schedule.steps=4", "iterations=3")  # fmt: skip
+    run = RunDirectory(tmp_path)
+    asked = []
+    for t in (1, 2, 3):
+        here = run.iteration(t)
+        pilots = [Rollout.from_json(line) for path in sorted(here.path.glob("pilots/wave_*.jsonl"))
+                  for line in path.read_text().splitlines()]  # fmt: skip
+        figures = here.metrics()
+        assert len(pilots) == figures["pilot/rollouts"] == 8 * 45
+        assert figures["pilot/solve_rate"] == sum(r.correct for r in pilots) / len(pilots)
+        scored = (here.path / "pilots/scores.jsonl").read_text().splitlines()
+        assert figures["flops/pilot"] == 2 * 1_000_000 * (45 * 16 + 8 * 45 * 16 + 32 * len(scored))
+        spent = [figures[f"flops/{what}"] for what in ("generate", "train", "score", "pilot")]
+        assert figures["flops/cumulative"] == run.iteration(t - 1).metrics()["flops/cumulative"] + sum(spent)
+        asked.append({r.position for r in pilots})
+        assert {r.position for r in here.rollouts()} <= asked[-1]
+        if not within:
+            assert {r.position % 3 for r in here.rollouts()[:15]} == {1}
+            assert figures["allocator/deviation"] > 0  # from the first iteration on
+    assert asked[0] == asked[2]
+    assert asked[0] | asked[1] == set(range(90))

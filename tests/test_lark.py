@@ -16,7 +16,7 @@ from star_loop.models import Pretrained
 from star_loop.protocols import Selection
 from star_loop.records import Candidate, Example, Model, Rollout, Score
 from star_loop.scorers.student import Student, token_means
-from star_loop.scoring import rank_correlation
+from star_loop.scoring import rank_correlations
 from star_loop.seeding import rng
 from star_loop.selectors.lark import Lark, chi2, chi2_top, implied_temperature, lark_scores, top
 from star_loop.store import RunDirectory
@@ -318,8 +318,17 @@ def test_the_rank_correlation_is_spearmans_within_observations() -> None:
     fall = {(0, 0): 0.3, (0, 1): 0.2, (0, 2): 0.1, (1, 0): 0.1, (1, 1): 0.3, (1, 2): 0.2}
     after = [score(s.sample, s.loss - fall[s.position, s.sample], 0.1, s.position) for s in before]
     # observation 0: the same order, 1; observation 1: ranks (2, 1, 0) and (0, 2, 1), 1 - 6 (4 + 1 + 1) / (3 · 8)
-    assert rank_correlation(before, after) == pytest.approx((1 + (1 - 6 * 6 / 24)) / 2)
-    assert rank_correlation(before[:1], after[:1]) == 0
+    assert rank_correlations(before, after) == pytest.approx([1, 1 - 6 * 6 / 24])
+    assert rank_correlations(before[:1], after[:1]) == []
+
+
+def test_the_same_rationale_twice_is_no_order() -> None:
+    """Only rounding tells the first two apart, and nothing else varies in observation 1."""
+    losses = [1.0, 1.0 + 3e-7, 2.0]
+    before = [score(s, loss=losses[s], brier=0.5) for s in range(3)]
+    before += [score(s, loss=losses[s], brier=0.5, position=1) for s in range(2)]
+    after = [score(s.sample, s.loss - (0.3, 0.3 - 2e-7, 0.1)[s.sample], 0.1, s.position) for s in before]
+    assert rank_correlations(before, after) == pytest.approx([1.0])
 
 
 @pytest.mark.engine
@@ -333,5 +342,6 @@ def test_lark_on_the_tiny_model(tmp_path: Path) -> None:
     assert 0 < figures["score/loss"] < 5
     assert 0 < figures["score/brier"] < 2
     assert -1 <= figures["score/rank_correlation"] <= 1
+    assert 0 <= figures["score/rank_observations"] <= figures["collect/observations"]
     assert figures["flops_exact/score"] > 0
     assert json.loads((here.path / "adapter" / "training.json").read_text())["examples"] == figures["select/examples"]

@@ -1,5 +1,6 @@
 """Clustering against brute force, embeddings against a forward pass, and the stage in the loop."""
 
+import json
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -10,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from star_loop.disk import RunError
+from star_loop.generators.pool import write_golds
 from star_loop.models import Pretrained
 from star_loop.preparations.clustering import farthest_points, kmeans, nearest, principal_components, standardised
 from star_loop.preparations.clusters import core_set
 from star_loop.preparations.embeddings import Embedder
 from star_loop.preparations.skill_graph import strengths
-from star_loop.records import Observation
+from star_loop.records import Model, Observation, Rollout
 from star_loop.seeding import rng
 from star_loop.store import RunDirectory
 from tests.models import write_llama
@@ -101,14 +103,36 @@ def test_an_embedding_is_the_mean_of_the_last_hidden_states(llama: Pretrained) -
     from star_loop.weights import load_model, load_tokenizer
 
     texts = ["one", "one and two", "x" * 700, ""]
-    found, tokens = Embedder(llama)(texts)
+    found, lengths = Embedder(llama)(texts)
     model, tokenizer = load_model(llama), load_tokenizer(llama)
     for text, embedding in zip(texts[:2], found, strict=False):
         with torch.inference_mode():
             hidden = model.model(torch.tensor([tokenizer(text).input_ids])).last_hidden_state[0]
         assert embedding == pytest.approx(hidden[1:].mean(0).numpy(), abs=1e-5)
-    assert tokens == 4 + 12 + 512 + 1
+    assert lengths == [4, 12, 512, 1]
     assert np.isfinite(found).all()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_clusters_by_a_sentence_encoder(tmp_path: Path, llama: Pretrained) -> None:
+    """Against the encoder called by itself; what it costs are its own parameters."""
+    pytest.importorskip("sentence_transformers", reason='needs pip install "star_loop[sentence]"')
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import modules as models
+
+    transformer = models.Transformer(llama.name_or_path, max_seq_length=32)
+    transformer.tokenizer.pad_token = "<pad>"
+    encoder = SentenceTransformer(modules=[transformer, models.Pooling(64)], device="cpu")
+    encoder.save(str(tmp_path / "encoder"))
+    found = run(tmp_path / "run", llama, f"preparation.clusters.embedder={tmp_path}/encoder", "iterations=0")
+    questions = [o.question for o in Quiz().train()]
+    with np.load(tmp_path / "run/preparation/clusters/embeddings/000.npz") as part:
+        assert part["embeddings"] == pytest.approx(encoder.encode(questions[:4]), abs=1e-5)
+        parameters = sum(p.numel() for p in encoder.parameters())
+        assert part["spent"].tolist() == [4 * 20, 2 * parameters * 4 * 20, 0]
+    assert found.iteration(0).metrics()["prepare/clusters/clusters"] == 3
+    with pytest.raises(ValueError, match=r"cannot load preparation\.clusters\.embedder='.*nowhere'"):
+        run(tmp_path / "bad", llama, f"preparation.clusters.embedder={tmp_path}/nowhere")
 
 
 # ---------------------------------------------------------------------------------------------------- the loop
@@ -224,15 +248,38 @@ class Skilled(Quiz):
 
 GRAPH = ("experiment=skill_it", "preparation=skill_graph", "model=scripted", "generator=scripted", "trainer=scripted",
          "task._target_=tests.test_preparations.Skilled", "task.n=120", "sampler.mixture.graph=learned",
-         "sampler.mixture.floor=0", "generator.table=[1.0,0.4,0.0]")  # fmt: skip
+         "sampler.mixture.floor=0", "preparation.skill_graph.loss=error", "generator.table=[1.0,0.4,0.0]")  # fmt: skip
 
 
-def test_strengths_by_hand() -> None:
-    errors, counts = np.array([0.5, 0.2, 0.0]), np.array([50, 50, 50])
-    drops = np.array([[0.25, 0.05, 0.0], [-0.1, 0.1, 0.0], [0.101, 0.0, 0.0]])
-    # standard errors: 0.1, 0.08, 0
-    assert strengths(drops, errors, counts, 1.0) == pytest.approx(np.array([[0.5, 0, 0], [0, 0.5, 0], [0.202, 0, 0]]))
-    assert strengths(drops, errors, counts, 0.0)[0, 1] == pytest.approx(0.25)
+def naive_strengths(losses: dict, of: list[int], k: int) -> list[list[float]]:
+    """Algorithms 2 and 3, by hand: relative falls of mean losses, where positive."""
+
+    def mean(skills: tuple[int, ...], j: int) -> float:
+        return float(np.mean([x for x, skill in zip(losses[skills], of, strict=True) if skill == j]))
+
+    graph = [[0.0] * k for _ in range(k)]
+    for i, j in product(range(k), repeat=2):
+        pair = tuple(sorted((i, j)))
+        better, worse = (pair, (j,)) if i != j and pair in losses else ((i,), ())
+        graph[i][j] = max(mean(worse, j) - mean(better, j), 0) / mean((), j)
+    return graph
+
+
+@given(st.integers(0, 2**20), st.booleans())
+def test_strengths_are_the_papers_algorithms(seed: int, pairs: bool) -> None:
+    of = [0, 0, 1, 1, 1, 2]
+    rounds = [(), (0,), (1,), (2,), *([(0, 1), (0, 2), (1, 2)] if pairs else [])]
+    losses = {skills: rng(seed, *skills).uniform(0.1, 2, len(of)) for skills in rounds}
+    found = strengths(losses, np.array(of), 3, 0.0)
+    assert found == pytest.approx(np.array(naive_strengths(losses, of, 3)))
+
+
+def test_a_fall_within_its_standard_error_is_none_and_what_cannot_be_told_helps_itself() -> None:
+    of, nan = np.array([0, 0, 0, 0, 1]), float("nan")
+    losses = {(): np.array([1.0, 1, 1, 1, 1]), (0,): np.array([0.9, 0.9, 0.9, 0.9, 0.1])}
+    assert strengths(losses, of, 3, 1.0).tolist() == [pytest.approx([0.1, 0, 0]), [0, 1, 0], [0, 0, 1]]
+    losses[0,] = np.array([0.1, 1.6, 1.0, 0.8, nan])  # a fall of 0.125 with a standard error of 0.31
+    assert strengths(losses, of, 2, 1.0).tolist() == [[0, 0], [0, 1]]
 
 
 def test_a_graph_is_learned_and_used(tmp_path: Path) -> None:
@@ -254,7 +301,7 @@ def test_a_graph_is_learned_and_used(tmp_path: Path) -> None:
 
 def test_a_graph_without_edges_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     play(tmp_path, *GRAPH, "trainer.rate=0", "generator.table=[1.0,0.4,0.4]", "iterations=0")
-    assert "no round moved an error rate by more than noise" in caplog.text
+    assert "no round moved a loss by more than noise" in caplog.text
     assert not RunDirectory(tmp_path).iteration(0).beliefs()["mixture/graph"].any()
 
 
@@ -263,7 +310,7 @@ def test_an_interrupted_graph_trains_no_skill_twice(tmp_path: Path) -> None:
     for directory in (whole, cut):
         play(directory, *GRAPH, "iterations=0")
     folder = cut / "preparation/skill_graph"
-    for name in ("columns.npz", "metrics.json", "errors/001.npz"):
+    for name in ("columns.npz", "metrics.json", "losses/001.npz"):
         (folder / name).unlink()
     before = (folder / "adapters/skill_1").stat().st_mtime_ns
     play(cut, *GRAPH, "iterations=0")
@@ -273,10 +320,134 @@ def test_an_interrupted_graph_trains_no_skill_twice(tmp_path: Path) -> None:
 
 def test_a_graph_needs_skills_and_a_preparation(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="graph=learned, but none was: add preparation=skill_graph"):
-        play(tmp_path / "none", *GRAPH, "~preparation")
-    with pytest.raises(ValueError, match=r"group 'level_1' is no skill, found .*: take sampler.by"):
+        play(tmp_path / "none", *(option for option in GRAPH if not option.startswith("preparation")))
+    with pytest.raises(ValueError, match=r"the graph knows no group 'level_1', only .*: take the sampler.by"):
         play(tmp_path / "levels", *GRAPH, "sampler.by=[level]")
     with pytest.raises(ValueError, match=r"the task names no skills, .*: give task\.skill"):
         play(tmp_path / "unnamed", *GRAPH, "task.named=false")
     with pytest.raises(ValueError, match="no validation observation has skill 's3': add some"):
         play(tmp_path / "few", *GRAPH, "task.n=4")
+    with pytest.raises(ValueError, match=r"validation observations have no length: take cross_entropy"):
+        play(tmp_path / "length", *GRAPH, "preparation.skill_graph.by=[length]", "iterations=0")
+
+
+def test_all_pairs_are_tried_and_what_helps_beside_practice_is_an_edge(tmp_path: Path) -> None:
+    """The scripted trainer learns from the number of examples alone, so a pair of skills always helps a little more."""
+    play(tmp_path, *GRAPH, "trainer.rate=1", "generator.table=[0.4,0.4,0.0]", "preparation.skill_graph.method=brute_force",
+         "preparation.skill_graph.noise=0", "task.n=400", "iterations=0")  # fmt: skip
+    folder = tmp_path / "preparation/skill_graph"
+    assert sorted(p.stem for p in (folder / "losses").glob("*.npz")) == ["000", "000_001", "001", "base"]
+    losses = {tuple(map(int, p.stem.split("_"))) if p.stem != "base" else (): np.load(p)["losses"]
+              for p in (folder / "losses").glob("*.npz")}  # fmt: skip
+    with np.load(folder / "columns.npz") as columns:
+        graph, names = columns["skill_graph"], columns["graph_names"].tolist()
+    assert names == ["s1", "s2", "s3"]
+    of = np.arange(200) % 3
+    assert graph[2].tolist() == [0, 0, 1]
+    assert graph[:2, :2] == pytest.approx(
+        np.array(naive_strengths(losses | {(2,): losses[()]}, of.tolist(), 3))[:2, :2]
+    )
+    assert graph[0, 1] > 0
+    figures = RunDirectory(tmp_path).iteration(0).metrics()
+    assert figures["prepare/skill_graph/rounds"] == 3
+    trained = [json.loads(p.read_text())["tokens"] for p in folder.glob("adapters/*/training.json")]
+    assert len(trained) == 3
+    asked = 3 * 64 * (16 + 4 * 16) + 4 * 200 * 32
+    assert figures["prepare/skill_graph/tokens"] == asked + sum(trained)
+    assert figures["flops/prepare"] == figures["flops/cumulative"] == 1_000_000 * (2 * asked + 6 * sum(trained))
+
+
+@pytest.mark.engine
+def test_a_graph_of_clusters_by_cross_entropy(tmp_path: Path, llama: Pretrained) -> None:
+    """A real round on each cluster, measured by real cross-entropies of held-out rationales."""
+    from star_loop.scorers.student import Student
+
+    write_golds(Quiz(n=48), Quiz(n=48).train(), tmp_path / "pool.jsonl")
+    play(tmp_path / "run", *CLUSTERED, f"model.name_or_path={llama.name_or_path}", "experiment=skill_it",
+         "generator=pool", f"generator.path={tmp_path}/pool.jsonl", "trainer=lora", "trainer.learning_rate=1e-2",
+         "trainer.threads=1", "preparation=[clusters,skill_graph]", "preparation.skill_graph.by=[cluster]", "task.n=48",
+         "preparation.skill_graph.steps=2", "preparation.skill_graph.rollouts=1", "preparation.skill_graph.held_out=4",
+         "sampler.mixture.graph=learned", "sampler.mixture.loss=train", "iterations=0")  # fmt: skip
+    folder = tmp_path / "run/preparation/skill_graph"
+    with np.load(folder / "columns.npz") as columns:
+        graph, names = columns["skill_graph"], columns["graph_names"].tolist()
+    assert names == ["cluster_0", "cluster_1", "cluster_2"]
+    held = [
+        [Rollout.from_json(line) for line in np.load(p)["held"].tolist()] for p in sorted(folder.glob("rationales/*"))
+    ]
+    everything = [r for part in held for r in part]
+    prompts = [f"Q: What is {r.position} in train?\nA: " for r in everything]
+    losses = {}
+    for skills, adapter in [((), None), *(((k,), folder / f"adapters/skill_{k}") for k in range(3))]:
+        losses[skills] = np.array(
+            [s.loss for s in Student().score(everything, prompts, Model(base=llama, adapter=adapter))]
+        )
+    assert graph == pytest.approx(strengths(losses, np.repeat(range(3), list(map(len, held))), 3, 1.0), rel=1e-3)
+    assert (graph > 0).all()
+    figures = RunDirectory(tmp_path / "run").iteration(0).metrics()
+    assert figures["flops_exact/cumulative"] == figures["flops_exact/prepare"] > 0
+    assert figures["prepare/clusters/flops_exact"] > 0
+
+
+# ------------------------------------------------------------------------------------------------- from a file
+
+
+def test_a_graph_from_a_file_is_kept_in_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "graph.json"
+    path.write_text('{"s1": {"s1": 1, "s2": 2}, "s2": {"s2": 4, "s1": -3}, "s3": {}, "s9": {"s3": 1}}')
+    options = (*(o for o in GRAPH if not o.startswith("preparation")), "preparation=graph_file",
+               f"preparation.graph_file.path={path}")  # fmt: skip
+    play(tmp_path / "run", *options, "iterations=1")
+    graph = RunDirectory(tmp_path / "run").iteration(0).beliefs()["mixture/graph"]
+    assert graph.tolist() == [[0.25, 0.5, 0], [0, 1, 0], [0, 0, 0]]
+    path.write_text('{"s1": {"s1": 1}}')
+    play(tmp_path / "run", *options, "iterations=2")
+    for text, wrong in (
+        ('{"s1": {"s2": "much"}}', "the edge 's1' → 's2' is 'much', expected a finite number"),
+        ('{"s1": 3}', "'s1' has 3, expected an object"),
+        ("{}", "names no group"),
+        ("[]", "is not a JSON object"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=wrong):
+            play(tmp_path / "bad", *options)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"graph_file\.path=.*: there is no such file"):
+        play(tmp_path / "bad", *options)
+
+
+# ------------------------------------------------------------------------------------------------------- a fork
+
+
+def test_a_fork_takes_over_what_was_prepared_and_pays_for_what_it_prepares_itself(tmp_path: Path) -> None:
+    pilots = ("experiment=cures", "preparation=pilots", "model=scripted", "generator=scripted", "trainer=scripted")
+    play(tmp_path / "run", *pilots, "iterations=2")
+    source = f"fork={tmp_path}/run/iterations/0001"
+    play(tmp_path / "same", *pilots, source, "generator.temperature=0.5", "iterations=2")
+    play(tmp_path / "other", *pilots, source, "preparation.pilots.rollouts=2", "iterations=3")
+    files = {name: contents(tmp_path / name / "preparation") for name in ("run", "same", "other")}
+    assert files["same"] == {**files["run"], "pilots/inherited": b""}
+    assert files["other"] != files["run"]
+    figures = {name: RunDirectory(tmp_path / name).iteration(2).metrics() for name in ("run", "same", "other")}
+    assert "flops/prepare" not in figures["same"]
+    assert figures["other"]["prepare/pilots/tokens"] == 12 * (16 + 2 * 16)
+    spent = sum(figures["other"][f"flops/{what}"] for what in ("generate", "train", "prepare"))
+    assert figures["other"]["flops/cumulative"] == (
+        RunDirectory(tmp_path / "run").iteration(1).metrics()["flops/cumulative"] + spent
+    )
+    assert "flops/prepare" not in RunDirectory(tmp_path / "other").iteration(3).metrics()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+def test_a_damaged_preparation_is_named_also_when_it_is_forked(tmp_path: Path, damage: str) -> None:
+    pilots = ("experiment=cures", "preparation=pilots", "model=scripted", "generator=scripted", "trainer=scripted")
+    play(tmp_path / "run", *pilots, "iterations=1")
+    for name in ("columns.npz", "metrics.json"):
+        path = tmp_path / "run/preparation/pilots" / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-9] if damage == "truncated" else bytes([whole[0] ^ 1]) + whole[1:])
+        with pytest.raises(RunError, match=rf"preparation/pilots/{name} is damaged"):
+            play(tmp_path / name, *pilots, f"fork={tmp_path}/run/iterations/0001", "iterations=2")
+        with pytest.raises(RunError, match=rf"preparation/pilots/{name} is damaged"):
+            play(tmp_path / "run", *pilots, "iterations=2")
+        path.write_bytes(whole)

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from star_loop.protocols import Allocator, Outcome, Proposal, State
 from star_loop.records import Metrics
+from star_loop.samplers.grouped import column
 
 Floats = NDArray[np.float64]
 
@@ -65,9 +66,10 @@ class Neyman(Allocator):
     def _sigma(self, p: Floats, state: State, positions: NDArray[np.int64]) -> Floats:
         right = wrong = np.ones_like(p)
         gap = np.zeros_like(p)
-        if self.rule == "gradient" or (self.rule != "deviation" and "right_energy" in state):
-            right, wrong = (energy(state, name)[positions] for name in ("right_energy", "wrong_energy"))
-            gap = np.asarray(state.get("energy_gap", np.zeros(len(state["right_energy"]))), np.float64)[positions]
+        if self.rule == "gradient" or (
+            self.rule != "deviation" and column(state, "right_energy", positions) is not None
+        ):
+            right, wrong, gap = energies(state, positions)
         if self.rule == "gvm":
             drawn: Floats = np.sqrt(right / (p + self.gvm_a / p ** (self.gvm_b - 1)))
             return drawn
@@ -81,30 +83,36 @@ class Neyman(Allocator):
 
 def success(state: State, positions: NDArray[np.int64]) -> Floats:
     """Believed success rates in (0, 1) of some observations; 1/2 of what nothing is known of."""
-    if "alpha" in state:
-        right, wrong = (np.asarray(state[name][positions], np.float64) for name in ("alpha", "beta"))
-    elif "attempts" in state:
-        wins, attempts = (np.asarray(state[name][positions], np.float64) for name in ("wins", "attempts"))
+    right, wrong = (column(state, name, positions) for name in ("alpha", "beta"))
+    if right is None or wrong is None:
+        wins, attempts = (column(state, name, positions) for name in ("wins", "attempts"))
+        wins, attempts = (np.zeros(len(positions)) if count is None else count for count in (wins, attempts))
         right, wrong = wins + 1, attempts - wins + 1
-    else:
-        right = wrong = np.ones(len(positions))
-    return np.clip(right / (right + wrong), 1e-6, 1 - 1e-6)
+    p: Floats = right / (right + wrong)
+    return np.clip(p, 1e-6, 1 - 1e-6)
 
 
-def energy(state: State, name: str) -> Floats:
-    """Remembered ‖∇ log π‖² of each observation; what is not known is the mean of what is, or 1.
+def energies(state: State, positions: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+    """Remembered E‖∇ log π‖² of right and wrong rationales of some observations, and their gap.
+
+    An energy that is not known is the mean of those that are, or 1; a gap that is not known is 0.
 
     Raises:
         ValueError: the sampler remembers none.
     """
-    if name not in state:
+    found = [column(state, name, positions) for name in ("right_energy", "wrong_energy", "energy_gap")]
+    if found[0] is None or found[1] is None:
         raise ValueError(
             "allocator.rule=gradient needs the gradients' norms: add sampler=cures sampler.energies=true "
             "scorer=student scorer.wrong=true, or take allocator.rule=deviation"
         )
-    found = np.asarray(state[name], np.float64)
-    known = found[found > 0]
-    filled: Floats = np.where(found > 0, found, known.mean() if known.size else 1.0)
+    gap = np.zeros(len(positions)) if found[2] is None else found[2]
+    return _filled(found[0]), _filled(found[1]), gap
+
+
+def _filled(side: Floats) -> Floats:
+    known = side[side > 0]
+    filled: Floats = np.where(side > 0, side, known.mean() if known.size else 1.0)
     return filled
 
 

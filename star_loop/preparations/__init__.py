@@ -2,7 +2,7 @@
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from star_loop.component import Component
+from star_loop.cost import Cost, Spent
 from star_loop.disk import Disk, Ledger, json_bytes, npz_bytes, read_json
 from star_loop.models import Pretrained
 from star_loop.protocols import Columns, Task
@@ -74,10 +75,12 @@ class Bench:
     folder: Folder
     ask: Callable[[str, Mapping[int, int]], list[Rollout]]
     """Judged rollouts of the base model: under a name that seeds them, so many of each position."""
-    train: Callable[[str, Sequence[Example], int], tuple[Model, int]]
-    """A round of so many steps from the base, under a name that seeds it: the model, and tokens that it was shown."""
+    train: Callable[[str, Sequence[Example], int], tuple[Model, Spent]]
+    """A round of so many steps from the base, under a name that seeds it: the model, and what it cost."""
     examine: Callable[[Model], list[Rollout]]
     """The validation split, answered by a model."""
+    cost: Cost
+    """What the base costs."""
     release: Callable[[], None]
     """Let the generator give up an accelerator's memory before another model is loaded."""
 
@@ -92,10 +95,17 @@ class Prepared:
     """What came of it."""
 
     columns: Columns
-    """One entry for each observation; or `skill_graph`."""
+    """One entry for each observation; or `skill_graph` and its `graph_names`."""
     metrics: Metrics
-    """Published with iteration 0 as `prepare/<name>`; `tokens` are those that a model has read or written, and
-    three times those that it was trained on."""
+    """Published with iteration 0 as `prepare/<name>`."""
+    spent: Spent
+    """Of all its files, whenever they were made."""
+
+
+def total(parts: Iterable[Arrays]) -> Spent:
+    """What the files have `spent`."""
+    spent: Spent = np.sum([np.zeros(3), *(np.asarray(part["spent"], np.float64) for part in parts)], axis=0)
+    return spent
 
 
 class Preparation(Component, ABC):

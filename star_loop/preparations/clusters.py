@@ -4,12 +4,13 @@ A reconstruction, as no official code is public: the abstract and public reviews
 embedding → PCA → the difficulty appended → k-means → farthest points of each cluster; scales and sizes are ours.
 """
 
+import importlib.util
 from collections.abc import Iterator
 
 import numpy as np
 from pydantic import Field
 
-from star_loop.preparations import Arrays, Bench, Preparation, Prepared
+from star_loop.preparations import Arrays, Bench, Preparation, Prepared, total
 from star_loop.preparations.clustering import (
     Floats,
     Labels,
@@ -19,7 +20,7 @@ from star_loop.preparations.clustering import (
     principal_components,
     standardised,
 )
-from star_loop.preparations.embeddings import Embedder
+from star_loop.preparations.embeddings import Embedder, SentenceEmbedder
 from star_loop.protocols import Columns
 from star_loop.records import Metrics
 from star_loop.seeding import rng
@@ -28,19 +29,34 @@ from star_loop.seeding import rng
 class Clusters(Preparation):
     """The column `cluster`, for `sampler.by=[cluster]`; -1: not in the core-set.
 
-    An observation is [e/√d ; difficulty_weight · h]: d standardised principal components e of its question's embedding
-    by the base model, and its standardised difficulty h: 1 - solve rate of the base model where `pilots` come before,
+    An observation is [e/√d ; difficulty_weight · h]: d standardised principal components e of its question's embedding,
+    and its standardised difficulty h: 1 - solve rate of the base model where `pilots` come before,
     otherwise the task's `level`.
     """
 
     k: int = Field(10, ge=1)
     """Clusters."""
+    embedder: str | None = None
+    """A sentence-transformers model, by name or folder, such as the paper's Qwen/Qwen3-Embedding-0.6B; None: the last
+    hidden states of the base model, averaged."""
     dimensions: int = Field(32, ge=1)
     """d, principal components that are kept."""
     difficulty_weight: float = Field(1.0, ge=0)
     """What difficulty weighs beside the embedding."""
     core: int | None = Field(None, ge=1)
     """Observations of each cluster that are kept, the farthest apart from the nearest to the centre on; None: all."""
+
+    def check(self) -> None:
+        """Sentence-transformers must be installed where it is wanted.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if self.embedder is not None and importlib.util.find_spec("sentence_transformers") is None:
+            raise ValueError(
+                f"preparation.clusters.embedder={self.embedder}, but sentence-transformers is not installed. Get it "
+                'with: pip install "star_loop[sentence]", or leave the key out to embed by the base model.'
+            )
 
     def prepare(self, columns: Columns, bench: Bench) -> Prepared:
         """`cluster` (n,).
@@ -57,8 +73,7 @@ class Clusters(Preparation):
         )
         labels, centres = kmeans(x, self.k, rng(bench.seed, "clusters"))
         cluster = labels if self.core is None else core_set(x, labels, centres, self.core)
-        tokens = sum(float(part["tokens"][0]) for part in embedded)
-        return Prepared(columns={"cluster": cluster}, metrics={"tokens": tokens, **_figures(x, cluster, centres)})
+        return Prepared(columns={"cluster": cluster}, metrics=_figures(x, cluster, centres), spent=total(embedded))
 
     def features(self, embeddings: Floats, difficulty: Floats) -> Floats:
         """(n, d + 1)"""
@@ -67,14 +82,14 @@ class Clusters(Preparation):
         return np.hstack([e / np.sqrt(e.shape[1]), self.difficulty_weight * h])
 
     def _embed(self, bench: Bench) -> Iterator[Arrays]:
-        """`embeddings` of each observation's question, and the `tokens` that were read, a file for each chunk."""
-        embedder = Embedder(bench.base)
+        """`embeddings` of each observation's question, and what that has `spent`, a file for each chunk."""
+        embedder = Embedder(bench.base) if self.embedder is None else SentenceEmbedder(self.embedder)
         bench.release()
         for number, positions in enumerate(bench.chunks()):
 
             def compute(positions: range = positions) -> Arrays:
-                embeddings, read = embedder([bench.observations[p].question for p in positions])
-                return {"embeddings": embeddings, "tokens": np.array([read], np.int64)}
+                embeddings, lengths = embedder([bench.observations[p].question for p in positions])
+                return {"embeddings": embeddings, "spent": embedder.cost().reading(lengths)}
 
             yield bench.folder.arrays(f"embeddings/{number:03d}", compute)
 

@@ -1,4 +1,4 @@
-"""What a text is about, by a causal language model's own hidden states."""
+"""What a text is about, by a causal language model's own hidden states, or by a sentence encoder."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from star_loop.cost import Cost
 from star_loop.models import Pretrained
 from star_loop.trainers.batches import Encoded, micro_batches
 
@@ -20,8 +21,12 @@ class Embedder:
         self.base = base
         self._loaded: tuple[Any, Any] | None = None
 
-    def __call__(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], int]:
-        """(texts, dimensions): the last hidden state, averaged over the tokens of each text; and how many were read.
+    def cost(self) -> Cost:
+        """Of the base."""
+        return Cost.of(self.base)
+
+    def __call__(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[int]]:
+        """(texts, dimensions): the last hidden state, averaged over the tokens of each text; and how many those were.
 
         Special tokens are not averaged: at the beginning of a sequence the state says nothing of the text.
         What is longer than the model's context is cut off.
@@ -43,7 +48,7 @@ class Embedder:
                 for row, s in enumerate(group):
                     own = [k for k, token in enumerate(s.ids) if token not in special] or [0]
                     means[id(s)] = hidden[row, own].mean(0).cpu().numpy()
-        return np.stack([means[id(s)] for s in encoded]), sum(len(s.ids) for s in encoded)
+        return np.stack([means[id(s)] for s in encoded]), [len(s.ids) for s in encoded]
 
     def _load(self) -> tuple[Any, Any]:
         import torch
@@ -53,4 +58,35 @@ class Embedder:
         if self._loaded is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
             self._loaded = load_model(self.base).to(device), load_tokenizer(self.base)
+        return self._loaded
+
+
+class SentenceEmbedder:
+    """A model of the package sentence-transformers, loaded at the first text, on the GPU if there is one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._loaded: Any = None
+
+    def __call__(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[int]]:
+        """(texts, dimensions) as the model gives them; and how many tokens of each text it has read."""
+        model = self._load()
+        found: NDArray[np.float32] = model.encode(list(texts), convert_to_numpy=True, show_progress_bar=False)
+        read = model.tokenizer(list(texts), truncation=True, max_length=model.max_seq_length).input_ids
+        return np.asarray(found, np.float32), [len(ids) for ids in read]
+
+    def cost(self) -> Cost:
+        """By its parameters alone: an encoder's matrices are not looked at."""
+        return Cost(parameters=sum(parameter.numel() for parameter in self._load().parameters()))
+
+    def _load(self) -> Any:
+        if self._loaded is None:
+            from sentence_transformers import SentenceTransformer
+
+            try:
+                self._loaded = SentenceTransformer(self.name)
+            except Exception as error:  # what the library makes of a damaged or missing model is of many kinds
+                raise ValueError(
+                    f"cannot load preparation.clusters.embedder={self.name!r}: {type(error).__name__}: {error}"
+                ) from error
         return self._loaded

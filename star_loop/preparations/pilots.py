@@ -5,8 +5,7 @@ from functools import partial
 import numpy as np
 from pydantic import Field
 
-from star_loop.metrics import token_counts
-from star_loop.preparations import Arrays, Bench, Preparation, Prepared
+from star_loop.preparations import Arrays, Bench, Preparation, Prepared, total
 from star_loop.protocols import Columns
 
 
@@ -27,16 +26,13 @@ class Pilots(Preparation):
             for number, positions in enumerate(bench.chunks())
         ]
         wins = np.concatenate([np.asarray(part["wins"], np.int32) for part in parts])
-        tokens = sum(float(part["tokens"][0]) for part in parts)
         return Prepared(
             columns={"pilot_attempts": np.full(len(wins), self.rollouts, np.int32), "pilot_wins": wins},
-            metrics={"tokens": tokens, "solve_rate": float(wins.mean() / self.rollouts)},
+            metrics={"solve_rate": float(wins.mean() / self.rollouts)},
+            spent=total(parts),
         )
 
     def _solve(self, number: int, positions: range, bench: Bench) -> Arrays:
         drawn = bench.ask(f"chunk {number}", dict.fromkeys(positions, self.rollouts))
         right = np.array([r.position - positions.start for r in drawn if r.correct], np.int64)
-        return {
-            "wins": np.bincount(right, minlength=len(positions)),
-            "tokens": np.array([sum(token_counts(drawn))], np.int64),
-        }
+        return {"wins": np.bincount(right, minlength=len(positions)), "spent": bench.cost.asking(drawn)}

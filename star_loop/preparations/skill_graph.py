@@ -1,101 +1,205 @@
-"""Skill-It's learned graph: which skill helps which (arXiv 2307.14430, Algorithm 3, "approximate").
+"""Skill-It's learned graph: which skill helps which (arXiv 2307.14430, Algorithms 2 and 3).
 
-The paper trains on each skill alone for H steps and takes the fall of the loss on every other skill as the strength of
-the edge. Here the training is a LoRA round from the base on rationales that the base itself got right, and the loss is
-the error rate on the validation split, as in `sampler.mixture.loss=validation`. Algorithm 2 (all pairs) is not here.
+The paper trains for H steps on some skills and takes the fall of the validation loss on another as the strength of an
+edge. Here the training is a LoRA round from the base on rationales that the base itself got right, and the loss is the
+cross-entropy of such rationales of observations that are held out, or the error rate on the validation split. Strengths
+are relative falls, as in the paper's dynamics (equation 2).
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from star_loop.metrics import GREEDY, token_counts
-from star_loop.preparations import Arrays, Bench, Preparation, Prepared
+from star_loop.metrics import GREEDY
+from star_loop.preparations import Arrays, Bench, Preparation, Prepared, total
 from star_loop.protocols import Columns
-from star_loop.records import Example, Model
+from star_loop.records import Example, Model, Observation, Rollout
+from star_loop.samplers.grouped import label
+from star_loop.scorers import Scorer
+from star_loop.scorers.student import Student
 from star_loop.seeding import rng
 
 logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+Skills = tuple[int, ...]
+"""Codes of those that a round is on."""
 
 
 class SkillGraph(Preparation):
-    """The table `skill_graph` (skills, skills), for `sampler.mixture.graph=learned`; rows help, columns are helped."""
+    """The table `skill_graph` (groups, groups), for `sampler.mixture.graph=learned`; rows help, columns are helped."""
 
+    by: tuple[str, ...] = Field(("skill",), min_length=1)
+    """What makes a skill, as in `sampler.by`: `preparation=[clusters,skill_graph]` with `[cluster]` takes clusters."""
+    method: Literal["linear", "brute_force"] = "linear"
+    """`linear` (Algorithm 3): a round on each skill i, A_ij = fall of L_j. `brute_force` (Algorithm 2): a round on each
+    pair as well, A_ij = how much further L_j falls by training on i and j than on j alone; A_jj = fall of L_j by itself
+    (the paper sets the diagonal by hand)."""
+    loss: Literal["cross_entropy", "error"] = "cross_entropy"
+    """`error`: the error rate on the validation split, as in `sampler.mixture.loss=validation`; for groups by `skill`
+    and `level`, which validation observations have too."""
     questions: int = Field(64, ge=1)
     """Observations of each skill that are asked for something to train on."""
+    held_out: int = Field(32, ge=1)
+    """With `cross_entropy`, further observations of each skill, on whose right rationales it is measured."""
     rollouts: int = Field(4, ge=1)
     """Draws of each of them."""
     steps: int = Field(50, ge=1)
-    """H, optimiser steps of each skill's round."""
+    """H, optimiser steps of each round."""
     noise: float = Field(1.0, ge=0)
-    """Falls of the error rate of at most so many standard errors are none (ours)."""
+    """Falls of at most so many standard errors are none (ours)."""
+    scorer: Scorer = Student()
+    """Measures the cross-entropies."""
 
     def prepare(self, columns: Columns, bench: Bench) -> Prepared:
-        """One short round for each skill, each with its own files.
+        """Short rounds, each with files of its own: k of them, or k (k + 1) / 2.
 
         Raises:
-            ValueError: the task has no skills, or validation lacks one.
+            ValueError: there are no skills, or nothing to measure one by.
         """
-        names = columns["skill_names"].tolist()
-        if not names:
+        group, names = label(columns, self.by, "preparation.skill_graph.by")
+        if all(name.startswith("no_") for name in names):
             raise ValueError("preparation: the task names no skills, so there is no graph of them: give task.skill")
-        base = bench.folder.arrays("errors/base", partial(_measured, Model(base=bench.base), names, bench))
-        errors, counts = np.asarray(base["errors"], np.float64), np.asarray(base["counts"], np.int64)
-        tried = [
-            bench.folder.arrays(f"errors/{k:03d}", partial(self._try, k, columns, bench)) for k in range(len(names))
+        found = [
+            bench.folder.arrays(f"rationales/{k:03d}", partial(self._ask, k, np.flatnonzero(group == k), bench))
+            for k in range(len(names))
         ]
-        drops = np.array([errors - np.asarray(after["errors"], np.float64) for after in tried])
-        graph = strengths(drops, errors, counts, self.noise)
-        untried = [k for k, after in enumerate(tried) if not after["examples"][0]]
-        for k in untried:
-            logger.warning("the base solves no question of skill %s: in the graph it helps only itself", names[k])
-        graph[untried] = np.eye(len(names))[untried]
+        learned, held = ([_rollouts(part[kind]) for part in found] for kind in ("learned", "held"))
+        for name, rollouts in zip(names, learned, strict=True):
+            if not rollouts:
+                logger.warning("the base solves no question of skill %s: in the graph it helps only itself", name)
+        of = self._items(names, held, bench)
+        after = {
+            skills: bench.folder.arrays(_file(skills), partial(self._after, skills, learned, held, bench))
+            for skills in self._rounds([k for k, rollouts in enumerate(learned) if rollouts])
+        }
+        losses = {skills: np.asarray(part["losses"], np.float64) for skills, part in after.items()}
+        graph = strengths(losses, of, len(names), self.noise)
         if not graph.any():
-            logger.warning("no round moved an error rate by more than noise: take more preparation.skill_graph.steps")
-        tokens = sum(float(part["tokens"][0]) for part in [base, *tried])
+            logger.warning("no round moved a loss by more than noise: take more preparation.skill_graph.steps")
         edges = np.count_nonzero(graph) - np.count_nonzero(np.diag(graph))
-        return Prepared(columns={"skill_graph": graph}, metrics={"tokens": tokens, "edges": float(edges)})
+        return Prepared(
+            columns={"skill_graph": graph, "graph_names": np.array(names, np.str_)},
+            metrics={"edges": float(edges), "rounds": float(len(after) - 1)},
+            spent=total([*found, *after.values()]),
+        )
 
-    def _try(self, code: int, columns: Columns, bench: Bench) -> Arrays:
-        """The errors of all skills after a round on this one, and the `tokens` that it took."""
-        inside = np.flatnonzero(np.asarray(columns["skill"]) == code)
-        asked = rng(bench.seed, "skill graph", code).permutation(inside)[: self.questions]
-        drawn = bench.ask(f"skill {code}", dict.fromkeys(asked.tolist(), self.rollouts))
-        examples = [
-            Example(position=r.position, id=r.id, completion=r.text,
-                    prompt=bench.task.bare_prompt(bench.observations[r.position]))
-            for r in drawn if r.correct
-        ]  # fmt: skip
-        model, trained = bench.train(f"skill {code}", examples, self.steps) if examples else (Model(base=bench.base), 0)
-        after = _measured(model, columns["skill_names"].tolist(), bench)
-        spent = sum(token_counts(drawn)) + 3 * trained + int(after["tokens"][0])
-        return {**after, "tokens": np.array([spent], np.int64), "examples": np.array([len(examples)], np.int64)}
+    def _rounds(self, tried: Sequence[int]) -> list[Skills]:
+        """The sets of skills that are trained on; (): the base."""
+        pairs = list(combinations(tried, 2)) if self.method == "brute_force" else []
+        return [(), *((k,) for k in tried), *pairs]
+
+    def _ask(self, code: int, inside: Codes, bench: Bench) -> Arrays:
+        """The right rationales of a skill, to learn from and held out, and what they cost."""
+        order = rng(bench.seed, "skill graph", code).permutation(inside)
+        away = min(self.held_out, len(order) // 2) if self.loss == "cross_entropy" else 0
+        asked = order[: away + self.questions].tolist()
+        drawn = bench.ask(f"skill {code}", dict.fromkeys(asked, self.rollouts))
+        right = [r for r in drawn if r.correct]
+        kept = set(asked[:away])
+        sides = {
+            "held": [r for r in right if r.position in kept],
+            "learned": [r for r in right if r.position not in kept],
+        }
+        lines = {side: np.array([r.to_json() for r in rollouts], np.str_) for side, rollouts in sides.items()}
+        return {**lines, "spent": bench.cost.asking(drawn)}
+
+    def _items(self, names: list[str], held: Sequence[Sequence[Rollout]], bench: Bench) -> Codes:
+        """The skill of each thing that a loss is measured on."""
+        if self.loss == "cross_entropy":
+            return np.repeat(np.arange(len(held)), [len(rollouts) for rollouts in held])
+        if strange := sorted(set(self.by) - {"skill", "level"}):
+            raise ValueError(
+                f"preparation.skill_graph.loss=error: validation observations have no {strange[0]}: take cross_entropy"
+            )
+        found = [_name(observation, self.by) for observation in bench.validation]
+        if lacking := [name for name in names if name not in found]:
+            raise ValueError(
+                f"preparation: no validation observation has skill {lacking[0]!r}: add some of every skill"
+            )
+        return np.array([names.index(name) if name in names else -1 for name in found], np.int64)
+
+    def _after(
+        self, skills: Skills, learned: Sequence[list[Rollout]], held: Sequence[list[Rollout]], bench: Bench
+    ) -> Arrays:
+        """The losses after a round on these skills, each in equal measure, and what that cost."""
+        model, spent = Model(base=bench.base), np.zeros(3)
+        if skills:
+            most = max(len(learned[k]) for k in skills)
+            rows = [learned[k][number % len(learned[k])] for k in skills for number in range(most)]
+            name = f"skill {skills[0]}" if len(skills) == 1 else f"skills {skills[0]} {skills[1]}"
+            model, spent = bench.train(name, [_example(r, bench) for r in rows], self.steps)
+        if self.loss == "error":
+            answers = sorted((r for r in bench.examine(model) if r.attempt == GREEDY), key=lambda r: r.position)
+            return {
+                "losses": np.array([not r.correct for r in answers], float),
+                "spent": spent + bench.cost.asking(answers),
+            }
+        measured = [r for rollouts in held for r in rollouts]
+        bench.release()
+        prompts = [bench.task.bare_prompt(bench.observations[r.position]) for r in measured]
+        scores = {(s.position, s.sample): s for s in self.scorer.score(measured, prompts, model)} if measured else {}
+        losses = [s.loss if (s := scores.get((r.position, r.sample))) else np.nan for r in measured]
+        return {"losses": np.array(losses, float), "spent": spent + bench.cost.rereading(measured)}
 
 
-def _measured(model: Model, names: list[str], bench: Bench) -> Arrays:
-    rollouts = [r for r in bench.examine(model) if r.attempt == GREEDY]
-    skills = [bench.validation[r.position].skill for r in rollouts]
-    wrong = [[not r.correct for r, s in zip(rollouts, skills, strict=True) if s == name] for name in names]
-    if lacking := [name for name, found in zip(names, wrong, strict=True) if not found]:
-        raise ValueError(f"preparation: no validation observation has skill {lacking[0]!r}: add some of every skill")
-    return {
-        "errors": np.array([np.mean(found) for found in wrong]),
-        "counts": np.array([len(found) for found in wrong], np.int64),
-        "tokens": np.array([sum(token_counts(rollouts))], np.int64),
-    }
+def strengths(losses: Mapping[Skills, Floats], of: Codes, k: int, noise: float) -> Floats:
+    """A (k, k), from the losses of the same things after a round on each set of skills, () being none.
 
-
-def strengths(drops: Floats, errors: Floats, counts: NDArray[np.int64], noise: float) -> Floats:
-    """A_ij = drop_ij / L_j, the relative fall of the paper's dynamics (equation 2), and 0 where the fall is noise.
-
-    The standard error of a difference of two error rates over the same n_j answers is at most √(2 L_j (1 - L_j) / n_j).
+    Args:
+        losses: (things,) for each set that was trained on; NaN: not measured.
+        of: (things,) the skill of each.
+        k: skills.
+        noise: falls of at most so many standard errors, of the paired differences, are none.
     """
-    deviation = np.sqrt(2 * errors * (1 - errors) / counts)
-    real = (drops > noise * deviation) & (errors > 0)
-    found: Floats = np.where(real, drops / np.where(errors > 0, errors, 1), 0.0)
+    before, graph = losses[()], np.eye(k)
+    start = np.array([np.nanmean(before[of == j]) if np.isfinite(before[of == j]).any() else 0.0 for j in range(k)])
+    fall = partial(_falls, of=of, k=k, noise=noise)
+    for skills in losses:
+        if len(skills) == 1:
+            graph[skills[0]] = fall(before, losses[skills])
+    for i, j in (skills for skills in losses if len(skills) == 2):
+        graph[i, j] = fall(losses[j,], losses[i, j])[j]
+        graph[j, i] = fall(losses[i,], losses[i, j])[i]
+    relative: Floats = np.divide(graph, start, out=np.zeros((k, k)), where=start > 0)
+    alone = [j for j in range(k) if (j,) not in losses or (start[j] <= 0 and not (of == j).any())]
+    relative[alone, alone] = 1.0
+    return relative
+
+
+def _falls(worse: Floats, better: Floats, *, of: Codes, k: int, noise: float) -> Floats:
+    """Mean fall of the loss of each skill, 0 where there is none but noise."""
+    found = np.zeros(k)
+    for j in range(k):
+        d = (worse - better)[of == j]
+        d = d[np.isfinite(d)]
+        error = d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.inf
+        if len(d) and d.mean() > 0 and (noise == 0 or d.mean() > noise * error):
+            found[j] = d.mean()
     return found
+
+
+def _file(skills: Skills) -> str:
+    return "losses/" + ("_".join(f"{k:03d}" for k in skills) or "base")
+
+
+def _rollouts(lines: NDArray[np.generic]) -> list[Rollout]:
+    return [Rollout.from_json(line) for line in lines.tolist()]
+
+
+def _example(r: Rollout, bench: Bench) -> Example:
+    prompt = bench.task.bare_prompt(bench.observations[r.position])
+    return Example(position=r.position, id=r.id, completion=r.text, prompt=prompt)
+
+
+def _name(observation: Observation, by: Sequence[str]) -> str:
+    """As `samplers.grouped.label` names it."""
+    level = "no_level" if observation.level is None else f"level_{observation.level}"
+    return "/".join((observation.skill or "no_skill") if column == "skill" else level for column in by)

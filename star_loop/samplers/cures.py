@@ -4,6 +4,8 @@ Which prompts: ρ*(x) ∝ exp(√(p(1-p)) / τ), because a trust-region step on 
 (equations 11, 13 and 14). How many rollouts of each is `star_loop.allocators.neyman`.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -22,12 +24,12 @@ COLDEST, HOTTEST = 1e-3, 1e3
 class Cures(Sampler):
     """Draw observations without replacement in proportion to ρ*, from a Beta posterior of each success rate.
 
-    The posterior mean of p stands for p (equation 23). The paper resets the counts for each new subset of the data;
-    here the same observations come back, so old counts fade instead (a form known from MoPPS, arXiv 2507.04632;
-    `forget=0` is the paper's reset). The paper draws with replacement, with pilot rollouts of everything first; a pass
-    of the loop visits an observation once, so the draw is the Gumbel form of drawing without replacement, and the
-    counts of earlier iterations stand for the pilots: unseen observations have p = 1/2 and come first. With
-    `preparation=pilots`, N′ rollouts of everything by the base model come first, once.
+    The posterior mean of p stands for p (equation 23). The paper splits the data into T disjoint subsets, draws N′
+    pilots of a whole subset and begins its counts with them: `subsets` and `pilot_rollouts`. By default the same
+    observations come back, old counts fade (a form known from MoPPS, arXiv 2507.04632; `forget=0` is a reset) and stand
+    for the pilots: unseen observations have p = 1/2 and come first. With `preparation=pilots`, N′ rollouts of all of
+    them by the base model come first, once. The paper draws with replacement; a pass of the loop visits an observation
+    once, so the draw is the Gumbel form of drawing without replacement.
 
     The authors' code takes τ = 100·(wins + 1), with which ρ* is practically uniform; it draws without replacement too.
     """
@@ -41,13 +43,18 @@ class Cures(Sampler):
     forget: float = Field(0.7, ge=0, le=1)
     """λ: what an iteration leaves of the counts, of every observation. 0: only the last counts; 1: all counts."""
 
+    subsets: int = Field(1, ge=1)
+    """T, disjoint subsets of the observations at random, of which each iteration draws from one, in turn."""
+    pilot_rollouts: int = Field(0, ge=0)
+    """N′, draws of each observation of the subset by the current model before each iteration: the counts begin with
+    these alone, and nothing is trained on them. The paper takes 4; 0: none."""
     energies: bool = False
     """Remember how large the gradients of right and wrong rationales were, for `allocator.rule=gradient`."""
 
     def init(self, columns: Columns, rng: np.random.Generator) -> State:
         """`alpha` and `beta` of each observation: the prior, and the counts of the pilots where there are any.
 
-        With `energies`, the latest of all three kinds; 0: unknown.
+        With `energies`, the latest of all three kinds; 0: unknown. With `subsets`, that of each, and whose turn it is.
         """
         n = len(columns["length"])
         beliefs = dict(zip(("alpha", "beta"), self.prior, strict=True))
@@ -57,33 +64,57 @@ class Cures(Sampler):
         if "pilot_wins" in columns:
             wins, attempts = (np.asarray(columns[f"pilot_{name}"], np.float32) for name in ("wins", "attempts"))
             state |= {"alpha": state["alpha"] + wins, "beta": state["beta"] + attempts - wins}
-        return state
+        if self.subsets == 1:
+            return state
+        return {**state, "subset": rng.permutation(n).astype(np.int32) % self.subsets, "turn": np.zeros(1, np.int32)}
+
+    def pilots(self, state: State) -> NDArray[np.int64] | None:
+        """N′ of each observation of the subset."""
+        return self._open(state).astype(np.int64) * self.pilot_rollouts if self.pilot_rollouts else None
+
+    def piloted(self, state: State, outcome: Outcome) -> State:
+        """The counts of the pilots, after the prior: the paper's cold start."""
+        told = dict(state)
+        for name, prior, count in zip(
+            ("alpha", "beta"), self.prior, (outcome.wins, outcome.attempts - outcome.wins), strict=True
+        ):
+            told[name] = np.array(state[name], np.float32)
+            told[name][outcome.positions] = prior + count
+        return told | {name: _latest(name, state, outcome) for name in ENERGIES if self.energies}
 
     def propose(self, state: State, n: int, rng: np.random.Generator) -> tuple[Proposal, State]:
         """A cursor over one draw of all observations: the largest √(p(1-p))/τ + Gumbel noise first."""
         if "keys" not in state:
             noise = rng.gumbel(size=len(state["alpha"]))
             scores = deviation(success(state))
-            noise += scores / self._temperature(scores)
-            state = {**state, **ascending(np.negative(noise, out=noise))}
+            noise += scores / self._temperature(scores[self._asked(state)])
+            keys = np.negative(noise, out=noise)
+            if "subset" in state:
+                keys[~self._open(state)] = np.inf
+            state = {**state, **ascending(keys)}
         positions, state = following(state, n)
+        if "subset" in state:
+            positions = positions[self._open(state)[positions]]
         return Proposal(positions=positions), state
 
     def learn(self, state: State, outcome: Outcome) -> State:
         """α ← λα + (1-λ)α_0 + correct, β ← λβ + (1-λ)β_0 + wrong; hinted rollouts say nothing of p."""
         counts = {"alpha": outcome.wins, "beta": outcome.attempts - outcome.wins}
-        learned = {}
+        learned: dict[str, NDArray[np.generic]] = {}
         for (name, count), prior in zip(counts.items(), self.prior, strict=True):
             faded = np.float32(self.forget) * np.asarray(state[name], np.float32) + np.float32(
                 (1 - self.forget) * prior
             )
             faded[outcome.positions] += count.astype(np.float32)
             learned[name] = faded
+        if "subset" in state:
+            learned |= {"subset": state["subset"], "turn": np.asarray(state["turn"], np.int32) + 1}
         return learned | {name: _latest(name, state, outcome) for name in ENERGIES if self.energies}
 
     def metrics(self, state: State, outcome: Outcome) -> Metrics:
         """τ, the effective share that it gives, and what is believed of all and of the visited observations."""
-        p = success(state)
+        believed = success(state)
+        visited, p = deviation(believed[outcome.positions]), believed[self._asked(state)]
         scores = deviation(p)
         tau = self._temperature(scores)
         return {
@@ -92,8 +123,21 @@ class Cures(Sampler):
             "weight_ratio": float(np.exp(min((scores.max() - scores.min()) / tau, 50.0))),
             "success": float(p.mean()),
             "deviation": float(scores.mean()),
-            "deviation_visited": float(scores[outcome.positions].mean()) if len(outcome.positions) else 0.0,
+            "deviation_visited": float(visited.mean()) if len(visited) else 0.0,
+            **({"subset": float(state["turn"][0] % self.subsets)} if "turn" in state else {}),
         }
+
+    def _open(self, state: State) -> NDArray[np.bool_]:
+        """Whether each observation is in the subset whose turn it is."""
+        if "subset" not in state:
+            return np.ones(len(state["alpha"]), np.bool_)
+        return np.asarray(state["subset"] == state["turn"][0] % self.subsets)
+
+    def _asked(self, state: State) -> Any:
+        """What picks these out of a column; all of them without a copy. Where none are, all."""
+        if "subset" not in state or not (open_ := self._open(state)).any():
+            return slice(None)
+        return open_
 
     def _temperature(self, scores: NDArray[np.float32]) -> float:
         return self.tau if self.tau is not None else temperature(scores, self.effective)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from star_loop.component import Component
-from star_loop.protocols import BootstrapError, Columns, Outcome, Proposal, Sampler, State
+from star_loop.protocols import BootstrapError, Columns, Outcome, Positions, Proposal, Sampler, State
 from star_loop.records import Metrics
 from star_loop.samplers.order import HEAD, enough
 from star_loop.samplers.uniform import take
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 Members = NDArray[np.int32]
 """Positions, of which there may be ten million."""
 NOTHING: Columns = {}
-TABLES = ("skill_names", "skill_graph")
+TABLES = ("skill_names", "skill_graph", "graph_names")
 """Columns that are about skills instead of observations."""
 PASSING = ("members", "mass", "starts", "order", "cursor")
 """Entries of the state that last for one iteration, with all below `now/` and `queue/`."""
@@ -105,6 +105,24 @@ class Grouped(Sampler):
             **{key: value for g, part in enumerate(parts) for key, value in _prefixed(str(g), part).items()},
         }
 
+    def pilots(self, state: State) -> NDArray[np.int64] | None:
+        """What the order within each group wants."""
+        wanted = [self.within.pilots(_part(state, str(g))) for g in range(len(state["names"]))]
+        if all(draws is None for draws in wanted):
+            return None
+        total = np.zeros(len(state["group"]), np.int64)
+        for name, draws, inside in zip(state["names"], wanted, _members(state), strict=True):
+            if draws is not None and name not in self.without:
+                total[inside] = draws
+        return total
+
+    def piloted(self, state: State, outcome: Outcome) -> State:
+        """Each group's part, to its own sampler."""
+        told = dict(state)
+        for g, part in self._split({**state, "members": np.concatenate(_members(state))}, outcome):
+            told |= _prefixed(str(g), self.within.piloted(_part(state, str(g)), part))
+        return told
+
     def propose(self, state: State, n: int, rng: np.random.Generator) -> tuple[Proposal, State]:
         """A cursor over the merged order, which is frozen at the iteration's first call, as far as it is read."""
         if "order" not in state:
@@ -161,7 +179,7 @@ class Grouped(Sampler):
 
     def _freeze(self, state: State, rng: np.random.Generator) -> State:
         k = len(state["names"])
-        everyone = np.concatenate(members(np.asarray(state["group"]), k))
+        everyone = np.concatenate(_members(state))
         nothing = {f"queue/{g}": np.zeros(0, np.int32) for g in range(k)}
         now = {key: value for g in range(k) for key, value in _prefixed(f"now/{g}", _part(state, str(g))).items()}
         state = self._read({**state, **now, **nothing, "members": everyone}, HEAD, rng)
@@ -215,14 +233,14 @@ class Grouped(Sampler):
         return Visits(names=names, metrics=outcome.metrics, **totals)
 
 
-def label(columns: Columns, by: Sequence[str]) -> tuple[NDArray[np.int32], list[str]]:
+def label(columns: Columns, by: Sequence[str], wanted: str = "sampler.by") -> tuple[NDArray[np.int32], list[str]]:
     """The group of each observation, and the groups' names: `addition`, `level_3`, `addition/level_3`, ….
 
     Raises:
-        ValueError: no such column.
+        ValueError: no such column; `wanted` says where.
     """
     if unknown := [name for name in by if name not in columns or name in TABLES]:
-        raise ValueError(f"sampler.by: there is no column {unknown[0]!r}, found {sorted(columns)}")
+        raise ValueError(f"{wanted}: there is no column {unknown[0]!r}, found {sorted(columns)}")
     chosen = [np.asarray(columns[name], np.int64) for name in by]
     key = np.zeros(len(chosen[0]), np.int64)
     for column in chosen:
@@ -240,12 +258,33 @@ def members(group: NDArray[np.int32], k: int) -> list[Members]:
     return np.split(order.astype(np.int32), np.cumsum(np.bincount(group, minlength=k))[:-1])
 
 
+def _members(state: State) -> list[Members]:
+    return members(np.asarray(state["group"]), len(state["names"]))
+
+
 def clock(queues: Sequence[Members], mass: Floats, starts: Floats) -> tuple[Members, Floats]:
     """All queued positions and when each is due: systematic sampling, the r-th of queue g at (r + u_g) / mass_g, with
     starts u_g in [0, 1). Queues without mass are left out."""
     used = [g for g in range(len(queues)) if mass[g] > 0]
     times = [(np.arange(len(queues[g])) + starts[g]) / mass[g] for g in used]
     return np.concatenate([queues[g] for g in used]), np.concatenate(times)
+
+
+def column(state: State, name: str, positions: Positions) -> Floats | None:
+    """A belief about some observations, whoever holds it: the sampler, or in an iteration those of the groups.
+
+    None: nobody does.
+    """
+    if name in state:
+        return np.asarray(state[name][positions], np.float64)
+    if f"now/0/{name}" not in state:
+        return None
+    group, ends = np.asarray(state["group"])[positions], np.cumsum(np.asarray(state["sizes"]))
+    found = np.zeros(len(positions))
+    for g in np.unique(group).tolist():
+        inside = state["members"][ends[g] - int(state["sizes"][g]) : ends[g]]
+        found[group == g] = state[f"now/{g}/{name}"][np.searchsorted(inside, positions[group == g])]
+    return found
 
 
 def _confined(mass: Floats, asked: NDArray[np.bool_]) -> Floats:

@@ -51,8 +51,8 @@ class SkillIt(Mixture):
     the share of wrong rollouts in collecting, which costs nothing and is one model late."""
     graph: Literal["identity", "complete", "learned"] | Edges = "identity"
     """A by names, `{from: {to: strength}}`, where what is not named is 0. `identity`: every skill helps itself
-    only. `complete`: all help all, which makes the mixture uniform. `learned`: from short training runs, as in the
-    paper (`preparation=skill_graph`)."""
+    only. `complete`: all help all, which makes the mixture uniform. `learned`: what a preparation brought, from short
+    training runs as in the paper (`preparation=skill_graph`) or from a file (`preparation=graph_file`)."""
     targets: tuple[str, ...] = ()
     """The skills that count (S_eval); empty: all."""
     floor: float = Field(0.01, ge=0, le=1)
@@ -134,11 +134,12 @@ class SkillIt(Mixture):
 def _learned(names: list[str], columns: Columns) -> Floats:
     if "skill_graph" not in columns:
         raise ValueError("sampler.mixture.graph=learned, but none was: add preparation=skill_graph")
-    skills = columns["skill_names"].tolist()
-    if unknown := sorted(set(names) - set(skills)):
+    known = columns["graph_names"].tolist()
+    if unknown := sorted(set(names) - set(known)):
         raise ValueError(
-            f"sampler.mixture.graph=learned: group {unknown[0]!r} is no skill, found {skills}: take sampler.by=[skill]"
+            f"sampler.mixture.graph=learned: the graph knows no group {unknown[0]!r}, only {known}: take the "
+            "sampler.by that it was learned by"
         )
-    order = [skills.index(name) for name in names]
-    graph: Floats = np.array(columns["skill_graph"], np.float64)[np.ix_(order, order)]
+    order = [known.index(name) for name in names]
+    graph: Floats = np.maximum(np.array(columns["skill_graph"], np.float64)[np.ix_(order, order)], 0.0)
     return graph

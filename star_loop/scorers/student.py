@@ -1,7 +1,7 @@
 """Scores by the current student: one forward pass over each rationale, in this process."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -25,7 +25,7 @@ class Student(Scorer):
     takes the 50 largest logits instead of all.
     """
 
-    max_tokens_per_batch: int = Field(2048, ge=1)
+    max_tokens_per_batch: Annotated[int, Field(ge=1)] = 2048
     """Tokens, with padding, of one forward pass (or one sequence)."""
 
     def score(

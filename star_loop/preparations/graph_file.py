@@ -1,0 +1,54 @@
+"""Skill-It's graph from a file, copied into the run so that what it rests on stays as it was."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from star_loop.disk import read_json
+from star_loop.preparations import Bench, Preparation, Prepared
+from star_loop.protocols import Columns
+
+
+class GraphFile(Preparation):
+    """The table `skill_graph`, for `sampler.mixture.graph=learned`, from JSON: `{from: {to: strength}}`.
+
+    The names are those of the groups. What is not named is 0, and what is negative counts as 0.
+    """
+
+    path: Path
+
+    def check(self) -> None:
+        """The file must hold a graph.
+
+        Raises:
+            ValueError: it does not; names the edge.
+        """
+        self._edges()
+
+    def prepare(self, columns: Columns, bench: Bench) -> Prepared:
+        """The graph (groups, groups) of all groups that the file names."""
+        edges = self._edges()
+        names = sorted({*edges, *(to for row in edges.values() for to in row)})
+        graph = np.array([[edges.get(i, {}).get(j, 0.0) for j in names] for i in names])
+        count = np.count_nonzero(graph) - np.count_nonzero(np.diag(graph))
+        return Prepared(
+            columns={"skill_graph": graph, "graph_names": np.array(names, np.str_)},
+            metrics={"edges": float(count)}, spent=np.zeros(3),
+        )  # fmt: skip
+
+    def _edges(self) -> dict[str, dict[str, float]]:
+        if not self.path.is_file():
+            raise ValueError(f"preparation.graph_file.path={self.path}: there is no such file")
+        found: dict[str, Any] = read_json(self.path)
+        for name, row in found.items():
+            if not isinstance(row, dict):
+                raise ValueError(f"{self.path}: {name!r} has {row!r}, expected an object of strengths by group")
+            for to, strength in row.items():
+                if isinstance(strength, bool) or not isinstance(strength, int | float) or not np.isfinite(strength):
+                    raise ValueError(
+                        f"{self.path}: the edge {name!r} → {to!r} is {strength!r}, expected a finite number"
+                    )
+        if not found:
+            raise ValueError(f"{self.path} names no group")
+        return found
