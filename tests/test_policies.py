@@ -14,6 +14,7 @@ from star_loop.records import Candidate, Rollout, Score
 from star_loop.schedule import Schedule
 from star_loop.seeding import rng, seed_for
 from star_loop.selectors.family import Cap, Correct, Deduplicate, Subset
+from star_loop.selectors.preferred import Confident, Shortest
 from tests.quiz import QUIZ, configure
 
 RECIPES = sorted(path.stem for path in (CONF / "selectors").glob("*.yaml"))
@@ -89,6 +90,22 @@ def test_deduplicate_keeps_one_of_each_distinct_text_per_observation(items) -> N
     ]
     assert len(kept) == len(set(kept))
     assert set(kept) == {(c.rollout.position, " ".join(c.rollout.text.split())) for c in items}
+
+
+@given(candidates, st.integers(1, 3))
+def test_the_preferred_of_each_observation_are_kept(items, limit: int) -> None:
+    """The oracle sorts everything; Python's sort keeps the order of equals."""
+    for selector, key in (
+        (Shortest(limit=limit), lambda c: len(" ".join(c.rollout.text.split()))),
+        (Confident(limit=limit), lambda c: c.score.loss if c.score else float("inf")),
+    ):
+        best = [
+            c for p in {c.rollout.position for c in items}
+            for c in sorted((c for c in items if c.rollout.position == p), key=key)[:limit]
+        ]  # fmt: skip
+        kept = selector.select(items, CONTEXT, rng(0))
+        assert Counter(map(id, kept)) == Counter(map(id, best))
+        assert [id(c) for c in items if id(c) in set(map(id, kept))] == list(map(id, kept))
 
 
 def test_subset_draws_beta_without_favour() -> None:

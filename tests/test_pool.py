@@ -7,9 +7,10 @@ import pytest
 
 from star_loop.configuration import build
 from star_loop.generators.pool import Pool, write_golds
+from star_loop.generators.scripted import Scripted
 from star_loop.launch import launch
 from star_loop.models import Pretrained
-from star_loop.records import Observation, Request, Sampling
+from star_loop.records import Model, Observation, Request, Sampling
 from tests.quiz import Quiz, configure
 from tests.test_tasks import DATA, FIXTURES, NAMES, folder
 
@@ -50,6 +51,31 @@ def test_sources_are_chosen(tmp_path: Path) -> None:
     assert set(draw(pool(tmp_path, *ROWS, sources=("gold",)), tmp_path, n=6)) == {f"gold {k}" for k in range(3)}
     with pytest.raises(ValueError, match="holds no rationale from nobody"):
         pool(tmp_path, *ROWS, sources=("nobody",)).check()
+
+
+def test_a_student_answers_evaluations_and_what_the_pool_does_not_hold(tmp_path: Path) -> None:
+    taught = pool(tmp_path, *ROWS, student=Scripted(table=(1.0,)))
+    (drawn,) = draw_all(taught, tmp_path, ("o/1", 1.0))
+    assert drawn in {row["text"] for row in ROWS}
+    assert draw_all(taught, tmp_path, ("o/1", 1.0), ("o/1", 0.0), ("o/2", 1.0)) == [drawn, "#### 1", "#### 1"]
+    assert draw_all(taught, tmp_path, ("o/2", 1.0), ("o/1", 1.0)) == ["#### 1", drawn]
+
+
+def draw_all(pool: Pool, tmp_path: Path, *asked: tuple[str, float]) -> list[str]:
+    requests = [
+        Request(
+            prompt="a b c", observation=Observation(id=id, question="?", answer="1"), n=1, seed=2,
+            sampling=Sampling(temperature=temperature, max_tokens=9),
+        )
+        for id, temperature in asked
+    ]  # fmt: skip
+    finished: list[int] = []
+    with pool.engine(BASE, workspace=tmp_path, seed=0) as engine:
+        engine.serve(Model(base=BASE))
+        completions = engine.generate(requests, seed=5, progress=finished.append)
+        engine.release()
+    assert sum(finished) == len(asked)
+    return [text.text for (text,) in completions]
 
 
 @pytest.mark.parametrize(

@@ -22,18 +22,20 @@ from star_loop.tasks.table import read, text
 class Pool(Generator):
     """Draws from what the file holds for an observation; for an id that it does not hold, the empty text.
 
-    The served model writes nothing, so accuracies are the pool's; FLOPs are counted as if the base model had written.
     Draws are without replacement until the observation's rationales are used up, then from the start again. A greedy
-    request gets the first one.
+    request gets the first one. FLOPs are counted as if the base model had written. Without a `student` the served model
+    writes nothing, so accuracies are the pool's.
     """
 
     path: Path | None = None
     """JSON Lines with `id`, `text` and `source`."""
     sources: tuple[str, ...] = ()
     """Only rationales of these sources; (): all."""
+    student: Generator | None = None
+    """Serves the model that learns: it answers what is asked greedily (evaluation), and what the file does not hold."""
 
     def check(self) -> None:
-        """The file must be readable and hold at least one rationale of the wanted sources.
+        """The file must be readable and hold at least one rationale of the wanted sources; then the student's checks.
 
         Raises:
             ValueError: it does not.
@@ -41,6 +43,8 @@ class Pool(Generator):
         if not self._texts:
             wanted = f" from {', '.join(self.sources)}" if self.sources else ""
             raise ValueError(f"generator.path={self.path} holds no rationale{wanted}: check generator.sources")
+        if self.student is not None:
+            self.student.check()
 
     def cost(self, base: Pretrained) -> Cost:
         """That of the base, if it has weights."""
@@ -48,8 +52,12 @@ class Pool(Generator):
 
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:
-        """Nothing to start."""
-        yield PoolEngine(self._texts)
+        """The student's engine, where there is one."""
+        if self.student is None:
+            yield PoolEngine(self._texts)
+            return
+        with self.student.engine(base, workspace=workspace, seed=seed) as student:
+            yield Taught(self._texts, student)
 
     @cached_property
     def _texts(self) -> Mapping[str, tuple[str, ...]]:
@@ -76,7 +84,7 @@ class PoolEngine:
         self, requests: Sequence[Request], *, seed: int, progress: Progress | None = None
     ) -> list[list[Completion]]:
         """As many rationales as asked for."""
-        completions = [self._draw(request) for request in requests]
+        completions = [self.draw(request) for request in requests]
         if progress:
             progress(len(requests))
         return completions
@@ -84,7 +92,8 @@ class PoolEngine:
     def release(self) -> None:
         """Nothing to release."""
 
-    def _draw(self, request: Request) -> list[Completion]:
+    def draw(self, request: Request) -> list[Completion]:
+        """As many rationales of the pool as the request asks for."""
         texts = self.texts.get(request.observation.id, ("",))
         order = list(range(len(texts)))
         if request.sampling.temperature:
@@ -92,6 +101,26 @@ class PoolEngine:
         drawn = [texts[order[sample % len(texts)]] for sample in range(request.n)]
         length = len(request.prompt.split())
         return [Completion(text=t, tokens=len(t.split()), prompt_tokens=length, finish="stop") for t in drawn]
+
+
+class Taught:
+    """A pool whose rationales a student learns, beside the student's own engine, which serves its model."""
+
+    def __init__(self, texts: Mapping[str, tuple[str, ...]], student: Engine) -> None:
+        self.pool, self.student = PoolEngine(texts), student
+        self.serve, self.release = student.serve, student.release
+
+    def generate(
+        self, requests: Sequence[Request], *, seed: int, progress: Progress | None = None
+    ) -> list[list[Completion]]:
+        """From the pool, and the rest from the student."""
+        asked = [r for r in requests if r.sampling.temperature == 0 or r.observation.id not in self.pool.texts]
+        answers = iter(self.student.generate(asked, seed=seed, progress=progress) if asked else ())
+        own = set(map(id, asked))
+        completions = [next(answers) if id(request) in own else self.pool.draw(request) for request in requests]
+        if progress:
+            progress(len(requests) - len(asked))
+        return completions
 
 
 def write_golds(task: Task, observations: Iterable[Observation], path: Path) -> None:

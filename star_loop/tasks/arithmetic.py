@@ -77,6 +77,9 @@ class Arithmetic(SplitTask):
     """The skills, and the numbers of columns of each."""
     train_per_level: int = Field(default=80, ge=1)
     """Training observations of a skill's lowest level."""
+    train_decay: float = Field(default=1.0, gt=0, le=1)
+    """Training observations of a level over those of the next lower level of its skill; below 1: what is hard is
+    rare. At least one of each level."""
     validation_per_level: int = Field(default=20, ge=1)
     """Validation observations of each level."""
     test_per_level: int = Field(default=100, ge=1)
@@ -99,18 +102,18 @@ class Arithmetic(SplitTask):
 
     @cached_property
     def _splits(self) -> Mapping[str, Sequence[Observation]]:
-        sizes: dict[Split, int] = {
-            "train": self.train_per_level,
-            "validation": self.validation_per_level,
-            "test": self.test_per_level,
-        }
-        splits: dict[Split, list[Observation]] = {split: [] for split in sizes}
+        splits: dict[Split, list[Observation]] = {"train": [], "validation": [], "test": []}
         for skill, levels in self.levels.items():
             for level in levels:
-                for split, observations in _sample(skill, level, sizes, self.seed).items():
+                for split, observations in _sample(skill, level, self._sizes(levels, level), self.seed).items():
                     splits[split] += observations
         order = rng(self.seed, "arithmetic", "order").permutation(len(splits["train"]))
         return splits | {"train": [splits["train"][i] for i in order]}
+
+    def _sizes(self, levels: Sequence[int], level: int) -> Mapping[Split, int]:
+        rank = sorted(levels).index(level)
+        train = max(1, round(self.train_per_level * self.train_decay**rank))
+        return {"train": train, "validation": self.validation_per_level, "test": self.test_per_level}
 
 
 def hinted(question: str) -> str:

@@ -1,0 +1,149 @@
+"""One run of a study: composed, launched on an engine that outlives it, and reduced to the row that is kept."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from benchmarks.methods.studies import STUDIES
+from star_loop.__main__ import CONF
+from star_loop.command_line import prepare, register
+from star_loop.configuration import build
+from star_loop.launch import launch
+from star_loop.protocols import Engine, Generator
+from star_loop.records import Metrics
+from star_loop.store import RunDirectory
+
+RESULTS = Path(__file__).parent / "results"
+Point = dict[str, float]
+"""One iteration, as it is kept; sums run from the first iteration on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One cell of a study."""
+
+    study: str
+    method: str
+    seed: int
+
+    @property
+    def overrides(self) -> list[str]:
+        """What makes it; a row that was made with others does not count."""
+        return STUDIES[self.study].overrides(self.method, self.seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What is kept of a run."""
+
+    run: Run
+    curve: list[Point]
+
+    def to_json(self) -> str:
+        """One line."""
+        run = self.run
+        head = {"method": run.method, "seed": run.seed, "overrides": run.overrides}
+        return json.dumps(head | {"curve": self.curve}, ensure_ascii=False)
+
+
+def rows(study: str) -> list[Row]:
+    """Those that were made with the study's present settings, in order of method and seed."""
+    path = RESULTS / f"{study}.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = {}
+    for line in map(json.loads, lines):
+        if line["method"] in STUDIES[study].methods:
+            run = Run(study=study, method=line["method"], seed=line["seed"])
+            if run.overrides == line["overrides"]:
+                kept[run] = Row(run=run, curve=line["curve"])
+    order = list(STUDIES[study].methods)
+    return sorted(kept.values(), key=lambda row: (order.index(row.run.method), row.run.seed))
+
+
+def keep(row: Row) -> None:
+    """Append a row to the study's file."""
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / f"{row.run.study}.jsonl").open("a", encoding="utf-8") as file:
+        file.write(row.to_json() + "\n")
+
+
+class Engines:
+    """One live engine at a time, kept as long as the next run wants the same one."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        self._live: tuple[Generator, Engine] | None = None
+        self._stack = ExitStack()
+
+    def __call__(self, config: Mapping[str, Any]) -> Engine:
+        """The engine for a run of this configuration."""
+        experiment = build(config)
+        if self._live is None or self._live[0] != experiment.generator:
+            self.close()
+            starting = experiment.generator.engine(experiment.model, workspace=self.workspace, seed=0)
+            self._live = experiment.generator, self._stack.enter_context(starting)
+        return self._live[1]
+
+    def close(self) -> None:
+        """End it."""
+        self._stack.close()
+        self._live = None
+
+
+def configuration(run: Run, more: Sequence[str] = ()) -> dict[str, Any]:
+    """The resolved configuration of a run, with more overrides."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", prepare([*run.overrides, *more]))
+    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return resolved | {"name": run.method}
+
+
+def perform(run: Run, outputs: Path, engines: Engines) -> Row:
+    """Launch it, or continue it, or read what a finished one left."""
+    config, directory = configuration(run), outputs / run.study / run.method / f"seed={run.seed}"
+    launch(config, directory, engine=engines(config))
+    return Row(run=run, curve=list(curve(RunDirectory(directory))))
+
+
+def curve(run: RunDirectory) -> Iterator[Point]:
+    """One point of each committed iteration, with the sums up to it."""
+    sums = dict.fromkeys(("generate", "train", "rollouts", "seconds"), 0.0)
+    trained: set[int] = set()
+    for t, metrics in enumerate(run.committed_metrics()):
+        here = run.iteration(t)
+        sums["generate"] += metrics.get("flops_exact/generate", 0.0)
+        sums["train"] += metrics.get("flops_exact/train", 0.0)
+        sums["rollouts"] += metrics.get("collect/rollouts", 0.0)
+        sums["seconds"] += metrics["seconds/total"] - metrics.get("seconds/evaluate", 0.0)
+        if t:
+            trained |= {example.position for example in here.examples(list)}
+        statistics = here.statistics()
+        visited = int(np.count_nonzero(statistics.attempts + statistics.hinted_attempts))
+        yield {
+            "accuracy": metrics["evaluation/accuracy"],
+            "validation": metrics["validation/accuracy"],
+            "flops": metrics["flops_exact/cumulative"],
+            **sums,
+            "visited": visited,
+            "trained": len(trained),
+            **_of_the_iteration(metrics),
+        }
+
+
+def _of_the_iteration(metrics: Metrics) -> Point:
+    kept = {
+        "observations": "collect/observations",
+        "accepted": "collect/accepted",
+        "examples": "train/examples",
+        "generated_here": "flops_exact/generate",
+        "faithful": "collect/faithful",
+    }
+    return {name: round(metrics[key], 4) for name, key in kept.items() if key in metrics}

@@ -1,0 +1,49 @@
+"""What LARK is compared with (arXiv 2605.30651, section 4): one preference among the rationales of an observation."""
+
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from star_loop.protocols import Selection, Selector
+from star_loop.records import Candidate
+
+
+class Preferred(Selector):
+    """The `limit` rationales of each observation that come first; among equals, those drawn first."""
+
+    limit: int = Field(1, ge=1)
+    """Rationales of an observation."""
+
+    @abstractmethod
+    def key(self, candidate: Candidate) -> float:
+        """Ascending."""
+
+    def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
+        """Drop the others; the candidates' order stays."""
+        groups: dict[int, list[Candidate]] = defaultdict(list)
+        for candidate in candidates:
+            groups[candidate.rollout.position].append(candidate)
+        kept = {id(c) for group in groups.values() for c in sorted(group, key=self.key)[: self.limit]}
+        return [candidate for candidate in candidates if id(candidate) in kept]
+
+
+class Shortest(Preferred):
+    """By length of the text, in characters."""
+
+    def key(self, candidate: Candidate) -> float:
+        """White space that only differs does not count."""
+        return float(len(candidate.rollout.wording))
+
+
+class Confident(Preferred):
+    """By the student's mean cross-entropy; a rationale without a score comes last."""
+
+    scored: ClassVar[bool] = True
+
+    def key(self, candidate: Candidate) -> float:
+        """In nats per token."""
+        return candidate.score.loss if candidate.score else float("inf")

@@ -1,0 +1,116 @@
+"""The benchmark of methods: what its figures mean, and that a kept engine changes nothing."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.methods import runs
+from benchmarks.methods.analysis import accuracy_at, cost_to, identity, interval, paired
+from benchmarks.methods.runs import Engines, Row, Run, configuration, keep, rows
+from benchmarks.methods.simulate import ORDERS, WORLDS, simulated
+from benchmarks.methods.studies import STUDIES
+from star_loop.configuration import build
+from star_loop.launch import launch
+
+CELLS = [(study, method) for study, s in STUDIES.items() for method in s.methods]
+
+
+def curve(*points: tuple[float, float]) -> list[dict[str, float]]:
+    return [{"flops": flops, "accuracy": accuracy} for flops, accuracy in points]
+
+
+BEND = curve((0, 0.4), (10, 0.6), (20, 0.5), (40, 0.9))
+
+
+@pytest.mark.parametrize("study, method", CELLS)
+def test_every_cell_composes_and_only_the_seed_differs_between_seeds(study: str, method: str) -> None:
+    build(configuration(Run(study=study, method=method, seed=3)))
+    one, two = (set(STUDIES[study].overrides(method, seed)) for seed in (0, 1))
+    assert one ^ two == {"seed=0", "seed=1", "task.seed=0", "task.seed=1"}
+
+
+def test_accuracy_at_a_cost_lies_between_iterations_and_never_past_the_end() -> None:
+    assert [accuracy_at(BEND, x) for x in (0, 5, 10, 30, 40)] == pytest.approx([0.4, 0.5, 0.6, 0.7, 0.9])
+    assert accuracy_at(BEND, 41) is None
+
+
+def test_the_cost_to_a_target_is_that_of_the_first_crossing() -> None:
+    assert [cost_to(BEND, target) for target in (0.3, 0.5, 0.6, 0.7, 0.9)] == pytest.approx([0, 5, 10, 30, 40])
+    assert cost_to(BEND, 0.91) is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9), st.floats(0, 1))
+def test_accuracy_at_the_cost_to_a_target_is_the_target(accuracies: list[float], target: float) -> None:
+    found = curve(*((float(k), a) for k, a in enumerate(accuracies)))
+    cost = cost_to(found, target)
+    if cost is None:
+        assert max(accuracies) < target
+    elif cost > 0:
+        assert accuracy_at(found, cost) == pytest.approx(target)
+
+
+def test_intervals_are_students() -> None:
+    three = interval([1.0, 2.0, 3.0])
+    assert three is not None
+    assert (three.mean, three.half) == pytest.approx((2.0, 4.302653 / math.sqrt(3)))
+    assert interval([]) is None
+    assert math.isnan(interval([1.0]).half)  # type: ignore[union-attr]
+
+
+def test_pairs_are_of_seeds_that_both_have() -> None:
+    difference = paired({0: 1.0, 1: 5.0, 2: None}, {0: 0.5, 1: 2.5, 2: 9.0, 3: 1.0})
+    assert difference is not None
+    assert (difference.mean, difference.n) == (1.5, 2)
+    doubled = paired({0: 1.0, 1: 5.0}, {0: 0.5, 1: 2.5}, ratio=True)
+    assert doubled is not None
+    assert (math.exp(doubled.mean), doubled.half) == pytest.approx((2, 0))
+
+
+def test_the_identity_charges_generation_up_to_what_is_trained_on() -> None:
+    point = {"train": 0.0}
+    half = {"train": 10.0, "generated_here": 100.0, "examples": 30.0, "accepted": 60.0}
+    all_ = {"train": 30.0, "generated_here": 70.0, "examples": 60.0, "accepted": 60.0}
+    assert identity([point, half]) == pytest.approx(50 / 110)
+    assert identity([point, half, all_]) == pytest.approx(50 / 200)
+
+
+def test_rows_of_other_settings_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "RESULTS", tmp_path)
+    run = Run(study="stopping", method="AdaSTaR", seed=1)
+    keep(Row(run=run, curve=BEND))
+    assert rows("stopping") == [Row(run=run, curve=BEND)]
+    line = json.loads((tmp_path / "stopping.jsonl").read_text())
+    line["overrides"][0] += "0"
+    (tmp_path / "stopping.jsonl").write_text(json.dumps(line) + "\n")
+    assert rows("stopping") == []
+
+
+def test_simulations_repeat_and_learn() -> None:
+    world = replace(WORLDS[0], iterations=3)
+    for name in ("random", "AdaSTaR", "SPaCe"):
+        found = simulated(world, ORDERS[name], 3)
+        assert found == simulated(world, ORDERS[name], 3)
+        assert len(found) == world.iterations + 1
+        assert found[-1]["accuracy"] > found[0]["accuracy"]
+
+
+@pytest.mark.engine
+def test_a_kept_engine_gives_what_a_fresh_one_gives(tmp_path: Path) -> None:
+    small = ["iterations=1", "task.train_per_level=2", "task.test_per_level=1", "task.validation_per_level=1"]
+    small += ["schedule.steps=2", "schedule.wave=16"]
+    config = {s: configuration(Run(study="stopping", method="AdaSTaR", seed=s), small) for s in (0, 1)}
+    engines = Engines(tmp_path / "engine")
+    try:
+        for seed in (1, 0):
+            launch(config[seed], tmp_path / f"kept{seed}", engine=engines(config[seed]))
+    finally:
+        engines.close()
+    launch(config[0], tmp_path / "fresh")
+    for name in ("state.json", "waves/000.jsonl", "adapter/adapter_model.safetensors"):
+        kept, fresh = (tmp_path / run / "iterations" / "0001" / name for run in ("kept0", "fresh"))
+        assert kept.read_bytes() == fresh.read_bytes()
