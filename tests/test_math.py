@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from star_loop.records import Observation
 from star_loop.verifiers.exact import normalise
+from star_loop.verifiers.latex import equal_at_sight
 from star_loop.verifiers.math import Math
+from star_loop.verifiers.math_pool import MathPool
 from star_loop.verifiers.math_process import MathProcess, Stopped
 from tests.test_real_verifiers import NASTY
 
@@ -39,6 +41,29 @@ def test_plain_numbers_need_no_process(text: str, correct: bool) -> None:
 def test_numbers_are_compared_without_rounding(gold: int, answer: int) -> None:
     verdict = VERIFIER.judge(asked(str(gold)), f"\\boxed{{{answer:,}}}")
     assert (verdict.correct, verdict.answer) == (gold == answer, normalise(str(answer)))
+
+
+@pytest.mark.parametrize(
+    "one, other, equal",
+    [("\\frac{1}{2}", "\\dfrac{1}{2}", True), ("\\frac{1}{2}", "2/4", True), ("-\\frac{1}{2}", "\\frac{-1}{2}", True),
+     ("3", "6/2", True), ("\\frac{1}{2}", "\\frac{2}{1}", False), ("1/3", "2/3", False), ("1/0", "2/0", None),
+     ("\\left(1, 2\\right]", "(1, 2]", True), ("x + 1", "x+1", True), ("\\leftarrow", "arrow", None),
+     ("1 2/3", "12/3", None), ("1, 000", "1,000", None), ("1/3", "0.333333", None), ("x^2", "x^3", None),
+     ("9" * 200 + "/2", "1/2", None), ("\\frac 1 2", "\\frac12", None), ("1/-2", "-1/2", None), ("5!", "5", None)],
+)  # fmt: skip
+def test_what_can_be_told_at_sight(one: str, other: str, equal: bool | None) -> None:
+    assert equal_at_sight(one, other) is equal_at_sight(other, one) is equal
+
+
+@given(st.integers(-99, 99), st.integers(1, 99), st.integers(-99, 99), st.integers(1, 99))
+def test_quotients_are_compared_exactly(a: int, b: int, c: int, d: int) -> None:
+    assert equal_at_sight(f"\\frac{{{a}}}{{{b}}}", f"{c}/{d}") is (a * d == c * b)
+
+
+def test_a_gold_in_its_own_words_is_right_whatever_the_words() -> None:
+    for gold in ("\\text{even}", "5 \\text{ or } 6", "\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}", "\\text{no solution}"):
+        assert Math().judge(asked(gold), f"It is \\boxed{{{gold}}}.").how == "equal (marker)"
+        assert not Math().judge(asked(gold), f"not {gold}").correct
 
 
 def test_without_math_verify_the_extra_is_named() -> None:
@@ -81,6 +106,33 @@ def test_what_takes_too_long_or_dies_is_replaced(process: MathProcess) -> None:
         assert first is not None and first.poll() is not None
         assert process.ask(60, "1", ["1", "2"]) is False
     assert process.ask(60, "?", []) is None
+
+
+@pytest.fixture
+def pool(tmp_path: Path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    pool = MathPool(3, (sys.executable, str(tmp_path / "script.py")))
+    yield pool
+    while not pool._idle.empty():
+        pool._idle.get().stop()
+
+
+def test_a_pool_kills_only_the_process_that_hangs(pool: MathPool) -> None:
+    trouble = [("loop", ("1",)), ("die", ("1",))]
+    assert pool.ask(60, ("1", ("1",))) is True
+    sound = [(str(k), (str(k % 3),)) for k in range(9)]
+    found = pool.ask_all(1, [*trouble, *sound, *sound])
+    assert [isinstance(each, Stopped) for each in found] == [True] * 2 + [False] * 18
+    assert found[2:] == [k % 3 == k for k in range(9)] * 2
+    assert len({id(process) for process in pool._idle.queue}) == 3
+
+
+def test_what_was_compared_is_remembered_and_what_was_stopped_is_not(pool: MathPool) -> None:
+    assert [pool.ask(60, ("1", ("1", "1"))) for _ in range(3)] == [True] * 3
+    assert isinstance(pool.ask(0.2, ("loop", ())), Stopped)
+    assert isinstance(pool.ask(0.2, ("loop", ())), Stopped)
+    assert (pool._known.cache_info().hits, pool._known.cache_info().currsize) == (2, 1)
+    assert sum(process._process is not None for process in pool._idle.queue) <= 1  # one is enough for one asker
 
 
 def test_a_process_that_cannot_start_is_an_error() -> None:
@@ -146,3 +198,33 @@ def test_nasty_texts_and_endless_ones(gold: str) -> None:
     for text in [*NASTY, *(f"\\boxed{{{e}}}" for e in endless)]:
         assert not verifier.judge(asked(gold), text).correct
     assert verifier.judge(asked(gold), f"\\boxed{{{gold}}}").correct
+
+
+PAIRS = [
+    ("x^2-1", "(x-1)(x+1)"), ("x^2-1", "(x-1)(x+2)"), ("\\sin 2x", "2\\sin x\\cos x"), ("10\\%", "0.1"), ("50", "50\\%"),
+    ("\\log_2 8", "3"), ("5!", "120"), ("\\frac{x}{y}", "\\frac{y}{x}"), ("\\infty", "-\\infty"), ("\\pi", "3.14159265"),
+    ("\\pi", "3.14"), ("n!", "n(n-1)!"), ("\\max(1,2)", "2"), ("2i", "2j"), ("100000.0001", "100000.0002"),
+    ("[1,2)", "[1,2]"), ("\\{1,2\\}", "\\{2,1\\}"), ("38x^2-20x+63", "63+38x^2-20x"), ("\\sqrt{x^2}", "|x|"),
+    ("\\left(\\frac{1}{2},3\\right)", "(0.5,3)"), ("\\begin{pmatrix}1&2\\end{pmatrix}", "\\begin{pmatrix}1&3\\end{pmatrix}"),
+]  # fmt: skip
+
+
+@needs_math_verify
+def test_what_makes_it_faster_changes_no_verdict() -> None:
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    def slowly(text: str) -> list[object]:
+        return parse(f"${text}$", extraction_config=[LatexExtractionConfig()], parsing_timeout=None)  # type: ignore[no-any-return]
+
+    expected = [verify(slowly(g), slowly(a), timeout_seconds=None) for g, a in PAIRS]
+    assert MathPool(1).ask_all(60, [(gold, (answer,)) for gold, answer in PAIRS]) == expected
+
+
+@needs_math_verify
+def test_many_at_once_are_judged_as_one_by_one() -> None:
+    many = [(asked(gold), f"\\boxed{{{answer}}}") for gold, answer in PAIRS] + [
+        (asked("1"), "no"),
+        (asked("1"), "#### 1"),
+    ]
+    verifier = Math(processes=2)
+    assert verifier.judge_all(many) == [verifier.judge(*each) for each in many]

@@ -67,9 +67,9 @@ def test_the_own_scorer_accepts_other_right_answers_and_is_killed_when_it_hangs(
     task = ReasoningGym(dataset="countdown", verifier=Gym(scorer="own", timeout=60), **SIZES)
     observation = task.train()[0]
     other = f"({observation.answer})"
-    assert task.verifier.judge(observation, f"<answer>{other}</answer>").how == "full marks"
+    assert task.verifier.judge(observation, f"<answer>{other}</answer>").how == "full marks (marker)"
     assert not Gym().judge(observation, f"<answer>{other}</answer>").correct
-    assert task.verifier.judge(observation, "<answer>1 + 1</answer>").how == "less than full marks"
+    assert task.verifier.judge(observation, "<answer>1 + 1</answer>").how == "less than full marks (marker)"
     hanging = Gym(scorer="own", timeout=1)
     assert hanging.judge(observation, "<answer>9**9**9**9</answer>").how.startswith("scoring stopped")
     assert hanging.judge(observation, f"<answer>{observation.answer}</answer>").correct

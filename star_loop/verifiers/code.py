@@ -53,4 +53,4 @@ class Code(Verifier):
         if not tests.strip():
             return Verdict(answer=blocks[-1], correct=False, how="no tests")
         correct = self.sandbox.passes(f"{blocks[-1]}\n{tests}\n")
-        return Verdict(answer=blocks[-1], correct=correct, how="passed" if correct else "failed")
+        return Verdict(answer=blocks[-1], correct=correct, how="passed (marker)" if correct else "failed (marker)")

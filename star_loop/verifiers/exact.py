@@ -69,7 +69,8 @@ class Exact(Verifier):
         if not answer:
             return Verdict(answer=None, correct=False, how="empty answer")
         correct = answer == normalise(observation.answer)
-        return Verdict(answer=answer, correct=correct, how="equal" if correct else "different")
+        how = "whole text" if self.marker is None else "marker"
+        return Verdict(answer=answer, correct=correct, how=f"{'equal' if correct else 'different'} ({how})")
 
     def _extract(self, text: str) -> str | None:
         if self.marker is None:

@@ -48,8 +48,9 @@ class Expression(Verifier):
         except Unreadable:
             return Verdict(answer=None, correct=False, how="no answer")
         expression = "".join(left.split())
-        how = self._fault(observation, value, used) or ("false equation" if any(c != value for c in claimed) else "")
-        return Verdict(answer=expression, correct=not how, how=how or f"equal ({stated.how if stated else ''})")
+        fault = self._fault(observation, value, used) or ("false equation" if any(c != value for c in claimed) else "")
+        how = f"{fault or 'equal'} ({stated.how if stated else 'none'})"
+        return Verdict(answer=expression, correct=not fault, how=how)
 
     def _fault(self, observation: Observation, value: Fraction, used: Counter[int]) -> str:
         given = Counter(int(number) for number in observation.meta.get("numbers", ()))

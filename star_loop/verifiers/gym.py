@@ -39,14 +39,16 @@ class Gym(Verifier):
         if not (opened and closed and answer):
             return Verdict(answer=None, correct=False, how="no answer")
         if answer == observation.answer.strip():
-            return Verdict(answer=answer, correct=True, how="equal")
+            return Verdict(answer=answer, correct=True, how="equal (marker)")
         if self.scorer == "equal":
-            return Verdict(answer=answer, correct=False, how="different")
+            return Verdict(answer=answer, correct=False, how="different (marker)")
         try:
             full = self._process.ask(self.timeout, json.dumps(observation.meta["source"]), [answer])
         except Stopped as stopped:
             return Verdict(answer=answer, correct=False, how=f"scoring stopped: {stopped}")
-        return Verdict(answer=answer, correct=bool(full), how="full marks" if full else "less than full marks")
+        return Verdict(
+            answer=answer, correct=bool(full), how=f"{'full marks' if full else 'less than full marks'} (marker)"
+        )
 
     @cached_property
     def _process(self) -> MathProcess:

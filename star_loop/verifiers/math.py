@@ -1,6 +1,8 @@
-"""The verifier of mathematics in LaTeX, by Math-Verify in a process that is killed when it takes too long."""
+"""The verifier of mathematics in LaTeX, by Math-Verify in processes that are killed when they take too long."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 
@@ -8,12 +10,12 @@ from pydantic import Field
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
-from star_loop.verifiers.exact import normalise
-from star_loop.verifiers.math_process import MathProcess, Stopped
+from star_loop.verifiers.latex import equal_at_sight, plain
+from star_loop.verifiers.math_pool import MathPool, Question
+from star_loop.verifiers.math_process import Stopped
 from star_loop.verifiers.statement import statement
 
-_PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
-_COMMAND = re.compile(r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\[A-Za-z]+")
+_COMMAND = re.compile(r"\\(?:begin|end)\s*\{[a-z]*\*?\}|\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _PROSE = re.compile(r"[A-Za-z]{3,}|\b(?:or|is|no|to|in|of|by|we|it)\b", re.IGNORECASE)
 _FUNCTIONS = re.compile(r"\b(?:sin|cos|tan|log|exp|sqrt|inf|max|min|mod)\b")
 _NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z]\))?")
@@ -23,9 +25,10 @@ _UNITS = re.compile(r"\\(?:text|mathrm|mbox)\s*\{(?P<words>[^{}]*)\}")
 class Math(Verifier):
     """Correct: the stated answer is mathematically equal to the gold one.
 
-    The answer stands in `\\boxed{…}`, behind `####`, or behind an answer phrase. Two plain numbers are compared at
-    once, without rounding; everything else by Math-Verify. Words in it make it no answer, be they "5 or 6" or "not 5";
-    an equation is right if each of its sides is, the name before the first `=` aside.
+    The answer stands in `\\boxed{…}`, behind `####`, or behind an answer phrase. Two plain numbers or quotients are
+    compared at once, without rounding; so is what differs in typesetting only; all else by Math-Verify. Words in it
+    make it no answer, be they "5 or 6" or "not 5"; an equation is right if each of its sides is, the name before the
+    first `=` aside.
 
     Example:
         >>> asked = Observation(id="1", question="?", answer="1,000")
@@ -35,6 +38,8 @@ class Math(Verifier):
 
     timeout: float = Field(default=5.0, gt=0)
     """Seconds for one comparison; then its process is killed, and the verdict is wrong."""
+    processes: int | None = Field(default=None, ge=1)
+    """Processes that compare at the same time; None: one for each core, at most 16."""
 
     def check(self) -> None:
         """Math-Verify must be installed.
@@ -47,38 +52,57 @@ class Math(Verifier):
 
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Compare the stated answer with the gold one; `answer` is as stated."""
-        stated = statement(text)
-        words = stated.words.strip().strip("$").strip() if stated else ""
-        if stated is None or not words or not _is_mathematics(words):
-            return Verdict(answer=None, correct=False, how="no answer")
-        number, gold = _plain(words), observation.answer.strip().strip("$").strip()
-        if number is not None and (wanted := _plain(gold)) is not None:
-            return _verdict(number, number == wanted, stated.how)
-        if number is None and stated.how == "fallback":
-            return Verdict(answer=None, correct=False, how="no answer")
-        if words == gold:
-            return _verdict(words, True, stated.how)
-        try:
-            equal = self._process.ask(self.timeout, gold, _sides(words, gold))
-        except Stopped as stopped:
-            return Verdict(answer=words, correct=False, how=f"comparison stopped: {stopped}")
-        if equal is None:
-            return Verdict(answer=None, correct=False, how="no answer")
-        return _verdict(words, equal, stated.how)
+        read = _read(observation, text)
+        return read if isinstance(read, Verdict) else read.settled(self._pool.ask(self.timeout, read.question))
+
+    def judge_all(self, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
+        """`judge` for each; Math-Verify is asked about several at once."""
+        read = [_read(observation, text) for observation, text in asked]
+        questions = [each.question for each in read if not isinstance(each, Verdict)]
+        found = iter(self._pool.ask_all(self.timeout, questions))
+        return [each if isinstance(each, Verdict) else each.settled(next(found)) for each in read]
 
     @cached_property
-    def _process(self) -> MathProcess:
-        return MathProcess()
+    def _pool(self) -> MathPool:
+        return MathPool(self.processes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """An answer that cannot be told right or wrong at sight."""
+
+    answer: str
+    how: str
+    question: Question
+
+    def settled(self, equal: bool | Stopped | None) -> Verdict:
+        if isinstance(equal, Stopped):
+            return Verdict(answer=self.answer, correct=False, how=f"comparison stopped: {equal}")
+        return _NOTHING if equal is None else _verdict(self.answer, equal, self.how)
+
+
+_NOTHING = Verdict(answer=None, correct=False, how="no answer")
+
+
+def _read(observation: Observation, text: str) -> Verdict | _Open:
+    stated = statement(text)
+    words = stated.words.strip().strip("$").strip() if stated else ""
+    gold = observation.answer.strip().strip("$").strip()
+    if stated is None or not words or not (words == gold or _is_mathematics(words)):
+        return _NOTHING
+    number = plain(words)
+    if number is not None and (wanted := plain(gold)) is not None:
+        return _verdict(number, number == wanted, stated.how)
+    if number is None and stated.how == "fallback":
+        return _NOTHING
+    equal = equal_at_sight(words, gold)
+    if equal is not None:
+        return _verdict(words, equal, stated.how)
+    return _Open(words, stated.how, (gold, tuple(_sides(words, gold))))
 
 
 def _verdict(answer: str, correct: bool, how: str) -> Verdict:
     return Verdict(answer=answer, correct=correct, how=f"{'equal' if correct else 'different'} ({how})")
-
-
-def _plain(words: str) -> str | None:
-    """A plain number in its one spelling; None: something else."""
-    number = normalise(words.replace("\\$", "").replace("{,}", ",").replace("\\!", ""))
-    return number if _PLAIN.fullmatch(number) else None
 
 
 def _is_mathematics(words: str) -> bool:

@@ -20,7 +20,7 @@ class Scratchpad(Verifier):
     Example:
         >>> sum_of_two = Observation(id="1", question="q54r87=", answer="129")
         >>> Scratchpad().judge(sum_of_two, "q540:09;r870:16;#q9r2s1")
-        Verdict(answer='129', correct=True, how='equal', score=0.5)
+        Verdict(answer='129', correct=True, how='equal (marker)', score=0.5)
     """
 
     def judge(self, observation: Observation, text: str) -> Verdict:
@@ -36,7 +36,9 @@ class Scratchpad(Verifier):
         if answer is None:
             return Verdict(answer=None, correct=False, how="unreadable answer", score=score)
         correct = answer == normalise(observation.answer)
-        return Verdict(answer=answer, correct=correct, how="equal" if correct else "different", score=score)
+        return Verdict(
+            answer=answer, correct=correct, how=f"{'equal' if correct else 'different'} (marker)", score=score
+        )
 
 
 def _read(problem: Problem, marked: str) -> str | None:
