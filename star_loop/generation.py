@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from star_loop.experiment import Experiment
-from star_loop.judging import judge
+from star_loop.judging import Drawn, judge_all
+from star_loop.metrics import TOO_LONG
 from star_loop.preflight import Splits
 from star_loop.protocols import Engine, Proposal, Session, State
 from star_loop.records import Model, Request, Rollout, Sampling
@@ -45,7 +46,7 @@ class Generation:
             judged = self._attempt(iteration, wave, 0, draws, entry, how)
             if self.x.second_try != "none":
                 solved = {r.position for r in judged if r.correct}
-                failed = {r.position: 1 for r in judged if r.position not in solved}
+                failed = {r.position: 1 for r in judged if r.position not in solved and r.how != TOO_LONG}
                 judged += self._attempt(iteration, wave, 1, failed, entry, how, hint=self.x.second_try == "rationalize")
         return judged
 
@@ -118,9 +119,9 @@ class Generation:
         completions = self.engine.generate(requests, seed=seed, progress=self.session.advance if progress else None)
         cached = sum(drawn[0].cached_tokens for drawn in completions if drawn)
         entry["cached_tokens"] = entry.get("cached_tokens", 0) + cached
-        return [
-            judge(self.x.task, request, completion, position=position, attempt=attempt, sample=sample,
-                  reject_truncated=reject_truncated)
-            for (position, attempt, request), drawn in zip(asked, completions, strict=True)
-            for sample, completion in enumerate(drawn)
-        ]  # fmt: skip
+        drawn = [
+            Drawn(position, attempt, sample, request, completion)
+            for (position, attempt, request), samples in zip(asked, completions, strict=True)
+            for sample, completion in enumerate(samples)
+        ]
+        return judge_all(self.x.task, drawn, reject_truncated=reject_truncated)

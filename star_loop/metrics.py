@@ -14,6 +14,8 @@ GREEDY, SAMPLED = 0, 1
 
 HINT_LEAK = "quotes the hint"
 """The verdict's `how` of a rationale that gives its hint away."""
+TOO_LONG = "prompt too long"
+"""The verdict's `how` where the prompt filled the context, so that nothing was written."""
 
 
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -59,6 +61,7 @@ def evaluation_metrics(name: str, rollouts: Sequence[Rollout], observations: Seq
     low, high = wilson(sum(r.correct for r in greedy), len(greedy))
     figures = {"accuracy": _share(greedy), "accuracy_low": low, "accuracy_high": high}
     figures |= {"unparsed": _mean([r.answer is None for r in greedy])}
+    figures |= {"too_long": _mean([r.how == TOO_LONG for r in greedy])}
     cells: dict[str, list[Rollout]] = defaultdict(list)
     for r in greedy:
         observation = observations[r.position]
@@ -101,7 +104,8 @@ def collect_metrics(outcome: Outcome, rollouts: Sequence[Rollout], quota: int | 
         "collect/hinted": float(sum(r.hinted for r in correct)),
         "collect/surplus": float(len(rollouts) - len(within)),
         "collect/unparsed": _mean([r.answer is None for r in within]),
-        "collect/truncated": _mean([r.finish == "length" for r in within]),
+        "collect/truncated": _mean([r.finish == "length" and r.how != TOO_LONG for r in within]),
+        "collect/too_long": _mean([r.how == TOO_LONG for r in within]),
         "collect/duplicates": 1 - len({(r.position, r.wording) for r in correct}) / max(len(correct), 1),
         "collect/hint_leak": _mean([r.how == HINT_LEAK for r in within if r.hinted]),
         **({"collect/quota": float(quota)} if quota is not None else {}),

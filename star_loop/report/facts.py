@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from star_loop.disk import RunError
+from star_loop.metrics import TOO_LONG
 from star_loop.records import Metrics, Rollout
 from star_loop.report.answers import Answers, answers
 from star_loop.report.files import configuration, rollouts, table
@@ -50,6 +51,8 @@ class Facts:
     sampled_in: int
     """The iteration that the samples come from."""
     samples: Sequence[Sample]
+    too_long: Sequence[str]
+    """Ids of observations whose prompts filled the context."""
     answers: Answers | None
     """Test questions before and after; None: the test split was measured less than twice."""
 
@@ -79,6 +82,7 @@ def read(path: Path) -> Facts:
         questions=_questions(path),
         sampled_in=last.number,
         samples=_samples(path, last),
+        too_long=_too_long(run, run.committed_metrics()),
         answers=answers(run),
     )
 
@@ -152,6 +156,17 @@ def _rollouts(iteration: IterationDirectory) -> Iterator[Rollout]:
     """Of the iteration's first wave; the base model has none, so there they are those of its evaluation."""
     waves = iteration.path / "waves" / "000.jsonl"
     return rollouts(waves if waves.exists() else iteration.path / "evaluation.jsonl")
+
+
+def _too_long(run: RunDirectory, metrics: Sequence[Metrics]) -> list[str]:
+    """In the order in which they were met; only iterations whose figures say so are looked through."""
+    found: dict[str, None] = {}
+    for t, figures in enumerate(metrics):
+        if any(figures.get(f"{part}/too_long") for part in ("collect", "validation", "evaluation")):
+            here = run.iteration(t).path
+            for path in [*sorted(here.glob("waves/*.jsonl")), here / "validation.jsonl", here / "evaluation.jsonl"]:
+                found |= {rollout.id: None for rollout in rollouts(path) if rollout.how == TOO_LONG}
+    return list(found)
 
 
 def _observations(path: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:

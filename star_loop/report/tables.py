@@ -114,8 +114,11 @@ def method_rows(metrics: Sequence[Metrics]) -> list[tuple[str, list[str]]]:
 _CHECKS = {
     "no answer found": "collect/unparsed",
     "cut off": "collect/truncated",
+    "prompt too long, left out": "collect/too_long",
     "correct, but said before": "collect/duplicates",
     "hinted, and quotes the hint": "collect/hint_leak",
+    "test: no answer found": "evaluation/unparsed",
+    "test: prompt too long": "evaluation/too_long",
 }
 
 
