@@ -16,7 +16,7 @@ class GraphFile(Preparation):
     The names are those of the groups. What is not named is 0, and what is negative counts as 0.
     """
 
-    path: Path
+    path: Path | None = None
 
     def check(self) -> None:
         """The file must hold a graph.
@@ -38,7 +38,7 @@ class GraphFile(Preparation):
         )  # fmt: skip
 
     def _edges(self) -> dict[str, dict[str, float]]:
-        if not self.path.is_file():
+        if self.path is None or not self.path.is_file():
             raise ValueError(f"preparation.graph_file.path={self.path}: there is no such file")
         found: dict[str, Any] = read_json(self.path)
         for name, row in found.items():
