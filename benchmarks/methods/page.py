@@ -38,43 +38,48 @@ def lines(name: str, study: Study, found: Sequence[Row]) -> Iterator[str]:
     """The page."""
     curves = {method: by_seed(found, method) for method in study.methods}
     curves = {method: seeds for method, seeds in curves.items() if seeds}
-    budget = equal_cost(found)
+    budget, cost = equal_cost(found, study.cost.key), study.cost
     yield f"# {study.title}\n\n{study.question}\n"
     yield f"`python -m benchmarks.methods run {name}` · {' '.join(f'`{o}`' for o in study.setting)}\n"
-    yield f"![accuracy against FLOPs]({name}.svg)\n"
-    yield f"Means over seeds ± half of the 95 % interval. Equal FLOPs: {tera(budget)}, the most that every run spent.\n"
-    targets = [f"TFLOPs to {percent(target)}" for target in study.targets]
-    yield table_head("method", "seeds", "accuracy, end", "at equal FLOPs", "TFLOPs", "of it generation", *targets)
+    yield f"![accuracy against {cost.unit}]({name}.svg)\n"
+    equal = f"at {budget / cost.scale:.2f} {cost.unit}"
+    yield f"Test accuracy in %, means over seeds ± half of the 95 % interval; {equal}: the most that every run spent.\n"
+    targets = [f"{cost.unit} to {percent(target)}" for target in study.targets]
+    yield table_head("method", "seeds", "at the end", equal, cost.unit, *targets)
     for method, seeds in curves.items():
-        yield table_line(method, *_costs(seeds, budget, study.targets))
+        yield table_line(method, *_costs(seeds, budget, study))
     yield ""
-    yield table_head("method", "rollouts", "observations asked", "learned from", "faithful", "seconds", "identity")
+    lost = ["loss on golds"] if study.taught else []
+    amounts = ("TFLOPs", "of it generation", "rollouts", "observations asked", "learned from", "faithful", "seconds")
+    yield table_head("method", *amounts, "identity", *lost)
     for method, seeds in curves.items():
-        yield table_line(method, *_amounts(seeds))
+        yield table_line(method, *_amounts(seeds), *_losses(seeds, budget, study))
     yield (
         "\nFaithful: share of the last iteration's accepted rationales that are right in every step. Seconds: without "
         "evaluation, one core. Identity: FLOPs saved if generation were charged only up to the rationales trained on.\n"
     )
     yield f"Paired with **{study.control}**, seed by seed; ratios are geometric means.\n"
-    yield table_head("method", "accuracy, end", "at equal FLOPs", *(f"FLOPs to {percent(t)}" for t in study.targets))
+    yield table_head("method", "at the end", equal, *targets)
     for method, seeds in curves.items():
         if method != study.control and study.control in curves:
-            yield table_line(method, *_against(seeds, curves[study.control], budget, study.targets))
+            yield table_line(method, *_against(seeds, curves[study.control], budget, study))
 
 
-def _costs(seeds: Curves, budget: float, targets: Sequence[float]) -> Iterator[str]:
-    ends = [curve[-1] for curve in seeds.values()]
+def _costs(seeds: Curves, budget: float, study: Study) -> Iterator[str]:
+    key, scale = study.cost.key, study.cost.scale
     yield str(len(seeds))
-    yield points(interval([end["accuracy"] for end in ends]))
-    yield points(interval([a for curve in seeds.values() if (a := accuracy_at(curve, budget)) is not None]))
-    yield teras([end["flops"] for end in ends], len(seeds))
-    yield percent(float(np.mean([end["generate"] / (end["generate"] + end["train"]) for end in ends])))
-    for target in targets:
-        yield teras([c for curve in seeds.values() if (c := cost_to(curve, target)) is not None], len(seeds))
+    yield points(interval([curve[-1]["accuracy"] for curve in seeds.values()]))
+    yield points(interval([a for curve in seeds.values() if (a := accuracy_at(curve, budget, key)) is not None]))
+    yield amount([curve[-1][key] / scale for curve in seeds.values()], len(seeds))
+    for target in study.targets:
+        reached = [c / scale for curve in seeds.values() if (c := cost_to(curve, target, key)) is not None]
+        yield amount(reached, len(seeds))
 
 
 def _amounts(seeds: Curves) -> Iterator[str]:
     ends = [curve[-1] for curve in seeds.values()]
+    yield amount([end["flops"] / 1e12 for end in ends], len(ends))
+    yield percent(float(np.mean([end["generate"] / (end["generate"] + end["train"]) for end in ends])))
     for name in ("rollouts", "visited", "trained"):
         yield f"{np.mean([end[name] for end in ends]):,.0f}"
     yield f"{np.mean([end['faithful'] for end in ends]):.3f}"
@@ -83,15 +88,26 @@ def _amounts(seeds: Curves) -> Iterator[str]:
     yield f"−{percent(saving)}" if saving > 0.005 else "–"
 
 
-def _against(seeds: Curves, control: Curves, budget: float, targets: Sequence[float]) -> Iterator[str]:
+def _losses(seeds: Curves, budget: float, study: Study) -> Iterator[str]:
+    if study.taught:
+        key = study.cost.key
+        at = [np.interp(budget, [p[key] for p in c], [p["loss"] for p in c]) for c in seeds.values()]
+        value = interval([float(loss) for loss in at])
+        assert value is not None
+        yield f"{value.mean:.4f}" + ("" if math.isnan(value.half) else f" ± {value.half:.4f}")
+
+
+def _against(seeds: Curves, control: Curves, budget: float, study: Study) -> Iterator[str]:
+    key = study.cost.key
+
     def of(curves: Curves, value: str, target: float = 0.0) -> dict[int, float | None]:
-        ways = {"end": lambda c: c[-1]["accuracy"], "equal": lambda c: accuracy_at(c, budget)}
-        ways["cost"] = lambda c: cost_to(c, target)
+        ways = {"end": lambda c: c[-1]["accuracy"], "equal": lambda c: accuracy_at(c, budget, key)}
+        ways["cost"] = lambda c: cost_to(c, target, key)
         return {seed: ways[value](curve) for seed, curve in curves.items()}
 
     for value in ("end", "equal"):
         yield points(paired(of(seeds, value), of(control, value)), signed=True)
-    for target in targets:
+    for target in study.targets:
         yield ratio(paired(of(seeds, "cost", target), of(control, "cost", target), ratio=True))
 
 
@@ -100,6 +116,7 @@ def plot(name: str, study: Study, found: Sequence[Row]) -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
+    cost = study.cost
     style = {"svg.hashsalt": name, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
@@ -107,15 +124,19 @@ def plot(name: str, study: Study, found: Sequence[Row]) -> None:
         for k, method in enumerate(study.methods):
             if not (curves := list(by_seed(found, method).values())):
                 continue
-            grid = np.linspace(0, min(curve[-1]["flops"] for curve in curves), 60)
-            values = [interval([a for c in curves if (a := accuracy_at(c, x)) is not None]) for x in grid]
+            grid = np.linspace(0, min(curve[-1][cost.key] for curve in curves), 60)
+            values = [interval([a for c in curves if (a := accuracy_at(c, x, cost.key)) is not None]) for x in grid]
             mean = np.array([100 * v.mean for v in values if v])
             half = np.nan_to_num([100 * v.half for v in values if v])
-            axes.plot(grid / 1e12, mean, color=f"C{k}", label=f"{method} ({len(curves)})")
-            axes.fill_between(grid / 1e12, mean - half, mean + half, color=f"C{k}", alpha=0.12, linewidth=0)
+            axes.plot(grid / cost.scale, mean, color=f"C{k}", label=f"{method} ({len(curves)})")
+            axes.fill_between(grid / cost.scale, mean - half, mean + half, color=f"C{k}", alpha=0.12, linewidth=0)
         for target in study.targets:
             axes.axhline(100 * target, color="0.8", linewidth=0.8, zorder=0)
-        axes.set(xlabel="training and generation, TFLOPs", ylabel="test accuracy, %", title=study.title)
+        axes.set(
+            xlabel="training and generation, TFLOPs" if cost.key == "flops" else cost.unit,
+            ylabel="test accuracy, %",
+            title=study.title,
+        )
         axes.legend(frameon=False, title="method (seeds)")
         figure.savefig(RESULTS / f"{name}.svg", metadata={"Date": None})
     path = RESULTS / f"{name}.svg"
@@ -145,17 +166,11 @@ def points(value: Interval | None, signed: bool = False) -> str:
     return f"{100 * value.mean:{'+' if signed else ''}.1f}{half}"
 
 
-def tera(flops: float) -> str:
-    """TFLOPs."""
-    return f"{flops / 1e12:.2f}"
-
-
-def teras(values: Sequence[float], of: int) -> str:
-    """Mean TFLOPs, and how many runs of how many have one, where not all have."""
-    if not values:
+def amount(values: Sequence[float], of: int) -> str:
+    """The mean, and how many runs of how many have a value, where not all have."""
+    value = interval(values)
+    if value is None:
         return f"– (0/{of})"
-    value = interval([v / 1e12 for v in values])
-    assert value is not None
     half = "" if math.isnan(value.half) else f" ± {value.half:.2f}"
     return f"{value.mean:.2f}{half}{'' if len(values) == of else f' ({len(values)}/{of})'}"
 

@@ -1,7 +1,7 @@
 """One run of a study: composed, launched on an engine that outlives it, and reduced to the row that is kept."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,16 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from benchmarks.methods.studies import STUDIES
+from benchmarks.methods import teachers
+from benchmarks.methods.studies import STUDIES, pool_path
 from star_loop.__main__ import CONF
 from star_loop.command_line import prepare, register
 from star_loop.configuration import build
+from star_loop.experiment import Experiment
 from star_loop.launch import launch
 from star_loop.protocols import Engine, Generator
-from star_loop.records import Metrics
+from star_loop.records import Metrics, Model, Rollout
+from star_loop.scorers.student import Student
 from star_loop.store import RunDirectory
 
 RESULTS = Path(__file__).parent / "results"
@@ -82,13 +85,12 @@ class Engines:
         self._live: tuple[Generator, Engine] | None = None
         self._stack = ExitStack()
 
-    def __call__(self, config: Mapping[str, Any]) -> Engine:
-        """The engine for a run of this configuration."""
-        experiment = build(config)
-        if self._live is None or self._live[0] != experiment.generator:
+    def __call__(self, x: Experiment) -> Engine:
+        """The engine for a run of this experiment."""
+        if self._live is None or self._live[0] != x.generator:
             self.close()
-            starting = experiment.generator.engine(experiment.model, workspace=self.workspace, seed=0)
-            self._live = experiment.generator, self._stack.enter_context(starting)
+            starting = x.generator.engine(x.model, workspace=self.workspace, seed=0)
+            self._live = x.generator, self._stack.enter_context(starting)
         return self._live[1]
 
     def close(self) -> None:
@@ -109,19 +111,44 @@ def configuration(run: Run, more: Sequence[str] = ()) -> dict[str, Any]:
 def perform(run: Run, outputs: Path, engines: Engines) -> Row:
     """Launch it, or continue it, or read what a finished one left."""
     config, directory = configuration(run), outputs / run.study / run.method / f"seed={run.seed}"
-    launch(config, directory, engine=engines(config))
-    return Row(run=run, curve=list(curve(RunDirectory(directory))))
+    experiment, taught = build(config), STUDIES[run.study].taught
+    if taught:
+        teachers.write(pool_path(run.seed), experiment.task, run.seed)
+    standing = launch(config, directory, engine=engines(experiment))
+    assert standing.iteration == experiment.iterations
+    points = list(curve(RunDirectory(directory)))
+    if taught:
+        for t, point in enumerate(points):
+            point["loss"] = loss(experiment, RunDirectory(directory), t)
+    return Row(run=run, curve=points)
+
+
+def loss(x: Experiment, run: RunDirectory, t: int) -> float:
+    """Mean cross-entropy per token, in nats, of the golds of the validation questions after iteration t."""
+    golds = [(observation, x.task.bare_prompt(observation)) for observation in x.task.validation()]
+    rollouts = [
+        Rollout(
+            position=k, id=o.id, attempt=0, sample=0, hinted=False, text=x.task.gold_text(o), answer=o.answer,
+            correct=True, how="gold", score=None, finish="stop", tokens=0, prompt_tokens=0,
+        )
+        for k, (o, _) in enumerate(golds)
+    ]  # fmt: skip
+    adapter = run.iteration(t).state().adapter
+    model = Model(base=x.model, adapter=run.path / adapter if adapter else None)
+    scores = Student().score(rollouts, [prompt for _, prompt in golds], model)
+    return sum(score.loss * score.tokens for score in scores) / sum(score.tokens for score in scores)
 
 
 def curve(run: RunDirectory) -> Iterator[Point]:
     """One point of each committed iteration, with the sums up to it."""
-    sums = dict.fromkeys(("generate", "train", "rollouts", "seconds"), 0.0)
+    sums = dict.fromkeys(("generate", "train", "rollouts", "tokens", "seconds"), 0.0)
     trained: set[int] = set()
     for t, metrics in enumerate(run.committed_metrics()):
         here = run.iteration(t)
         sums["generate"] += metrics.get("flops_exact/generate", 0.0)
         sums["train"] += metrics.get("flops_exact/train", 0.0)
         sums["rollouts"] += metrics.get("collect/rollouts", 0.0)
+        sums["tokens"] += metrics.get("tokens/trained", 0.0)
         sums["seconds"] += metrics["seconds/total"] - metrics.get("seconds/evaluate", 0.0)
         if t:
             trained |= {example.position for example in here.examples(list)}

@@ -6,8 +6,26 @@ questions only.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 Overrides = Sequence[str]
+OUTPUTS = Path("outputs/methods")
+"""The run directories."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What accuracy is bought with."""
+
+    key: str
+    """Of a point of a curve."""
+    unit: str
+    scale: float
+
+
+FLOPS = Cost(key="flops", unit="TFLOPs", scale=1e12)
+ROLLOUTS = Cost(key="rollouts", unit="thousand rollouts", scale=1e3)
+TOKENS = Cost(key="tokens", unit="thousand trained tokens", scale=1e3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +41,21 @@ class Study:
     """The method that the others are paired with, seed by seed."""
     targets: Sequence[float]
     """Fixed test accuracies; the cost to reach them is compared."""
+    cost: Cost = FLOPS
     seeds: int = 5
     """So many seeds, from 0."""
+    taught: bool = False
+    """Rationales come from a pool of teachers instead of from the model; the loss on golds is measured too."""
 
     def overrides(self, method: str, seed: int) -> list[str]:
         """What is given to `python -m star_loop` for one run. The seed draws the questions too."""
-        return [*self.setting, *self.methods[method], f"seed={seed}", f"task.seed={seed}"]
+        pool = [f"generator.path={pool_path(seed)}"] if self.taught else []
+        return [*self.setting, *self.methods[method], *pool, f"seed={seed}", f"task.seed={seed}"]
+
+
+def pool_path(seed: int) -> Path:
+    """Where the teachers' rationales for one draw of the questions are written."""
+    return OUTPUTS / "teachers" / f"{seed}.jsonl"
 
 
 MEASURED = ("task.test_per_level=30", "task.validation_per_level=10")
@@ -87,4 +114,126 @@ ORDER = Study(
     seeds=11,
 )
 
-STUDIES = {"stopping": STOPPING, "order": ORDER}
+ROLLOUT_BUDGETS = Study(
+    title="Prompts and rollouts",
+    question="Does CurES buy more accuracy with the same rollouts than uniform prompts and uniform rollouts?",
+    setting=(
+        "experiment=cures",  # 4 rollouts of each prompt on average; learn from all that are correct
+        "task.train_per_level=240",
+        "task.train_decay=0.4",
+        "schedule.steps=40",
+        "schedule.growth=1.0",
+        "iterations=8",
+        EARLY,
+        *MEASURED,
+        *ONE_CORE,
+        *QUIET,
+    ),
+    methods={
+        "uniform": ("sampler=uniform", "allocator=fixed", "allocator.rollouts=4"),
+        "CurES prompts": ("allocator=fixed", "allocator.rollouts=4"),
+        "CurES rollouts": ("sampler=uniform",),
+        "CurES": (),
+    },
+    control="uniform",
+    targets=(0.6, 0.7, 0.8),
+    cost=ROLLOUTS,
+)
+
+UNIQUE = Study(
+    title="Unique observations",
+    question="Does SPaCe reach the accuracy of using everything with a tenth of the observations?",
+    setting=(
+        "task.train_per_level=160",
+        "schedule.steps=20",
+        "iterations=10",
+        EARLY,
+        *MEASURED,
+        *ONE_CORE,
+        *QUIET,
+    ),
+    methods={
+        "everything": ("experiment=star_acc_early_stop",),
+        "random tenth": ("experiment=star_acc_early_stop", "task.train_per_level=16"),
+        "SPaCe tenth": (
+            "experiment=space",
+            "preparation=clusters",
+            "preparation.clusters.core=29",  # of each of 10 clusters
+            "sampler.by=[cluster]",
+            "sampler.without=[no_cluster]",
+        ),
+    },
+    control="everything",
+    targets=(0.6, 0.7, 0.8),
+)
+
+MIXTURE = Study(
+    title="Mixtures of skills",
+    question="Skill-It against stratified and random sampling, where some skills are prerequisites and some are rare",
+    setting=(
+        # Multiply-and-add needs multiplication and addition; half of the observations are easy sums.
+        "task.levels={addition:[3,4,5,6,7,8],subtraction:[3,4,5,6,7,8],multiplication:[5,6],three_sum:[4,5],"
+        "multiply_add:[4,5]}",
+        "task.train_per_level=160",
+        "schedule.steps=20",
+        "schedule.growth=1.0",
+        "iterations=10",
+        EARLY,
+        *MEASURED,
+        *ONE_CORE,
+        *QUIET,
+    ),
+    methods={
+        "random": ("experiment=star_acc_early_stop",),
+        "stratified": ("experiment=star_acc_early_stop", "sampler=stratified"),
+        "Skill-It": ("experiment=skill_it",),
+        "Skill-It, learned graph": (
+            "experiment=skill_it",
+            "preparation=skill_graph",
+            "sampler.mixture.graph=learned",
+        ),
+    },
+    control="random",
+    targets=(0.6, 0.7, 0.8),
+)
+
+RATIONALES = Study(
+    title="Rationales of several teachers",
+    question="Does LARK's choice among correct rationales teach faster, for the same trained tokens, than others?",
+    setting=(
+        "generator=teachers",
+        "generator.max_tokens=320",  # one of the teachers writes everything twice
+        "generator.student.threads=1",
+        "second_try=none",
+        "sampler=uniform",
+        "allocator.rollouts=5",
+        "schedule.quota=160",
+        "schedule.train_by=epochs",
+        "schedule.wave=160",
+        "iterations=8",
+        *MEASURED,
+        "trainer.threads=1",
+        *QUIET,
+    ),
+    methods={
+        "random": ("selectors=first_correct",),
+        "all correct": ("selectors=all_correct",),
+        "shortest": ("selectors=shortest",),
+        "most confident": ("selectors=confident", "scorer=student"),
+        "LARK": ("selectors=lark", "scorer=student"),
+        "LARK, one": ("selectors=lark", "scorer=student", "selectors.lark.budget=1"),
+    },
+    control="random",
+    targets=(0.6, 0.7, 0.8),
+    cost=TOKENS,
+    taught=True,
+)
+
+STUDIES = {
+    "stopping": STOPPING,
+    "order": ORDER,
+    "rollouts": ROLLOUT_BUDGETS,
+    "unique": UNIQUE,
+    "mixture": MIXTURE,
+    "rationales": RATIONALES,
+}

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import redirect_stdout
 from dataclasses import asdict
-from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from benchmarks.methods.runs import Engines, Row, Run, perform
+from benchmarks.methods.studies import OUTPUTS
 
-OUTPUTS = Path("outputs/methods")
 ALONE = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
 """Each worker has one core."""
 

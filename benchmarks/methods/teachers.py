@@ -1,0 +1,53 @@
+"""Several teachers for one student: rationales of the same questions that all end with the right answer.
+
+They stand for a pool of rationales by different models (LARK's setting), in ways that a student of column arithmetic
+can tell apart: whole steps, none, steps in an order that nobody can compute in, careless carries, and repetition.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from star_loop.protocols import Task
+from star_loop.records import Observation
+from star_loop.seeding import rng
+from star_loop.tasks.columns import ANSWER
+
+CARELESS = 1 / 3
+"""Share of the rows in which the careless teacher writes other carries."""
+
+
+def write(path: Path, task: Task, seed: int) -> None:
+    """A pool file for the training observations of a task; what is there is kept."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = ({"id": o.id, "source": s, "text": t} for o in task.train() for s, t in rationales(o, seed).items())
+    whole = path.with_name(f".{path.name}.{os.getpid()}")  # two workers may write the same one
+    whole.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    whole.replace(path)
+
+
+def rationales(observation: Observation, seed: int) -> dict[str, str]:
+    """By teacher. Each of them is accepted by the task's verifier; only `whole` and `repeated` teach arithmetic."""
+    assert observation.rationale is not None
+    steps, _, answer = observation.rationale.rpartition(ANSWER)
+    rows = steps.split(";")[:-1]
+    luck = rng(seed, "careless", observation.id)
+    written = {
+        "whole": rows,
+        "answer only": [],
+        "backwards": rows[::-1],
+        "careless": [_careless(row, luck) for row in rows],
+        "repeated": [row for row in rows for _ in range(2)],
+    }
+    return {name: "".join(f"{row};" for row in lines) + ANSWER + answer for name, lines in written.items()}
+
+
+def _careless(row: str, luck: np.random.Generator) -> str:
+    if luck.random() > CARELESS:
+        return row
+    return re.sub(r"(?<=[-:*])[0-9]", lambda carry: str((int(carry[0]) + int(luck.integers(1, 10))) % 10), row)
