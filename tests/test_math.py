@@ -113,8 +113,7 @@ def pool(tmp_path: Path):
     (tmp_path / "script.py").write_text(SCRIPT)
     pool = MathPool(3, (sys.executable, str(tmp_path / "script.py")))
     yield pool
-    while not pool._idle.empty():
-        pool._idle.get().stop()
+    pool.stop()
 
 
 def test_a_pool_kills_only_the_process_that_hangs(pool: MathPool) -> None:
@@ -198,6 +197,7 @@ def test_nasty_texts_and_endless_ones(gold: str) -> None:
     for text in [*NASTY, *(f"\\boxed{{{e}}}" for e in endless)]:
         assert not verifier.judge(asked(gold), text).correct
     assert verifier.judge(asked(gold), f"\\boxed{{{gold}}}").correct
+    verifier._pool.stop()
 
 
 PAIRS = [
@@ -217,7 +217,9 @@ def test_what_makes_it_faster_changes_no_verdict() -> None:
         return parse(f"${text}$", extraction_config=[LatexExtractionConfig()], parsing_timeout=None)  # type: ignore[no-any-return]
 
     expected = [verify(slowly(g), slowly(a), timeout_seconds=None) for g, a in PAIRS]
-    assert MathPool(1).ask_all(60, [(gold, (answer,)) for gold, answer in PAIRS]) == expected
+    pool = MathPool(1)
+    assert pool.ask_all(60, [(gold, (answer,)) for gold, answer in PAIRS]) == expected
+    pool.stop()
 
 
 @needs_math_verify
@@ -228,3 +230,4 @@ def test_many_at_once_are_judged_as_one_by_one() -> None:
     ]
     verifier = Math(processes=2)
     assert verifier.judge_all(many) == [verifier.judge(*each) for each in many]
+    verifier._pool.stop()

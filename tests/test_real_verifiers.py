@@ -1,7 +1,7 @@
 """Verifiers of real questions: total on any text, and not to be fooled."""
 
+from collections.abc import Iterator
 from fractions import Fraction
-from itertools import product
 
 import pytest
 from hypothesis import given
@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
+from star_loop.verifiers.code import Code, Sandbox
 from star_loop.verifiers.exact import Exact
 from star_loop.verifiers.expression import Expression, Unreadable, evaluate, solve
+from star_loop.verifiers.guess import Guess
+from star_loop.verifiers.gym import Gym
 from star_loop.verifiers.label import Label, YesNo
 from star_loop.verifiers.math import Math
-from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice, read_choice
+from star_loop.verifiers.multiple_choice import MultipleChoice, read_choice
+from star_loop.verifiers.scratchpad import Scratchpad
+from tests.false_positives import FORMS, LEADS, texts
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 MARKED_TEXT = st.lists(
@@ -23,6 +28,7 @@ MARKED_TEXT = st.lists(
     ) | ANY_TEXT
 ).map("".join)  # fmt: skip
 
+MATHEMATICS = Math()
 METALS = Observation(id="m", question="Magnetic?", answer="B", choices=("wood", "iron", "a glass jar", "4", "2"))
 NATURAL = Label(labels={"entailment": ("0",), "neutral": ("1",), "contradiction": ("2",)})
 GAME = Observation(id="g", question="24?", answer="24", meta={"numbers": [8, 3, 1]})
@@ -120,37 +126,55 @@ def test_labels_have_other_spellings(text: str, label: str | None) -> None:
     assert NATURAL.judge(Observation(id="n", question="?", answer="1"), text).answer == label
 
 
-def test_a_thousand_false_positives_stay_negative() -> None:
-    """Texts that contain the gold answer, at the end as well, but do not state it."""
-    frames = [
-        "The answer is not {}.", "The answer is {}?", "If the answer is {}, then so be it.", "The answer is either {} or {}.",
-        "Whether the answer is {}", "It is wrong that the answer is: not {}.", "The answer is {} or something else.",
-        "I thought of {}. The answer is unknown.", "The answer is {}. In the end the answer is open.", "Not {}",
-        "{} was my first thought, {} is my second.", "The answer is neither {} nor another.", "The answer is between {} and x.",
-        "The question mentions {}; nobody knows.", "Assume the answer is {}.", "The answer is anything but {}.",
-        "Surely not: {} is impossible", "The answer is {} is false.", "#### none, not {}", "\\boxed{{not {}}}",
-    ]  # fmt: skip
-    choices = ("copper", "iron", "cold water", "quartz")
-    golds: list[tuple[Verifier, Observation, str]] = []
-    for index, text in enumerate(choices):
-        asked = Observation(id="q", question="?", answer=LETTERS[index], choices=choices)
-        golds += [
-            (MultipleChoice(), asked, form) for form in (f"({LETTERS[index]})", text, f"({LETTERS[index]}) {text}")
-        ]
-    for label in ("yes", "no"):
-        golds += [(YesNo(), Observation(id="q", question="?", answer=label), form) for form in (label, label.upper())]
-    for label, (digit,) in NATURAL.labels.items():
-        golds += [(NATURAL, Observation(id="q", question="?", answer=label), form) for form in (label, digit)]
-    for number in range(40):
-        golds += [(Math(), Observation(id="q", question="?", answer=str(number)), str(number))]
-        golds += [(Exact(), Observation(id="q", question="?", answer=str(number)), str(number))]
-    fooled = [
-        (type(verifier).__name__, text)
-        for (verifier, asked, gold), frame in product(golds, frames)
-        if verifier.judge(asked, text := frame.format(gold, gold)).correct
-    ]
-    assert len(golds) * len(frames) > 1000
+def cases_of_false_positives() -> Iterator[tuple[Verifier, Observation, str, str]]:
+    """(verifier, observation, gold as written, another answer as written)"""
+
+    def asked(answer: str, question: str = "?", **more: object) -> Observation:
+        return Observation(id="q", question=question, answer=answer, **more)  # type: ignore[arg-type]
+
+    metals = asked("B", choices=("copper", "iron", "cold water", "quartz"))
+    yield from ((MultipleChoice(), metals, gold, other) for gold, other in [("(B)", "(C)"), ("iron", "cold water")])
+    yield from ((YesNo(), asked(gold), gold, other) for gold, other in [("yes", "no"), ("no", "yes")])
+    yield from ((NATURAL, asked("neutral"), gold, other) for gold, other in [("neutral", "entailment"), ("1", "2")])
+    yield from ((Exact(), asked(gold), gold, other) for gold, other in [("42", "17"), ("New York", "Boston")])
+    yield from (
+        (MATHEMATICS, asked(gold), gold, other) for gold, other in [("42", "17"), ("\\frac{3}{4}", "\\frac{1}{2}")]
+    )
+    yield Expression(), asked("24", meta={"numbers": [8, 3, 1]}), "8*3*1", "8+3+1"
+    yield Guess(), asked("true"), "true", "false"
+    yield Gym(), asked("42"), "42", "17"
+    yield Scratchpad(), asked("129", question="q54r87="), "q9r2s1", "q9r2s2"
+    yield Code(sandbox=Nothing()), asked("f", meta={"tests": "assert f"}), "f", "g"
+
+
+class Nothing(Sandbox):
+    """Passes every program."""
+
+    def passes(self, program: str) -> bool:
+        return True
+
+
+def test_two_thousand_written_false_positives_stay_negative() -> None:
+    assert len(set(FORMS)) >= 160
+    fooled, judged = [], set()
+    for verifier, observation, gold, other in cases_of_false_positives():
+        for text in texts(gold, other, leads=("#### ",) if isinstance(verifier, Exact) else LEADS):
+            judged.add((type(verifier).__name__, gold, text))
+            if verifier.judge(observation, text).correct:
+                fooled.append((type(verifier).__name__, text))
+    assert len(judged) > 2000
     assert fooled == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["The answer is (B). The others are wrong.", "A is wrong, so the answer is (B).", "Not A: I think the answer is (B).",
+     "I believe the answer is (B).", "It cannot be wood, and I would say the answer is (B).", "No, wait. The answer is (B).",
+     "You asked what is magnetic. The answer is (B).", "If it rusts it is iron. Hence the answer is (B). This is correct.",
+     "The answer is (B). It was easy.", "Since wood is wrong the answer is (B).", "As it is not (A) the answer is (B).", "It is wrong to say wood. The answer is (B).", "Actually, the answer is (B)."],
+)  # fmt: skip
+def test_doubts_about_something_else_leave_the_statement_alone(text: str) -> None:
+    assert MultipleChoice().judge(METALS, text).correct
 
 
 @pytest.mark.parametrize(

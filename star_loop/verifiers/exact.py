@@ -7,6 +7,7 @@ from pydantic import Field
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
+from star_loop.verifiers.statement import taken_back
 
 _NUMBER = re.compile(r"([+-]?)([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?(?:\.([0-9]*))?")
 _SIGNS = str.maketrans({"−": "-", "﹣": "-", "－": "-", "＋": "+"})
@@ -62,9 +63,11 @@ class Exact(Verifier):
 
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Compare what follows the last marker with the gold answer."""
-        found = self._extract(text)
+        found, rest = self._extract(text)
         if found is None:
             return Verdict(answer=None, correct=False, how="no answer marker")
+        if taken_back(rest):
+            return Verdict(answer=None, correct=False, how="taken back")
         answer = normalise(found)
         if not answer:
             return Verdict(answer=None, correct=False, how="empty answer")
@@ -72,8 +75,10 @@ class Exact(Verifier):
         how = "whole text" if self.marker is None else "marker"
         return Verdict(answer=answer, correct=correct, how=f"{'equal' if correct else 'different'} ({how})")
 
-    def _extract(self, text: str) -> str | None:
+    def _extract(self, text: str) -> tuple[str | None, str]:
+        """(the line behind the marker, the lines after it)"""
         if self.marker is None:
-            return text
+            return text, ""
         _, marker, tail = text.rpartition(self.marker)
-        return next(iter(tail.strip().splitlines()), "") if marker else None
+        found, end, rest = tail.strip().partition("\n")
+        return (found if marker else None), end + rest

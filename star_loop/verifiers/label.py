@@ -10,6 +10,7 @@ from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
 from star_loop.verifiers.statement import claim, denied, statement
 
+_ENCLOSED = re.compile(r"\A\(([^()]*)\)(.*)\Z")
 _REASON = re.compile(r"\s*(?:[,:!)\]–—-]|\((?!or\b)|(?:because|since|as|given|for)\b|\Z)")
 
 
@@ -40,7 +41,7 @@ class Label(Verifier):
 
         `alone`: nothing may follow.
         """
-        words = " ".join(words.casefold().split()).strip("().!")
+        words = _ENCLOSED.sub(r"\1\2", " ".join(words.casefold().split())).rstrip(".!")
         spelt = {s.casefold(): label for label, others in self.labels.items() for s in (label, *others)}
         for spelling in sorted(spelt, key=len, reverse=True):
             if words.startswith(spelling) and (reason := _REASON.match(words, len(spelling))):

@@ -24,9 +24,10 @@ class MathPool:
 
     def __init__(self, size: int | None = None, command: Sequence[str] = COMMAND) -> None:
         self.size = size or min(os.cpu_count() or 1, MOST)
+        self._processes = [MathProcess(command) for _ in range(self.size)]
         self._idle: LifoQueue[MathProcess] = LifoQueue()
-        for _ in range(self.size):
-            self._idle.put(MathProcess(command))
+        for process in self._processes:
+            self._idle.put(process)
         self._known = lru_cache(maxsize=1 << 16)(self._ask)
 
     def ask(self, seconds: float, question: Question) -> bool | Stopped | None:
@@ -54,3 +55,8 @@ class MathPool:
             return process.ask(seconds, gold, answers)
         finally:
             self._idle.put(process)
+
+    def stop(self) -> None:
+        """Kill the processes; the next question starts new ones."""
+        for process in self._processes:
+            process.stop()

@@ -1,6 +1,7 @@
 """Where a rationale states its answer: after the last answer phrase, or in a last line that is nothing but the answer.
 
-A phrase under a condition ("if the answer is …", "whether the answer is …") or in a question states nothing.
+A phrase under a condition ("if the answer is …"), under a denial ("I do not think the answer is …"), in somebody else's
+mouth ("some say the answer is …") or in a question states nothing; nor does one that the next sentences take back.
 """
 
 import re
@@ -13,8 +14,23 @@ _MARKER = re.compile(
     r"|(?P<boxed>\\boxed *\{)|(?P<tag><answer>)|####",
     re.IGNORECASE,
 )
+_SAYS = r"(?:think|believe|say|claim|mean|conclude|suggest|argue)(?:s|ed|ing)?"
+_THE = r"(?:that\s+)?(?:\w+\s+){0,2}\Z"
 _DOUBT = re.compile(
-    r"\b(?:if|whether|suppose|supposing|assume|assuming|unless|had|were)\b[^.,;:!?\n]*\Z", re.IGNORECASE
+    r"\b(?:if|whether|suppose|supposing|assume|assuming|unless|had|were|pretend|imagine)\b[^.,;:!?\n]*\Z"
+    rf"|(?:\b(?:not|cannot|nobody|never|no one|hardly)|n't)\s+(?:\w+\s+){{0,2}}(?:{_SAYS}\s+{_THE}|that\s+{_THE})"
+    rf"|\b(?:wrong|false|untrue|incorrect|unlikely|impossible|doubtful)\s+that\s+{_THE}"
+    rf"|\b(?:doubt|no\s+reason\s+to\s+\w+)\s+{_THE}"
+    rf"|\b(?:you|one|they|people|some|others|many|everybody)\s+(?:\w+\s+){{0,4}}{_SAYS}\s+{_THE}",
+    re.IGNORECASE,
+)
+_TAKEN_BACK = re.compile(
+    r"[.!?\n][ \n*]*(?:(?:but|oh|well|hmm)[ ,]+)?(?:"
+    r"(?:wait|actually|hmm|oops|sorry|scratch that|correction|on second thoughts?|just kidding|no)\b[,.:!\n …]"
+    r"|i (?:was|am) (?:wrong|mistaken)|i made a mistake"
+    r"|(?:that|this|it)(?: is|'s| was) (?:wrong|incorrect|false|mistaken|impossible|not (?:right|correct|true))"
+    r"|(?:that|this|it) (?:cannot|can't|can not|isn't|wasn't) (?:be )?(?:right|correct|true))",
+    re.IGNORECASE,
 )
 _BEFORE = 60
 """Characters before a phrase in which a condition is looked for."""
@@ -44,21 +60,32 @@ def statement(text: str) -> Statement | None:
         >>> statement("Iron is magnetic. So the answer is **(B) iron**. The others are not.").words
         '(B) iron'
     """
-    last = None
-    for match in _MARKER.finditer(text):
-        if not (match["phrase"] and _DOUBT.search(text, max(0, match.start() - _BEFORE), match.start())):
-            last = match
+    marks = reversed(list(_MARKER.finditer(text)))
+    last = next((m for m in marks if not (m["phrase"] and _doubted(text, m.start()))), None)
     if last is None:
         lines = text[-_LONGEST:].strip().splitlines()
         return Statement(_sentence(lines[-1]), "fallback") if lines else None
     tail = text[last.end() : last.end() + _LONGEST]
+    if taken_back(tail.lstrip()):
+        return None
     if last["boxed"]:
         words = _inside_braces(tail)
     elif last["tag"]:
-        words = tail.partition("</")[0]
+        words, closed, _ = tail.partition("</")
+        words = words if closed else ""
     else:
         words = next((line for line in tail.strip().splitlines() if line), "")
     return Statement(words.strip() if last["boxed"] else _sentence(words), "marker")
+
+
+def taken_back(rest: str) -> bool:
+    """Whether what follows a statement begins a sentence that takes it back: "Wait, …", "That is wrong.".
+
+    Example:
+        >>> [taken_back(rest) for rest in ("B. Actually, it is C.", "B. The others are wrong.")]
+        [True, False]
+    """
+    return _TAKEN_BACK.search(rest) is not None
 
 
 def claim(rest: str) -> str:
@@ -69,6 +96,10 @@ def claim(rest: str) -> str:
 def denied(rest: str) -> bool:
     """Whether what follows an answer takes it back or adds another one: "… is wrong", "… or B"."""
     return _DENIAL.search(claim(rest)) is not None
+
+
+def _doubted(text: str, start: int) -> bool:
+    return _DOUBT.search(text, max(0, start - _BEFORE), start) is not None
 
 
 def _sentence(line: str) -> str:
