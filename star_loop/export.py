@@ -3,10 +3,11 @@
 <run>/export/<iteration>/
   adapter/       PEFT: `PeftModel.from_pretrained`, or a vLLM LoRARequest
   merged/        a whole model, base and adapter summed: transformers, vLLM
-  rationales.parquet   prompt, completion, …: every rationale that was trained on (TRL's prompt/completion layout)
-  pairs.parquet        prompt, chosen, rejected, …: a correct and an incorrect rationale of the same question, for
-                       DPO or a verifier (V-STaR, arXiv 2402.06457)
-  README.md      the model card: base, data, method, iteration, figures, command
+  data/          a data set, with its card:
+    rationales.parquet   prompt, completion, …: every rationale that was trained on (TRL's prompt/completion layout)
+    pairs.parquet        prompt, chosen, rejected, …: a correct and an incorrect rationale of the same question, for
+                         DPO or a verifier (V-STaR, arXiv 2402.06457)
+  README.md      the model card: base, task, method, iteration, figures, command
 """
 
 import argparse
@@ -17,11 +18,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from star_loop.cards import data_card, model_card
 from star_loop.configuration import ConfigError, build
 from star_loop.disk import Disk, RunError, parquet_bytes
 from star_loop.experiment import Experiment
-from star_loop.notation import interval, percent
-from star_loop.records import Metrics, Model, Rollout
+from star_loop.records import Model, Rollout
 from star_loop.report.files import configuration
 from star_loop.store import IterationDirectory, RunDirectory
 
@@ -29,16 +30,18 @@ ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 PARTS = ("adapter", "merged", "data")
 
 
-def export(run: Path, iteration: str = "best", parts: Sequence[str] = PARTS) -> Path:
+def export(run: Path, iteration: str = "best", parts: Sequence[str] = PARTS, license: str = "other") -> Path:
     """Write `<run>/export/<iteration>/`, whole or not at all; an export that exists is left as it is.
 
     Args:
         run: a run directory.
-        iteration: a number, `last`, or `best`: the highest validation accuracy (the test split decides nothing).
+        iteration: a number, `last`, or `best`: the highest validation accuracy (the test split decides nothing); the
+            last, where there is no validation.
         parts: which of `adapter`, `merged`, `data`.
+        license: what the cards say, an identifier of the Hub's.
 
     Raises:
-        RunError: no such run or iteration, a damaged one, or one without an adapter.
+        RunError: no such run or iteration, a damaged one, one without an adapter, or an export without these parts.
     """
     directory = RunDirectory(run)
     here = choose(directory, iteration)
@@ -50,6 +53,8 @@ def export(run: Path, iteration: str = "best", parts: Sequence[str] = PARTS) -> 
     experiment = _experiment(run)
     target = run / "export" / f"{here.number:04d}"
     if target.exists():
+        if missing := [part for part in parts if not (target / part).exists()]:
+            raise RunError(f"{target} was exported without {', '.join(missing)}: move it away to export again")
         return target
 
     def fill(into: Path) -> None:
@@ -61,8 +66,10 @@ def export(run: Path, iteration: str = "best", parts: Sequence[str] = PARTS) -> 
             (into / "merged").mkdir()
             save_merged(Model(base=experiment.model, adapter=here.path / "adapter"), into / "merged")
         if "data" in parts:
-            _write_data(directory, experiment, here.number, into)
-        (into / "README.md").write_text(card(directory, experiment, here), encoding="utf-8")
+            rows = _write_data(directory, experiment, here.number, into / "data")
+            text = data_card(directory, experiment, here.number, license, rows)
+            (into / "data" / "README.md").write_text(text, encoding="utf-8")
+        (into / "README.md").write_text(model_card(directory, experiment, here, license), encoding="utf-8")
 
     Disk().publish_directory(target, fill)
     return target
@@ -80,47 +87,11 @@ def choose(run: RunDirectory, iteration: str) -> IterationDirectory:
     if iteration == "last":
         return latest
     if iteration == "best":
-        curve = [metrics.get("validation/accuracy", 0.0) for metrics in run.committed_metrics()[1:]]
-        return run.iteration(1 + max(range(len(curve)), key=curve.__getitem__))
+        curve = [metrics.get("validation/accuracy", -1.0) for metrics in run.committed_metrics()[1:]]
+        return run.iteration(1 + max(range(len(curve)), key=curve.__getitem__)) if max(curve) >= 0 else latest
     if not iteration.isdigit() or not 1 <= int(iteration) <= latest.number:
         raise RunError(f"--iteration {iteration}: give best, last or a number from 1 to {latest.number}")
     return run.iteration(int(iteration))
-
-
-def card(run: RunDirectory, experiment: Experiment, here: IterationDirectory) -> str:
-    """The model card, with what a hub reads in its head."""
-    base, after, before = experiment.model, here.metrics(), run.iteration(0).metrics()
-    x = experiment
-    method = f"{type(x.sampler).__name__}, each round from the {x.start_from} model, second try: {x.second_try}"
-    return f"""---
-base_model: {base.name_or_path}
-library_name: peft
-tags: [star_loop, lora, self-improvement]
----
-# {experiment.name}, iteration {here.number}
-
-`{base.name_or_path}` after {here.number} iterations of teaching itself with star_loop: it wrote rationales, those
-that reached the right answer were kept, and a LoRA adapter was trained on them. Its licence is that of the base model
-and of the questions.
-
-| | base model | iteration {here.number} |
-|---|---|---|
-| test accuracy | {_accuracy(before, "evaluation")} | {_accuracy(after, "evaluation")} |
-| validation accuracy | {_accuracy(before, "validation")} | {_accuracy(after, "validation")} |
-| FLOPs so far (generation and training, papers' convention) | 0 | {after.get("flops/cumulative", 0.0):.3g} |
-
-| | |
-|---|---|
-| task | {type(experiment.task).__name__} |
-| method | {method} |
-| seed | {experiment.seed} |
-| adapter | `adapter/` (PEFT) |
-| merged model | `merged/` (transformers, vLLM) |
-| data | `rationales.parquet` (prompt, completion), `pairs.parquet` (prompt, chosen, rejected): the model's own words |
-| configuration | `config.yaml` of the run; `python -m star_loop` with its values makes it again |
-
-Accuracy is zero-shot and greedy, with 95 % Wilson intervals.
-"""
 
 
 def _experiment(run: Path) -> Experiment:
@@ -139,10 +110,11 @@ def _copy_adapter(here: IterationDirectory, into: Path) -> None:
         shutil.copyfile(source, into / name)
 
 
-def _write_data(run: RunDirectory, experiment: Experiment, last: int, into: Path) -> None:
+def _write_data(run: RunDirectory, experiment: Experiment, last: int, into: Path) -> dict[str, int]:
+    into.mkdir()
     observations = experiment.task.train()
-    rationales: dict[str, list[Any]] = defaultdict(list)
-    pairs: dict[str, list[Any]] = defaultdict(list)
+    rationales: dict[str, list[Any]] = {name: [] for name in ("prompt", "completion", "weight", "id", "iteration")}
+    pairs: dict[str, list[Any]] = {name: [] for name in ("prompt", "chosen", "rejected", "id", "iteration")}
     for t in range(1, last + 1):
         here = run.iteration(t)
         for example in here.examples(_absent):
@@ -154,6 +126,7 @@ def _write_data(run: RunDirectory, experiment: Experiment, last: int, into: Path
             _append(pairs, row | {"id": right.id, "iteration": t})
     (into / "rationales.parquet").write_bytes(parquet_bytes(rationales))
     (into / "pairs.parquet").write_bytes(parquet_bytes(pairs))
+    return {"rationales": len(rationales["id"]), "pairs": len(pairs["id"])}
 
 
 def _pairs(rollouts: Sequence[Rollout]) -> Iterator[tuple[Rollout, Rollout]]:
@@ -175,9 +148,34 @@ def _absent() -> list[Any]:
     raise RunError("a committed iteration has no examples.jsonl: it is damaged")
 
 
-def _accuracy(metrics: Metrics, split: str) -> str:
-    low, high = metrics.get(f"{split}/accuracy_low"), metrics.get(f"{split}/accuracy_high")
-    return f"{percent(metrics.get(f'{split}/accuracy'))} ({interval(low, high)})"
+def push(folder: Path, repository: str) -> list[str]:
+    """Upload an export to the Hugging Face Hub: the model, and its data as a data set of the same name, both private.
+
+    Returns:
+        Their addresses.
+
+    Raises:
+        RunError: no token, no network, no such name, or a refusal of the Hub; what is on disk stays.
+    """
+    from huggingface_hub import HfApi, constants, get_token
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if constants.HF_HUB_OFFLINE:
+        raise RunError("--push: HF_HUB_OFFLINE is set: unset it, or upload the folder elsewhere")
+    if get_token() is None:
+        raise RunError(
+            "--push needs a token of the Hugging Face Hub with the right to write: hf auth login, or HF_TOKEN"
+        )
+    api, addresses = HfApi(), []
+    kinds = {"model": folder, "dataset": folder / "data"}
+    try:
+        for kind, what in kinds.items():
+            if what.is_dir():
+                addresses.append(str(api.create_repo(repository, repo_type=kind, private=True, exist_ok=True)))
+                api.upload_folder(repo_id=repository, repo_type=kind, folder_path=what, ignore_patterns="data/*")
+    except (*HfHubHTTPError.__bases__, ValueError) as error:  # those of the HTTP library, whichever it is
+        raise RunError(f"--push {repository}: the Hub did not take it ({error}); the export is in {folder}") from error
+    return addresses
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -190,9 +188,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, e.g. outputs/default")
     parser.add_argument("--iteration", default="best", help="a number, last, or best (highest validation accuracy)")
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="what to write (default: everything)")
+    parser.add_argument("--license", default="other", help="for the cards: a Hub licence id, such as apache-2.0")
+    parser.add_argument("--push", metavar="REPO", help="upload it to the Hugging Face Hub, privately, e.g. me/my-model")
     options = parser.parse_args(arguments)
     try:
-        sys.stdout.write(f"{export(options.run, options.iteration, options.parts)}\n")
+        folder = export(options.run, options.iteration, options.parts, options.license)
+        sys.stdout.write(f"{folder}\n")
+        for address in push(folder, options.push) if options.push else []:
+            sys.stdout.write(f"{address}\n")
     except (RunError, ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

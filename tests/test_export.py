@@ -1,5 +1,6 @@
 """What is exported loads elsewhere and says the same."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
+from star_loop.cards import command
 from star_loop.disk import RunError
 from star_loop.export import choose, export, main
 from star_loop.records import Example
@@ -24,7 +26,7 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_trained_rationale_is_exported(scripted: Path) -> None:
-    table = parquet.read_table(export(scripted, "last", ["data"]) / "rationales.parquet")
+    table = parquet.read_table(export(scripted, "last", ["data"]) / "data/rationales.parquet")
     trained = [
         Example.from_json(line)
         for t in (1, 2, 3)
@@ -36,7 +38,7 @@ def test_every_trained_rationale_is_exported(scripted: Path) -> None:
 
 
 def test_pairs_are_every_correct_with_every_incorrect_rationale_of_a_question(scripted: Path) -> None:
-    pairs = parquet.read_table(export(scripted, "last", ["data"]) / "pairs.parquet").to_pylist()
+    pairs = parquet.read_table(export(scripted, "last", ["data"]) / "data/pairs.parquet").to_pylist()
     expected = 0
     for t in (1, 2, 3):
         rollouts = [r for r in RunDirectory(scripted).iteration(t).rollouts() if not r.hinted]
@@ -46,6 +48,64 @@ def test_pairs_are_every_correct_with_every_incorrect_rationale_of_a_question(sc
     assert len(pairs) == expected > 0
     assert all("####" in p["chosen"] and "no idea" in p["rejected"] for p in pairs)
     assert all("answer: " not in p["prompt"] for p in pairs)
+
+
+def test_the_data_set_loads_in_datasets_under_both_names(
+    scripted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets", reason='needs the extra "star_loop[hub]"')
+    folder = export(scripted, "last", ["data"]) / "data"
+    for name, columns in (("rationales", ["prompt", "completion"]), ("pairs", ["prompt", "chosen", "rejected"])):
+        loaded = datasets.load_dataset(str(folder), name, split="train", cache_dir=str(tmp_path))
+        assert loaded.column_names == [*columns, *(["weight"] if name == "rationales" else []), "id", "iteration"]
+        assert loaded.num_rows == parquet.read_metadata(folder / f"{name}.parquet").num_rows > 0
+
+
+def test_the_cards_say_where_it_all_comes_from(scripted: Path) -> None:
+    out = export(scripted, "last", ["data"])
+    model, data = (out / "README.md").read_text(), (out / "data/README.md").read_text()
+    metrics = RunDirectory(scripted).iteration(3).metrics()
+    assert "license: other" in model and "license: other" in data
+    assert f"{100 * metrics['evaluation/accuracy']:.1f} %" in model
+    for card in (model, data):
+        assert all(part in card for part in ("| task | Quiz |", "AdaStar", "| seed | 0 |", "`python -m star_loop"))
+        assert str(scripted) not in card
+
+
+def test_the_command_is_the_one_that_was_typed(tmp_path: Path) -> None:
+    for when, overrides in (
+        ("20260101-000000", ["seed=1"]),
+        ("20260102-000000", ["seed=1", "task.question={a} and b"]),
+    ):
+        (tmp_path / "attempts" / when).mkdir(parents=True)
+        (tmp_path / "attempts" / when / "overrides.yaml").write_text("".join(f"- '{o}'\n" for o in overrides))
+    assert command(RunDirectory(tmp_path)) == "python -m star_loop seed=1 'task.question={a} and b'"
+
+
+def test_an_export_without_a_part_is_not_taken_for_one_that_has_it(scripted: Path) -> None:
+    assert export(scripted, "2", ["data"]) == export(scripted, "2", ["data"])
+    with pytest.raises(RunError, match="exported without merged: move it away"):
+        export(scripted, "2", ["merged"])
+
+
+@pytest.mark.parametrize(
+    "environment, message",
+    [
+        ({"HF_HUB_OFFLINE": "1", "HF_TOKEN": "x"}, "HF_HUB_OFFLINE is set"),
+        ({"HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}, "needs a token"),
+        ({"HF_HUB_OFFLINE": "0", "HF_TOKEN": "x", "HF_ENDPOINT": "http://127.0.0.1:9"}, "the Hub did not take it"),
+    ],
+)
+def test_a_push_that_cannot_be_is_explained_and_the_export_stays(
+    scripted: Path, tmp_path: Path, environment: dict[str, str], message: str
+) -> None:
+    line = [sys.executable, "-m", "star_loop.export", str(scripted), "--iteration", "last", "--parts", "data"]
+    done = subprocess.run(
+        [*line, "--push", "me/mine"], cwd=ROOT, env={**os.environ, "HF_HOME": str(tmp_path), **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert done.stdout == f"{scripted / 'export/0003'}\n"
 
 
 def test_best_is_chosen_on_validation(scripted: Path) -> None:
@@ -81,6 +141,7 @@ def test_the_adapter_and_the_merged_model_answer_alike_in_transformers_and_vllm(
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     out = export(tmp_path / "run")
     assert (out / "README.md").read_text().startswith("---\nbase_model: tiny\n")
+    assert str(ROOT) not in (out / "adapter/adapter_config.json").read_text()
 
     import torch
     from peft import PeftModel
