@@ -54,9 +54,10 @@ class RunDirectory:
         numbers = sorted(int(path.parent.name) for path in commits if path.parent.name.isdecimal())
         for expected, number in enumerate(numbers):
             if expected != number:
+                good = f" fork={self.iteration(expected - 1).path}" if expected else ""
                 raise RunError(
                     f"{self.iteration(expected).path}/state.json is missing although iteration {number} is committed: "
-                    f"restore it, or fork from {self.iteration(expected - 1).path if expected else 'another run'}"
+                    f"restore it, or continue in a new run: name=<new>{good}"
                 )
         return self.iteration(numbers[-1]) if numbers else None
 
@@ -160,7 +161,7 @@ class RunDirectory:
         return f"Restore it, or continue in a new run: name=<new>{f' fork={commits[-1].parent}' if commits else ''}"
 
 
-def _last_lines(path: Path, start: bytes, block: int = 1 << 16) -> list[bytes]:
+def _last_lines(path: Path, start: bytes, block: int = 1 << 12) -> list[bytes]:
     """The whole lines at the end of a file, from before the first one of them that begins with `start`.
 
     The iteration that is under way has the journal's last lines: how long the run is already costs nothing.
