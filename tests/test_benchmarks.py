@@ -93,21 +93,19 @@ def test_rows_of_other_settings_do_not_count(tmp_path: Path, monkeypatch: pytest
     assert rows("stopping") == []
 
 
-def test_every_teacher_is_right_and_two_of_them_show_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["competent", "careless"])
+def test_every_teacher_is_right(tmp_path: Path, kind: str) -> None:
     task = Arithmetic(train_per_level=3, validation_per_level=1, test_per_level=1)
-    teachers.write(tmp_path / "pool.jsonl", task, 5)
-    pool, faithful = Pool(path=tmp_path / "pool.jsonl"), Counter[str]()
-    pool.check()
+    teachers.write(tmp_path / "pool.jsonl", task, kind, 5)
+    Pool(path=tmp_path / "pool.jsonl").check()
+    styles = Counter[str]()
     for observation in task.train():
-        texts = teachers.rationales(observation, 5)
-        assert len(set(texts.values())) >= 4  # the careless one is lucky at times
-        for name, text in texts.items():
-            verdict = task.verifier.judge(observation, text)
-            assert verdict.correct
-            faithful[name] += verdict.score == 1
-    assert faithful["whole"] == len(task.train())
-    assert 0 < faithful["careless"] < len(task.train()) / 2
-    assert not {"answer only", "backwards", "repeated"} & set(+faithful)
+        texts = teachers.rationales(observation, kind, 5)
+        styles.update(len(set(texts.values())) * [observation.id])
+        assert texts["whole"] == observation.rationale
+        for text in texts.values():
+            assert task.verifier.judge(observation, text).correct
+    assert sum(styles.values()) > 4.5 * len(task.train())  # here and there two of the five write the same
 
 
 def test_pages_say_what_the_rows_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

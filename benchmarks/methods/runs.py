@@ -113,7 +113,7 @@ def perform(run: Run, outputs: Path, engines: Engines) -> Row:
     config, directory = configuration(run), outputs / run.study / run.method / f"seed={run.seed}"
     experiment, taught = build(config), STUDIES[run.study].taught
     if taught:
-        teachers.write(pool_path(run.seed), experiment.task, run.seed)
+        teachers.write(pool_path(taught, run.seed), experiment.task, taught, run.seed)
     standing = launch(config, directory, engine=engines(experiment))
     assert standing.iteration == experiment.iterations
     points = list(curve(RunDirectory(directory)))

@@ -5,7 +5,7 @@ questions only.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 Overrides = Sequence[str]
@@ -44,18 +44,18 @@ class Study:
     cost: Cost = FLOPS
     seeds: int = 5
     """So many seeds, from 0."""
-    taught: bool = False
-    """Rationales come from a pool of teachers instead of from the model; the loss on golds is measured too."""
+    taught: str | None = None
+    """Rationales come from a pool of these teachers instead of from the model; the loss on golds is measured too."""
 
     def overrides(self, method: str, seed: int) -> list[str]:
         """What is given to `python -m star_loop` for one run. The seed draws the questions too."""
-        pool = [f"generator.path={pool_path(seed)}"] if self.taught else []
+        pool = [f"generator.path={pool_path(self.taught, seed)}"] if self.taught else []
         return [*self.setting, *self.methods[method], *pool, f"seed={seed}", f"task.seed={seed}"]
 
 
-def pool_path(seed: int) -> Path:
+def pool_path(teachers: str, seed: int) -> Path:
     """Where the teachers' rationales for one draw of the questions are written."""
-    return OUTPUTS / "teachers" / f"{seed}.jsonl"
+    return OUTPUTS / "teachers" / f"{teachers}-{seed}.jsonl"
 
 
 MEASURED = ("task.test_per_level=30", "task.validation_per_level=10")
@@ -226,7 +226,14 @@ RATIONALES = Study(
     control="random",
     targets=(0.6, 0.7, 0.8),
     cost=TOKENS,
-    taught=True,
+    taught="competent",
+)
+
+CARELESS = replace(
+    RATIONALES,
+    title="Rationales of several teachers, some careless",
+    question="The same, where some teachers skip steps, turn them round or get them wrong, with the right answer",
+    taught="careless",
 )
 
 STUDIES = {
@@ -236,4 +243,5 @@ STUDIES = {
     "unique": UNIQUE,
     "mixture": MIXTURE,
     "rationales": RATIONALES,
+    "careless": CARELESS,
 }

@@ -1,7 +1,9 @@
 """Several teachers for one student: rationales of the same questions that all end with the right answer.
 
 They stand for a pool of rationales by different models (LARK's setting), in ways that a student of column arithmetic
-can tell apart: whole steps, none, steps in an order that nobody can compute in, careless carries, and repetition.
+can tell apart. The `competent` write every step rightly, in styles of their own: the student's, operands swapped, each
+row twice, the question first, the answer first. Of the `careless` only the first and the last do; the others leave the
+steps out, write them in an order that nobody can compute in, or get carries wrong.
 """
 
 import json
@@ -20,30 +22,39 @@ CARELESS = 1 / 3
 """Share of the rows in which the careless teacher writes other carries."""
 
 
-def write(path: Path, task: Task, seed: int) -> None:
+def write(path: Path, task: Task, pool: str, seed: int) -> None:
     """A pool file for the training observations of a task; what is there is kept."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = ({"id": o.id, "source": s, "text": t} for o in task.train() for s, t in rationales(o, seed).items())
+    rows = ({"id": o.id, "source": s, "text": t} for o in task.train() for s, t in rationales(o, pool, seed).items())
     whole = path.with_name(f".{path.name}.{os.getpid()}")  # two workers may write the same one
     whole.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     whole.replace(path)
 
 
-def rationales(observation: Observation, seed: int) -> dict[str, str]:
-    """By teacher. Each of them is accepted by the task's verifier; only `whole` and `repeated` teach arithmetic."""
+def rationales(observation: Observation, pool: str, seed: int) -> dict[str, str]:
+    """By teacher; each of them is accepted by the task's verifier."""
     assert observation.rationale is not None
     steps, _, answer = observation.rationale.rpartition(ANSWER)
     rows = steps.split(";")[:-1]
     luck = rng(seed, "careless", observation.id)
     written = {
-        "whole": rows,
-        "answer only": [],
-        "backwards": rows[::-1],
-        "careless": [_careless(row, luck) for row in rows],
-        "repeated": [row for row in rows for _ in range(2)],
-    }
+        "competent": {
+            "whole": rows,
+            "swapped": [f"{row[0]}{row[2]}{row[1]}{row[3:]}" for row in rows],
+            "repeated": [row for row in rows for _ in range(2)],
+            "question first": [observation.question, *rows],
+            "answer first": [answer, *rows],
+        },
+        "careless": {
+            "whole": rows,
+            "answer only": [],
+            "backwards": rows[::-1],
+            "wrong carries": [_careless(row, luck) for row in rows],
+            "repeated": [row for row in rows for _ in range(2)],
+        },
+    }[pool]
     return {name: "".join(f"{row};" for row in lines) + ANSWER + answer for name, lines in written.items()}
 
 
