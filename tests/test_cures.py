@@ -263,7 +263,8 @@ def test_the_loop_learns_where_to_spend_its_rollouts(tmp_path: Path) -> None:
 
 
 def test_energies_go_from_the_scorer_to_the_allocator(tmp_path: Path) -> None:
-    play(tmp_path, "experiment=cures_gradient", *CURES, "scorer=scripted", "sampler.tau=100", "iterations=3")
+    play(tmp_path, "experiment=cures_gradient", *CURES, "scorer=scripted", "sampler.tau=100", "sampler.subsets=1",
+         "sampler.pilot_rollouts=0", "sampler.forget=0.7", "iterations=3")  # fmt: skip
     run = RunDirectory(tmp_path)
     here = run.iteration(1)
     rollouts = {(r.position, r.sample): r for r in here.rollouts()}
@@ -317,7 +318,7 @@ def test_the_counts_begin_with_the_pilots_alone() -> None:
 def test_pilots_of_the_current_model_decide_what_is_asked(tmp_path: Path, within: tuple[str, ...]) -> None:
     """Level 2 is solved half the time, the others always or never; pilots tell before anything is asked."""
     inner = "sampler.within" if within else "sampler"
-    play(tmp_path, "experiment=cures_pilots", *CURES, *within, f"{inner}.subsets=2", f"{inner}.pilot_rollouts=8",
+    play(tmp_path, "experiment=cures", "sampler=cures_pilots", *CURES, *within, f"{inner}.subsets=2", f"{inner}.pilot_rollouts=8",
          f"{inner}.tau=0.02", "scorer=scripted", "scorer.wrong=true", f"{inner}.energies=true",
          "allocator.rule=gradient", "schedule.steps=4", "iterations=3")  # fmt: skip
     run = RunDirectory(tmp_path)

@@ -1,0 +1,60 @@
+"""Every experiment runs through the whole loop, and its figures prove that its method acted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from star_loop.__main__ import CONF
+from star_loop.records import Metrics
+from star_loop.store import RunDirectory
+from tests.quiz import play
+
+SCRIPTED = ("model=scripted", "generator=scripted", "trainer=scripted", "task._target_=tests.test_preparations.Skilled",
+            "task.n=90", "generator.table=[0.9,0.5,0.1]", "schedule.steps=10", "schedule.wave=15", "iterations=2")  # fmt: skip
+FAMILY = {"star", "star_full", "star_acc", "star_acc_full", "star_acc_full_k", "star_acc_early_stop", "rest_em", "rft"}
+"""Those that differ in what is drawn, kept and trained, not in figures of their own."""
+OPTIONS = {
+    "lark": ("scorer=scripted", "~selectors.deduplicate", "scorer.diagnose=true"),
+    "cures": ("schedule.quota=null",),
+    "cures_pilots": ("sampler.subsets=2", "schedule.quota=null"),
+    "cures_gradient": ("sampler.subsets=2", "schedule.quota=null", "scorer=scripted"),
+    "b_star": ("search.temperatures=[0.5,1.0]",),
+    "rft": ("iterations=1",),
+}
+ACTED: dict[str, Callable[[Metrics], bool]] = {
+    "lark": lambda m: m["select/effective"] < 1 and m["select/greatest_weight"] > m["select/least_weight"],
+    "cures": lambda m: m["allocator/deviation"] > 0 and m["sampler/weight_ratio"] > 1,
+    "cures_pilots": lambda m: m["allocator/deviation"] > 0 and m["pilot/rollouts"] == 4 * 45,
+    "cures_gradient": lambda m: m["allocator/deviation"] > 0 and m["score/energy"] > 0,
+    "space": lambda m: m["sampler/entropy"] < 1 and m["sampler/mass/s3"] != m["sampler/mass/s1"],
+    "skill_it": lambda m: m["sampler/entropy"] < 1 and m["sampler/wanted/s3"] > m["sampler/wanted/s1"],
+    "b_star": lambda m: m["search/temperature"] in (0.5, 1.0) and 0 < m["search/balance"] < 1,
+    "adastar": lambda m: 0 < m["sampler/committed"] < m["sampler/m"],
+    "adastar_no_curriculum": lambda m: m["sampler/committed"] == m["sampler/m"],
+    "adastar_no_win_rate": lambda m: 0 < m["sampler/committed"] < m["sampler/m"],
+    "adastar_priority_flipped": lambda m: 0 < m["sampler/committed"] < m["sampler/m"],
+}
+METHODS = sorted(
+    path.stem
+    for path in (CONF / "experiment").glob("*.yaml")
+    if path.stem != "smoke"
+    and any(f"override /{part}:" in path.read_text() for part in ("sampler", "search", "scorer"))
+)
+
+
+def test_every_method_is_here() -> None:
+    assert set(METHODS) <= FAMILY | set(ACTED)
+
+
+@pytest.mark.parametrize("experiment", sorted(FAMILY | set(ACTED)))
+def test_an_experiment_runs_and_its_method_acts(tmp_path: Path, experiment: str) -> None:
+    play(tmp_path, f"experiment={experiment}", *SCRIPTED, *OPTIONS.get(experiment, ()))
+    run = RunDirectory(tmp_path)
+    latest = run.latest()
+    assert latest is not None
+    figures, before = latest.metrics(), run.iteration(latest.number - 1).metrics()
+    assert figures["train/examples"] > 0
+    spent = [figures.get(f"flops/{what}", 0.0) for what in ("generate", "train", "search", "pilot", "score")]
+    assert figures["flops/cumulative"] == pytest.approx(before["flops/cumulative"] + sum(spent))
+    assert ACTED.get(experiment, lambda m: m["collect/correct"] > 0)(figures)
