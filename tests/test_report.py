@@ -152,6 +152,7 @@ def test_the_page_shows_what_the_files_say(run: Path) -> None:
         "36k",  # tokens generated: three times 12,000
         "1:04",  # seconds: 4 + 3 × 20
         "4 training observations: 1 never sampled, 2 solved at least once",
+        "Last sampled: 4 never",
         "alpha – 0.25 0.25 0.25",
         "Questions per cell: 1 or more.",
         "train question 0 <i>?</i>",
@@ -160,7 +161,7 @@ def test_the_page_shows_what_the_files_say(run: Path) -> None:
         "<u>13</u> expected 12",
     ):
         assert expected in shown.text
-    assert shown.elements.count("svg") == 5
+    assert shown.elements.count("svg") == 6
     heat = [value for name, value in shown.attributes if name == "style" and value.startswith("--share")]
     assert heat[:4] == ["--share: 0.625", "--share: 0.312", "--share: 0.625", "--share: 0.312"]
 

@@ -78,7 +78,8 @@ def bars(name: str, labels: Sequence[str], series: Mapping[str, Sequence[int]], 
             axes.bar(places, heights, width, color=_COLOURS[colour], label=label)
         axes.set_xticks(range(len(labels)), labels)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(frameon=False, fontsize=9.5, labelcolor=_COLOURS["ink"])
+        above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 0.98), "ncols": len(series)}
+        axes.legend(frameon=False, fontsize=9.5, labelcolor=_COLOURS["ink"], **above)
     return svg[0]
 
 

@@ -93,10 +93,14 @@ def _loss(metrics: Sequence[Metrics]) -> Iterator[Figure]:
         yield Figure(title="Training loss", drawing=drawing, caption="Mean over the round, on completions only.")
 
 
-def sampling(statistics: Statistics | None) -> Figure | None:
-    """How often each training observation was sampled and solved; None before the first iteration."""
+def sampling(statistics: Statistics | None) -> list[Figure]:
+    """How the training observations were sampled; none before the first iteration."""
     if statistics is None or not statistics.attempts.any():
-        return None
+        return []
+    return [_how_often(statistics), _how_long_ago(statistics)]
+
+
+def _how_often(statistics: Statistics) -> Figure:
     most = int(statistics.attempts.max())
     labels, sampled = histogram(statistics.attempts, most)
     _, solved = histogram(statistics.wins, most)
@@ -105,4 +109,21 @@ def sampling(statistics: Statistics | None) -> Figure | None:
     series = {"sampled": sampled, "solved": solved}
     drawing = charts.bars("sampling", labels, series, x="times", y="observations", alt=alt)
     caption = f"How often each observation was sampled, and solved without a hint. {alt}."
-    return Figure(title="Sampling", drawing=drawing, caption=caption)
+    return Figure(title="How often", drawing=drawing, caption=caption)
+
+
+def _how_long_ago(statistics: Statistics) -> Figure:
+    """AdaSTaR's key: the age of the last visit, and the win rate among those of one age."""
+    newest = int(statistics.last_sampled.max())
+    mostly = 2 * statistics.wins >= statistics.attempts
+    labels, easy = histogram(statistics.last_sampled[mostly & (statistics.last_sampled > 0)], newest)
+    _, hard = histogram(statistics.last_sampled[~mostly | (statistics.last_sampled == 0)], newest)
+    labels[0] = "never"
+    series = {"mostly failed": hard, "mostly solved": easy}
+    alt = f"Last sampled: {hard[0]:,} never, {hard[-1] + easy[-1]:,} in iteration {labels[-1]}"
+    drawing = charts.bars("age", labels, series, x="last sampled in iteration", y="observations", alt=alt)
+    caption = (
+        f"How long ago, and how well. {alt}. AdaSTaR begins at the left, with what was solved least, and remembers "
+        "of its visits only those that it commits."
+    )
+    return Figure(title="How long ago", drawing=drawing, caption=caption)
