@@ -10,7 +10,7 @@ from time import process_time
 
 import numpy as np
 
-from star_loop.protocols import Outcome, Sampler
+from star_loop.protocols import Outcome, Sampler, State
 from star_loop.samplers.adastar import AdaStar
 from star_loop.samplers.cures import Cures
 from star_loop.samplers.grouped import Grouped
@@ -31,9 +31,11 @@ def samplers() -> dict[str, Sampler]:
         "uniform": Uniform(),
         "adastar": AdaStar(),
         "cures": Cures(),
+        "cures, pilots": Cures(subsets=15, pilot_rollouts=4),
         "space": Grouped(mixture=Space(), within=Uniform()),
         "skill_it": Grouped(mixture=SkillIt(), within=Uniform()),
         "skill_it × adastar": Grouped(mixture=SkillIt(), within=AdaStar()),
+        "space × cures": Grouped(mixture=Space(), within=Cures()),
     }
 
 
@@ -46,12 +48,19 @@ def measure(name: str, n: int) -> None:
     seconds = 0.0
     for t in (1, 2):
         began = process_time()
+        state = piloted(sampler, state, t, luck)
         proposal, during = sampler.propose(state, VISITED, rng(0, "sampler", t))
         outcome = outcome_of(t, proposal.positions, luck)
         state, facts = sampler.learn(during, outcome), facts.add(outcome)
         seconds = process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     print(f"{name:20} {n:>10,} observations {seconds:8.3f} s {peak:6.2f} GB", flush=True)
+
+
+def piloted(sampler: Sampler, state: State, t: int, luck: np.random.Generator) -> State:
+    """After the pilots that it wants."""
+    draws = sampler.pilots(state)
+    return state if draws is None else sampler.piloted(state, outcome_of(t, np.flatnonzero(draws), luck))
 
 
 def outcome_of(t: int, positions: np.ndarray, luck: np.random.Generator) -> Outcome:

@@ -43,8 +43,9 @@ class SkillGraph(Preparation):
     pair as well, A_ij = how much further L_j falls by training on i and j than on j alone; A_jj = fall of L_j by itself
     (the paper sets the diagonal by hand)."""
     loss: Literal["cross_entropy", "error"] = "cross_entropy"
-    """`error`: the error rate on the validation split, as in `sampler.mixture.loss=validation`; for groups by `skill`
-    and `level`, which validation observations have too."""
+    """`cross_entropy`: the paper's; a model's own right rationales are probable to begin with, so it may hardly fall.
+    `error`: the error rate on the validation split, as in `sampler.mixture.loss=validation`; for groups by `skill` and
+    `level`, which validation observations have too."""
     questions: int = Field(64, ge=1)
     """Observations of each skill that are asked for something to train on."""
     held_out: int = Field(32, ge=1)
