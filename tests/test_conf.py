@@ -13,6 +13,7 @@ from star_loop.configuration import ConfigError, build
 from star_loop.guard import flatten
 from star_loop.launch import show
 from star_loop.protocols import Sampler
+from star_loop.records import Rollout
 from star_loop.store import FREE_KEYS
 from tests.quiz import QUIZ, configure
 
@@ -118,21 +119,22 @@ def test_components_are_frozen_and_take_no_positional_arguments() -> None:
 
 
 def test_a_sampler_from_outside_the_package_needs_two_files(tmp_path: Path) -> None:
-    (tmp_path / "conf/sampler").mkdir(parents=True)
-    (tmp_path / "conf/sampler/last_first.yaml").write_text("_target_: my_sampler.LastFirst\n")
-    (tmp_path / "my_sampler.py").write_text(
-        "from star_loop.samplers.uniform import Uniform\n\n\n"
-        "class LastFirst(Uniform):\n"
-        "    def propose(self, state, n, rng):\n"
-        "        proposal, state = super().propose(state, n, rng)\n"
-        "        return type(proposal)(positions=proposal.positions[::-1].copy()), state\n"
-    )
-    command = [sys.executable, "-m", "star_loop", "--config-dir", str(tmp_path / "conf"), "experiment=smoke",
-               "sampler=last_first", "sampler.order=given", f"outputs={tmp_path}", "iterations=1"]  # fmt: skip
+    """Those of the README, as they stand there."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (tmp_path / "my_conf/sampler").mkdir(parents=True)
+    for name in ("my_sampler.py", "my_conf/sampler/longest.yaml"):
+        (tmp_path / name).write_text(readme[readme.index(f"# {name}") :].partition("```")[0])
+    command = [sys.executable, "-m", "star_loop", "--config-dir", str(tmp_path / "my_conf"), "experiment=smoke",
+               "sampler=longest", f"outputs={tmp_path}", "iterations=2"]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    first = (tmp_path / "smoke/iterations/0001/waves/000.jsonl").read_text().split(",")[0]
-    assert first == '{"position":63'
+    observations = build(configure("experiment=smoke")).task.train()
+    lengths = [len(o.question) for o in observations]
+    waves = (tmp_path / "smoke/iterations/0002/waves/000.jsonl").read_text().splitlines()
+    asked = {Rollout.from_json(line).position for line in waves}
+    rest = [length for k, length in enumerate(lengths) if k not in asked]
+    assert len(asked) == 64
+    assert min(lengths[k] for k in asked) >= max(rest)
 
 
 def test_free_keys_exist_or_belong_to_a_component() -> None:
