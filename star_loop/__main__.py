@@ -91,8 +91,8 @@ def main() -> None:
         print(f"\nInterrupted. Nothing finished is lost; the same command continues:\n  {again}", file=sys.stderr)
         sys.exit(130)
     finally:
-        for folder in _sweeps:
-            print(f"compare its runs: {Path(sys.executable).name} -m star_loop.report {shlex.quote(folder)}")
+        if _sweeps:
+            print(f"compare its runs: {Path(sys.executable).name} -m star_loop.report {shlex.join(sorted(_sweeps))}")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> Any:

@@ -117,6 +117,7 @@ class Generation:
             return []
         requests = [request for *_, request in asked]
         completions = self.engine.generate(requests, seed=seed, progress=self.session.advance if progress else None)
+        self.session.advance(0, sum(completion.tokens for drawn in completions for completion in drawn))
         cached = sum(drawn[0].cached_tokens for drawn in completions if drawn)
         entry["cached_tokens"] = entry.get("cached_tokens", 0) + cached
         drawn = [
