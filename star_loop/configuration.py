@@ -45,7 +45,8 @@ def _resolve(target: Any, key: str) -> type[Component]:
     where = _join(key, "_target_")
     module, _, name = str(target).rpartition(".")
     try:
-        found = getattr(import_module(module), name) if module.strip(".") else None
+        named = module and all(part.isidentifier() for part in str(target).split("."))
+        found = getattr(import_module(module), name) if named else None
     except ModuleNotFoundError as error:
         raise ConfigError(f"{where}: cannot import {target!r} ({error}): check the spelling and PYTHONPATH") from error
     except AttributeError as error:

@@ -1,6 +1,7 @@
 """What refuses to continue a run with another configuration, other data or another base model."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
@@ -15,6 +16,25 @@ from star_loop.store import RunDirectory
 from star_loop.tasks.splitting import surveyed
 
 _IDENTIFYING = ("id", "question", "answer")
+
+
+_SECRET = re.compile(r"_(TOKEN|KEY|SECRET|PASSWORD)$")
+"""How variables of the environment are called whose values nobody may see."""
+
+
+def guard_secrets(config: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Refuse a configuration that holds a secret of the environment, before it is built, shown or written.
+
+    Raises:
+        RunError: names the key and the variable.
+    """
+    secrets = {name: value for name, value in environment.items() if _SECRET.search(name) and len(value) >= 8}
+    for key, value in flatten(config).items():
+        for name in (name for name, secret in secrets.items() if secret in str(value)):
+            raise RunError(
+                f"{key} holds the value of {name}, which would be written into config.yaml and shown in the report: "
+                "leave it out, what needs it reads the variable itself"
+            )
 
 
 def guard_config(run: RunDirectory, config: Mapping[str, Any], free: Sequence[str]) -> None:

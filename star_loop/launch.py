@@ -1,6 +1,7 @@
 """One launch of one run: build, check, lock, guard, loop."""
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ from star_loop.configuration import ConfigError, build
 from star_loop.disk import Disk, RunError
 from star_loop.experiment import Experiment
 from star_loop.forking import adopt
-from star_loop.guard import fingerprint, guard_config, guard_files, guard_identity
+from star_loop.guard import fingerprint, guard_config, guard_files, guard_identity, guard_secrets
 from star_loop.loop import Loop, Standing, last_standing
 from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.preparing import finished
@@ -40,6 +41,7 @@ def launch(
     Raises:
         ConfigError, RunError, …: see `EXPECTED`; nothing finished is touched.
     """
+    guard_secrets(config, os.environ)
     experiment = build(config)
     run = RunDirectory(directory, disk)
     with run.locked():
@@ -98,6 +100,8 @@ def _loop(experiment: Experiment, run: RunDirectory, splits: preflight.Splits, e
             with fan_out(experiment.tracker, run.path, run.committed_metrics()):
                 return complete  # no engine is started for nothing
     workspace = run.path / ".engine"
+    # torch makes this folder as soon as it is imported, otherwise in the temporary directory, where it would stay.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(workspace.resolve() / "compiled"))
     starting = experiment.generator.engine(experiment.model, workspace=workspace, seed=experiment.seed)
     with (
         starting if engine is None else nullcontext(engine) as live,

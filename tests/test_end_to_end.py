@@ -23,11 +23,25 @@ SMALL = (
 
 
 def start(directory: Path, *overrides: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    (directory / "tmp").mkdir(exist_ok=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TMPDIR": str(directory / "tmp")}
     return subprocess.Popen(
         [sys.executable, "-m", "star_loop", *SMALL, f"outputs={directory}", *overrides],
         cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
+
+
+def living(directory: Path) -> list[int]:
+    """Processes of the launches in a folder: they and all that they start have a temporary directory below it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            environment = path.read_bytes()
+        except OSError:  # gone, or somebody else's
+            continue
+        if f"TMPDIR={directory}/".encode() in environment:
+            found.append(int(path.parent.name))
+    return found
 
 
 def finish(directory: Path, *overrides: str) -> str:
@@ -76,6 +90,8 @@ def test_a_real_model_generates_is_judged_and_learns(uninterrupted: Path) -> Non
 def test_nothing_is_left_of_the_engine(uninterrupted: Path) -> None:
     left = [p.name for p in (uninterrupted / ".engine").rglob("*") if p.is_file()]
     assert all(name.endswith(".log") for name in left), left
+    assert not list((uninterrupted.parent / "tmp").iterdir())
+    assert living(uninterrupted.parent) == []
 
 
 def test_the_adapter_is_peft_and_changes_the_base(uninterrupted: Path) -> None:

@@ -1,6 +1,7 @@
 """An engine that dies or hangs in the middle of a wave is replaced, and what comes is what would have come."""
 
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -11,9 +12,8 @@ from star_loop.models import Pretrained
 from star_loop.protocols import EngineError
 from star_loop.records import Model, Sampling
 from tests.models import write_adapter, write_llama
-from tests.test_end_to_end import start
+from tests.test_end_to_end import living, start
 from tests.test_generators import QUESTIONS, ask, gone
-from tests.test_reliability import engines
 
 pytestmark = pytest.mark.engine
 
@@ -31,6 +31,13 @@ def freeze(engine: VllmEngine) -> None:
     os.kill(engine.pid, signal.SIGSTOP)
 
 
+def starve(engine: VllmEngine) -> None:
+    """No more memory: the next allocation of the worker fails."""
+    assert engine.pid is not None
+    held = int(Path(f"/proc/{engine.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.prlimit(engine.pid, resource.RLIMIT_AS, (held // 2, held))
+
+
 def kill(engine: VllmEngine) -> None:
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGKILL)
@@ -44,7 +51,11 @@ def test_a_wave_survives_its_engine_once(tmp_path: Path, caplog: pytest.LogCaptu
         engine.serve(adapted)
         expected = engine.generate(WAVE, seed=7)
 
-        for fault, said in ((kill, "killed by SIGKILL"), (freeze, "no sign of life for 0.5 s")):
+        for fault, said in (
+            (kill, "killed by SIGKILL"),
+            (freeze, "no sign of life for 0.5 s"),
+            (starve, "generate: "),
+        ):
             workers.append(engine.pid)
             finished.clear()
 
@@ -62,7 +73,7 @@ def test_a_wave_survives_its_engine_once(tmp_path: Path, caplog: pytest.LogCaptu
         with pytest.raises(EngineError, match=r"(?s)died.*SIGKILL.*worker\.log"):
             engine.generate(WAVE, seed=7, progress=lambda _: kill(engine))
         workers.append(engine.pid)
-    assert len(set(workers)) == 4, "at most one more for each call"
+    assert len(set(workers)) == 5, "at most one more for each call"
     assert all(gone(pid) for pid in workers)
     assert [path.name for path in (tmp_path / "engine").iterdir()] == ["worker.log"]
 
@@ -80,17 +91,34 @@ def test_an_engine_that_cannot_start_is_not_started_again(tmp_path: Path, caplog
     assert not (tmp_path / "engine/tmp").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_launch_leaves_no_process_and_no_file(tmp_path: Path, number: signal.Signals) -> None:
-    process = start(tmp_path, "iterations=0")
+EXITS = {
+    "an error": ("generator.engine_kwargs={no_such_key:1}", None, 1, "no_such_key"),
+    "Ctrl-C": ("seed=0", signal.SIGINT, 130, "the same command continues"),
+    "SIGTERM": ("seed=0", signal.SIGTERM, 130, "the same command continues"),
+    "SIGKILL": ("seed=0", signal.SIGKILL, -signal.SIGKILL, ""),
+}
+"""The normal one is in `test_end_to_end.py`."""
+
+
+@pytest.mark.parametrize(("override", "number", "code", "message"), EXITS.values(), ids=EXITS)
+def test_no_exit_leaves_a_process_or_a_file(
+    tmp_path: Path, override: str, number: signal.Signals | None, code: int, message: str
+) -> None:
+    process = start(tmp_path, "iterations=0", override)
     assert process.stdout is not None
+    said = ""
     for line in process.stdout:
-        if "name=" in line:
+        said += line
+        if "name=" in line and number is not None:
             break
-    workers = engines(process.pid)
-    process.send_signal(number)
-    said = process.communicate()[0]
-    assert process.returncode == 130, said
-    assert "the same command continues" in said
-    assert workers and all(gone(pid) for pid in workers)
+    workers = living(tmp_path)
+    if number is not None:
+        assert len(workers) > 1
+        process.send_signal(number)
+    said += process.communicate()[0]
+    assert process.returncode == code, said
+    assert message in said
+    assert all(gone(pid) for pid in workers)
+    assert living(tmp_path) == []
     assert not (tmp_path / "run/.engine/tmp").exists()
+    assert not list((tmp_path / "tmp").iterdir())

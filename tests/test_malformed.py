@@ -7,7 +7,6 @@ Data files and configurations; model folders and adapters are in `test_damaged_m
 import csv
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
@@ -23,11 +22,11 @@ from omegaconf import OmegaConf
 from star_loop.__main__ import CONF
 from star_loop.configuration import ConfigError, build
 from star_loop.generators.pool import Pool
-from star_loop.launch import EXPECTED, launch
+from star_loop.launch import EXPECTED
 from star_loop.preflight import load
 from star_loop.records import Example, Observation, RecordError, Rollout, Score
 from star_loop.tasks.file import File
-from tests.quiz import QUIZ, configure, contents
+from tests.quiz import QUIZ, configure
 
 # -------------------------------------------------------------------------------------------------- rows of a file
 

@@ -192,33 +192,6 @@ def test_the_three_words_of_resume(tmp_path: Path) -> None:
         play(tmp_path, "iterations=1", "resume=never")
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["state.json", "sampler.npz", "statistics.parquet", "metrics.json", "waves/000.jsonl", "adapter/ability.json"],
-)
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "deleted"])
-def test_a_damaged_file_is_named_with_the_last_good_iteration(tmp_path: Path, name: str, damage: str) -> None:
-    play(tmp_path / "run", "iterations=2")
-    path = tmp_path / "run" / "iterations" / "0002" / name
-    data = path.read_bytes()
-    if damage == "deleted":
-        path.unlink()
-    else:
-        middle = len(data) // 2
-        rest = b"" if damage == "truncated" else bytes([data[middle] ^ 1]) + data[middle + 1 :]
-        path.write_bytes(data[:middle] + rest)
-    if name == "state.json" and damage == "deleted":
-        play(tmp_path / "run", "iterations=2")  # an uncommitted iteration is simply finished
-        return
-    with pytest.raises(RunError, match=r"(?s)0002.*") as refusal:
-        play(tmp_path / "run", "iterations=3")
-    assert name in str(refusal.value)
-    good = tmp_path / "run" / "iterations" / "0001"
-    play(tmp_path / "new", "iterations=3", f"fork={good}")
-    play(tmp_path / "whole", "iterations=3")
-    assert_same_iterations(tmp_path / "new", tmp_path / "whole")
-
-
 def test_a_gap_between_iterations_is_an_error(tmp_path: Path) -> None:
     play(tmp_path, "iterations=2")
     (tmp_path / "iterations/0001/state.json").unlink()

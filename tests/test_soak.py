@@ -20,7 +20,6 @@ from star_loop.store import RunDirectory
 from star_loop.verifiers.exact import Exact
 from tests.quiz import QUIZ, configure
 
-
 _opened = 0
 
 

@@ -1,0 +1,193 @@
+"""What is imported is declared, what is pinned fits, and what is secret stays so: all of it without a network."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.quiz import QUIZ
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted((ROOT / "star_loop").rglob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINNED = {
+    canonicalize_name(name): pin
+    for lock in ("cpu.lock", "dev.lock")
+    for name, _, pin in (line.partition("==") for line in (ROOT / "requirements" / lock).read_text().splitlines())
+    if pin
+}
+
+
+def declared() -> list[Requirement]:
+    """Everything that pyproject.toml asks for, extras included."""
+    listed = [*PROJECT["dependencies"], *(r for extra in PROJECT["optional-dependencies"].values() for r in extra)]
+    return [Requirement(r) for r in listed]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Top-level names of what a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+# ------------------------------------------------------------------------------------------------------ dependencies
+
+COMES_WITH = {"huggingface_hub": "transformers", "yaml": "omegaconf", "antlr4": "omegaconf", "markupsafe": "jinja2"}
+"""Imported on the word of a declared package that cannot do without it."""
+
+
+def test_everything_that_is_imported_is_declared() -> None:
+    asked = {canonicalize_name(r.name) for r in declared()}
+    owners = packages_distributions()
+    for path in MODULES:
+        for name in set(imported(path)) - set(sys.stdlib_module_names) - {"star_loop"}:
+            by = {canonicalize_name(d) for d in owners.get(name, [])} | {canonicalize_name(name)}
+            with_it = canonicalize_name(COMES_WITH.get(name, name))
+            assert by & asked or with_it in asked, f"{path.name} imports {name}, which pyproject.toml does not ask for"
+
+
+def test_what_comes_with_a_package_is_really_asked_for_by_it() -> None:
+    for name, parent in COMES_WITH.items():
+        assert canonicalize_name(parent) in {canonicalize_name(r.name) for r in declared()}
+        needed = {canonicalize_name(Requirement(r).name) for r in requires(parent) or []}
+        by = {canonicalize_name(d) for d in packages_distributions().get(name, [])}
+        assert by & (needed | {canonicalize_name(parent)}), f"{parent} does not bring {name}"
+
+
+def test_every_pin_is_exact_and_within_what_is_declared() -> None:
+    for lock in ("cpu.lock", "dev.lock"):
+        lines = [line for line in (ROOT / "requirements" / lock).read_text().splitlines() if not line.startswith("#")]
+        assert lines and all(re.fullmatch(r"[\w.-]+==[\w.!+-]+", line) for line in lines), lock
+    for requirement in declared():
+        pin = PINNED.get(canonicalize_name(requirement.name))
+        if pin is not None:
+            assert requirement.specifier.contains(pin, prereleases=True), f"{requirement}: {pin} is pinned"
+    runtime = {canonicalize_name(Requirement(r).name) for r in PROJECT["dependencies"]}
+    assert not runtime - set(PINNED), "not pinned"
+
+
+def test_what_is_installed_is_what_is_pinned() -> None:
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    found = {name: (pin, installed(name)) for name, pin in PINNED.items()}
+    different = {
+        name: pair for name, pair in found.items() if pair[1] and pair[1].split("+")[0] != pair[0].split("+")[0]
+    }
+    assert not different
+
+
+# ------------------------------------------------------------------------------------------------------------ source
+
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
+FORBIDDEN_MODULES = {"pickle", "cPickle", "shelve", "marshal", "dill", "cloudpickle", "joblib", "requests", "urllib", "socketserver", "http", "ftplib", "telnetlib"}  # fmt: skip
+FORBIDDEN_NAMES = {
+    ("os", "system"),
+    ("os", "popen"),
+    ("torch", "load"),
+    ("np", "load_pickle"),
+    ("subprocess", "getoutput"),
+}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_the_source_runs_no_text_unpickles_nothing_and_opens_no_connection(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            called = node.func
+            assert not (isinstance(called, ast.Name) and called.id in FORBIDDEN_CALLS), ast.unparse(node)
+            options = {keyword.arg: keyword.value for keyword in node.keywords}
+            assert not isinstance(options.get("shell"), ast.Constant), f"a shell: {ast.unparse(node)}"
+            for name in ("allow_pickle", "trust_remote_code"):
+                given = options.get(name)
+                assert not (isinstance(given, ast.Constant) and given.value is True), ast.unparse(node)
+            if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+                assert (called.value.id, called.attr) not in FORBIDDEN_NAMES, ast.unparse(node)
+                if (called.value.id, called.attr) == ("np", "load"):
+                    assert "allow_pickle" in options, ast.unparse(node)
+    assert not set(imported(path)) & FORBIDDEN_MODULES
+
+
+def test_remote_code_is_off_unless_asked() -> None:
+    from star_loop.models import Pretrained
+
+    assert Pretrained(name_or_path="x/y").trust_remote_code is False
+    for path in sorted((ROOT / "conf").rglob("*.yaml")):
+        assert "trust_remote_code: true" not in path.read_text().lower(), path
+
+
+def test_importing_the_package_opens_no_connection_and_writes_no_file() -> None:
+    code = (
+        "import sys\n"
+        "def refuse(event, arguments):\n"
+        "    if event in ('socket.connect', 'socket.getaddrinfo', 'os.mkdir'): raise SystemExit(f'{event} {arguments}')\n"
+        "    if event == 'open' and isinstance(arguments[1], str) and set(arguments[1]) & set('wax+') and arguments[0] != '/dev/null':\n"
+        "        raise SystemExit(f'{event} {arguments}')\n"
+        "sys.dont_write_bytecode = True\n"
+        "sys.addaudithook(refuse)\n"
+        "import pkgutil, importlib, star_loop\n"
+        "for module in pkgutil.walk_packages(star_loop.__path__, 'star_loop.'):\n"
+        "    if not module.name.endswith(('__main__', 'finetuning', 'pretrain')): importlib.import_module(module.name)\n"
+        "print('done')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.strip().endswith("done"), done.stderr
+
+
+# ----------------------------------------------------------------------------------------------------------- secrets
+
+SECRETS = {
+    name: f"{name.lower()}-do-not-tell-0123456789"
+    for name in ("WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD",
+                 "AWS_SECRET_ACCESS_KEY")
+}  # fmt: skip
+
+
+def launch(directory: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "star_loop", *QUIZ, "name=run", f"outputs={directory}", "iterations=1", *overrides],
+        cwd=directory, env=os.environ | SECRETS | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def told(directory: Path, done: subprocess.CompletedProcess[str]) -> set[str]:
+    """Where a secret is found: a file's name, or the screen."""
+    texts = {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+    texts["the screen"] = (done.stdout + done.stderr).encode()
+    return {name for name, data in texts.items() if any(secret.encode() in data for secret in SECRETS.values())}
+
+
+@pytest.mark.parametrize("failing", [(), ("task.wrong_gold=true",), ("task.n=0",)])
+def test_tokens_of_the_environment_are_told_to_nobody(tmp_path: Path, failing: tuple[str, ...]) -> None:
+    done = launch(tmp_path, "+tracker.tensorboard._target_=star_loop.trackers.TensorBoard", *failing)
+    assert bool(done.returncode) == bool(failing), done.stderr
+    assert not told(tmp_path, done)
+
+
+def test_a_token_in_the_configuration_is_refused_unwritten(tmp_path: Path) -> None:
+    """`${oc.env:…}` would resolve it into config.yaml, the report, the trackers' parameters and a message."""
+    for key, value in (
+        ("task.verifier", "{_target_:star_loop.verifiers.exact.Exact,marker:'${oc.env:HF_TOKEN}'}"),
+        ("task.no_such_key", "'${oc.env:HF_TOKEN}'"),
+        ("+tracker.mlflow", "{_target_:star_loop.trackers.MLflow,uri:'https://me:${oc.env:HF_TOKEN}@host'}"),
+    ):
+        done = launch(tmp_path, f"{key}={value}")
+        assert done.returncode == 1
+        assert "holds the value of HF_TOKEN" in done.stderr
+        assert not told(tmp_path, done), key
