@@ -1,5 +1,6 @@
 """The stage before the first iteration: what a run's preparations learn about the observations, once."""
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from omegaconf import OmegaConf
 
 from star_loop import preflight
 from star_loop.cost import Spent
-from star_loop.disk import json_bytes, read_json
+from star_loop.disk import RunError, json_bytes, read_json
 from star_loop.experiment import Experiment
 from star_loop.generation import Generation
 from star_loop.preflight import Splits
@@ -22,6 +23,8 @@ from star_loop.protocols import Columns, Session
 from star_loop.records import Example, Metrics, Model, Rollout
 from star_loop.seeding import seed_for
 from star_loop.store import RunDirectory
+
+logger = logging.getLogger(__name__)
 
 INHERITED = "inherited"
 """An empty file beside those that a fork took over: they were paid for by the run that it began with."""
@@ -68,7 +71,11 @@ class Preparing:
 
     def _inherit(self, origin: RunDirectory) -> None:
         """Copy what the forked run has prepared, up to the first that is configured otherwise; what is here is kept."""
-        ours, theirs = _configured(self.run), _configured(origin)
+        try:
+            ours, theirs = _configured(self.run), _configured(origin)
+        except RunError as error:  # its iterations are sound all the same
+            logger.warning("what %s has prepared is prepared again: %s", origin.path, error)
+            return
         for name in takewhile(lambda name: ours[name] == theirs.get(name), self.x.preparation):
             there, here = folder(origin, name), folder(self.run, name)
 
@@ -113,7 +120,10 @@ class Preparing:
 
 def _configured(run: RunDirectory) -> Mapping[str, Any]:
     """The preparations as `config.yaml` has them."""
-    config = OmegaConf.to_container(OmegaConf.load(run.ledger.check("config.yaml")))
+    path = run.ledger.check("config.yaml")
+    if not path.exists():
+        return {}
+    config = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(config, dict)
     return config.get("preparation") or {}
 

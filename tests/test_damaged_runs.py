@@ -126,9 +126,12 @@ def test_every_file_is_refused_or_made_again(whole: Path, tmp_path: Path, name: 
     assert contents(directory) == before, "nothing was deleted or written"
     follow(str(refusal.value), directory)
     after = contents(directory if (directory / "iterations/0003/state.json").exists() else directory.parent / "new")
-    assert {k: v for k, v in after.items() if "iterations" in k} == {
-        k: v for k, v in expected.items() if "iterations" in k
-    }
+    # Without the old configuration a fork cannot take over what was prepared: it prepares again, and counts that.
+    counted = ("0003/metrics.json", "0003/state.json") if name == "config.yaml" else ()
+    made, wanted = (
+        {k: v for k, v in files.items() if "iterations" in k and not k.endswith(counted)} for files in (after, expected)
+    )
+    assert made == wanted
 
 
 def follow(refusal: str, directory: Path) -> None:
