@@ -1,0 +1,155 @@
+"""Every command of README.md and docs/ is tried: run in order in one place, or composed where it ends in `# GPU` or `# Hub`.
+
+A command may carry, as its comment, what it needs beside this machine's CPU: a GPU, the Hub. Those are composed and
+built, and nothing is loaded. The others run as they stand, with scripted engines in place of the real ones: what is
+proved is that the commands, keys and files exist and fit together.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from star_loop.configuration import build
+from tests.quiz import configure
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CHEAP = ["model=scripted", "generator=scripted", "trainer=scripted", "schedule.steps=1", "schedule.wave=64",
+         "~tracker.tensorboard", "~tracker.console"]  # fmt: skip
+SMALL = ["task.train_per_level=10", "task.validation_per_level=2", "task.test_per_level=2"]
+ELSEWHERE = re.compile(r"#.*\b(GPU|Hub)\b")
+
+SESSION = """
+import io, json, runpy, sys, traceback
+from contextlib import redirect_stdout, redirect_stderr
+
+for module, arguments in json.loads(sys.argv[1]):
+    sys.argv = [module, *arguments]
+    sys.modules.pop(module if module != "star_loop" else "star_loop.__main__", None)
+    said, status = io.StringIO(), 0
+    with redirect_stdout(said), redirect_stderr(said):
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            status = end.code or 0
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+    print(json.dumps([status, said.getvalue()[-2000:]]), flush=True)
+"""
+
+
+def blocks(document: Path) -> list[list[str]]:
+    """Its code: fenced as bash, or indented by four spaces after an empty line."""
+    text = document.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```bash\n(.*?)^```", text, flags=re.M | re.S)
+    plain = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    indented = re.findall(r"(?:(?<=\n\n)|\A)((?:    .*\n?)+)", plain)
+    return [[line.strip() for line in block.splitlines()] for block in [*indented, *fenced]]
+
+
+def commands(document: Path) -> list[str]:
+    """Everything that is typed, in order."""
+    typed = ("python ", "make ", "pip ", "trackio ", "tensorboard ", "mlflow ", "wandb ", "eval ")
+    return [line for block in blocks(document) for line in block if line.startswith(typed)]
+
+
+def parsed(command: str) -> tuple[str, list[str]]:
+    """Module and arguments of `python -m …`."""
+    words = shlex.split(command, comments=True)
+    assert words[:2] == ["python", "-m"], command
+    return words[2], words[3:]
+
+
+def python(document: Path) -> list[str]:
+    return [command for command in commands(document) if command.startswith("python ")]
+
+
+def prepared(place: Path) -> None:
+    """What the documents speak of: a file of questions, and the README's own sampler."""
+    rows = [
+        {"q": f"How many legs have {k} cats?", "target": {"value": 4 * k}, "topic": "animals", "grade": k % 3}
+        for k in range(1, 121)
+    ]
+    (place / "my.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    source = re.search(r"```python\n(# my_sampler\.py.*?)```", readme, flags=re.S)
+    options = re.search(r"```yaml\n(# my_conf/sampler/longest\.yaml.*?)```", readme, flags=re.S)
+    assert source and options
+    (place / "my_sampler.py").write_text(source[1])
+    (place / "my_conf/sampler").mkdir(parents=True)
+    (place / "my_conf/sampler/longest.yaml").write_text(options[1])
+
+
+def cheap(module: str, arguments: list[str]) -> list[str]:
+    """The same with engines that cost nothing; what only looks is left as it is."""
+    if module == "star_loop.export":
+        return [*arguments, "--parts", "data"]  # scripted engines make no adapter
+    if module != "star_loop" or {"--help", "--cfg", "show=prompts"} & set(arguments):
+        return arguments
+    given = {argument.partition("=")[0] for argument in arguments}
+    few = [] if "iterations" in given else [f"iterations={1 if '-m' in given else 3}"]
+    scored = ["scorer=scripted"] if "scorer" in given else []
+    return [*arguments, *CHEAP, *few, *scored, *([] if "task" in given else SMALL)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_runs_as_it_stands(document: Path, tmp_path: Path) -> None:
+    session = [parsed(command) for command in python(document) if not ELSEWHERE.search(command)]
+    if not session:
+        pytest.skip("it has no commands to run")
+    prepared(tmp_path)
+    made = {word for _, arguments in session for word in arguments if re.fullmatch(r"outputs/\w+", word)}
+    made -= {f"outputs/{word[5:]}" for _, arguments in session for word in arguments if word.startswith("name=")}
+    before = [("star_loop", [f"name={path.removeprefix('outputs/')}"]) for path in sorted(made - {"outputs/default"})]
+    before += [("star_loop", [])] if "outputs/default" in made else []
+    asked = [(module, cheap(module, arguments)) for module, arguments in [*before, *session]]
+    done = subprocess.run(
+        [sys.executable, "-c", SESSION, json.dumps(asked)], cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert len(answers) == len(asked), done.stdout[-2000:] + done.stderr[-2000:]
+    for (module, arguments), (status, said) in zip(asked, answers, strict=True):
+        assert status == 0, f"python -m {module} {shlex.join(arguments)}\n{said}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_for_elsewhere_compose_and_build(document: Path) -> None:
+    for command in python(document):
+        if ELSEWHERE.search(command):
+            module, arguments = parsed(command)
+            assert module == "star_loop"
+            build(configure(*(argument for argument in arguments if argument != "-m")))
+
+
+def test_targets_and_extras_that_are_named_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    project = (ROOT / "pyproject.toml").read_text()
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        for target in re.findall(r"`?make ([a-z][a-z-]+)", "\n".join(re.findall(r"`[^`]*`|^    make .*$", text, re.M))):
+            assert f"\n{target}:" in makefile, target
+        for extra in re.findall(r"`\[([a-z]+)\]`", text):
+            assert f"\n{extra} = [" in project, extra
+
+
+def test_links_lead_somewhere() -> None:
+    for document in [*DOCUMENTS, ROOT / "CHANGELOG.md"]:
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_the_citation_and_the_changelog_are_of_this_version() -> None:
+    from omegaconf import OmegaConf
+
+    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), flags=re.M)
+    citation = OmegaConf.load(ROOT / "CITATION.cff")
+    assert version and citation.version == version[1] and citation.license == "Apache-2.0"
+    assert f"## {version[1]}" in (ROOT / "CHANGELOG.md").read_text()
