@@ -86,9 +86,14 @@ def show(config: Mapping[str, Any]) -> str:
     """
     if config["show"] != "prompts":
         raise ConfigError(f"show: input should be 'prompts' or null, got {config['show']!r}")
-    task = build(config).task
-    task.check()
-    return prompts(task)
+    experiment = build(config)
+    experiment.task.check()
+    if not experiment.model.chat_template:
+        return prompts(experiment.task)
+    from star_loop.weights import load_tokenizer, render_chat
+
+    tokenizer = load_tokenizer(experiment.model)
+    return prompts(experiment.task, render=lambda prompt: render_chat(tokenizer, prompt))
 
 
 def _loop(experiment: Experiment, run: RunDirectory, splits: preflight.Splits, engine: Engine | None) -> Standing:

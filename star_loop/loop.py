@@ -122,7 +122,8 @@ class Loop:
             statistics=Statistics.empty(len(self.splits["train"])),
             beliefs=first_beliefs(self.x, columns),
         )
-        metrics = self.evaluate(here, standing.model) | self.preparing.metrics(0)
+        metrics = preflight.figures(self.x.task, self.splits) | self.evaluate(here, standing.model)
+        metrics |= self.preparing.metrics(0)
         spent = {f"{kind}/cumulative": metrics.get(f"{kind}/prepare", 0.0) for kind in ("flops", "flops_exact")}
         return self.commit(here, standing, metrics | spent)
 

@@ -1,5 +1,6 @@
 """What is looked at before anything expensive starts: the observations, the verifier's own golds, the world."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from star_loop.component import Component
 from star_loop.experiment import Experiment
 from star_loop.protocols import Columns, Task
-from star_loop.records import Observation
+from star_loop.records import Metrics, Observation
 from star_loop.tasks.splitting import Subset, surveyed
 
 Splits = Mapping[str, Sequence[Observation]]
@@ -84,6 +85,15 @@ def prove_gold(task: Task, split: str, observation: Observation) -> None:
             f"{split} observation {observation.id!r} ({verdict.how}; it read {verdict.answer!r}): correct the answer "
             "or choose another task.verifier"
         )
+
+
+def figures(task: Task, splits: Splits) -> Metrics:
+    """`data/…`: the sizes of the splits, and what the task left out or rewrote."""
+    found = {f"data/{split}/observations": float(len(observations)) for split, observations in splits.items()}
+    for finding, count in task.findings().items():
+        split, _, what = finding.partition(": ")
+        found[f"data/{split}/{re.sub('[^a-z0-9]+', '_', what.casefold()).strip('_')}"] = float(count)
+    return found
 
 
 def columns(observations: Sequence[Observation]) -> Columns:

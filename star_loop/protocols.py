@@ -91,6 +91,10 @@ class Task(Component, ABC):
         """Strings before which generation ends."""
         return ()
 
+    def findings(self) -> Mapping[str, int]:
+        """What was left out or rewritten (`train: left out, same id as a held-out one`), and how often."""
+        return {}
+
     def gold_text(self, observation: Observation) -> str:
         """A completion that the verifier must accept, to prove that it can."""
         return self.verifier.state(observation.answer) if observation.rationale is None else observation.rationale

@@ -173,12 +173,16 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, chat_template
     With `chat_template` the prompt is a user's message, followed by the opening of the assistant's reply.
     """
     if chat_template:
-        message = [{"role": "user", "content": prompt}]
-        text = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-        return list(tokenizer(text, add_special_tokens=False).input_ids)
+        return list(tokenizer(render_chat(tokenizer, prompt), add_special_tokens=False).input_ids)
     ids = list(tokenizer(prompt).input_ids)
     # Some tokenizers close every text; a prompt that is closed has no continuation.
     return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
+
+
+def render_chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
+    """The prompt as a user's message, followed by the opening of the assistant's reply."""
+    message = [{"role": "user", "content": prompt}]
+    return str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
 
 
 def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from star_loop.tasks.survey import Group, digest
 from star_loop.tasks.svamp import Svamp
 from star_loop.tasks.table import RowError
 from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice
+from tests.models import byte_tokenizer, write_llama
 from tests.quiz import configure
 
 ROOT = Path(__file__).parent.parent
@@ -304,6 +306,17 @@ def test_fewer_or_other_worked_examples(tmp_path: Path) -> None:
         fixture("gsm8k", exemplars=mine).check()
 
 
+def test_training_text_with_worked_examples() -> None:
+    task = fixture("gsm8k", bare_shots=2)
+    observation = task.train()[0]
+    bare = task.bare_prompt(observation)
+    assert task.prompt(observation).startswith(bare.removesuffix(fixture("gsm8k").bare_prompt(observation)))
+    assert bare.count("Q: ") == 3
+    assert task.hint_marker not in bare
+    with pytest.raises(ValueError, match=r"task\.bare_shots=9: there are 6 worked examples"):
+        fixture("gsm8k", bare_shots=9).check()
+
+
 def test_an_instruction_opens_every_prompt() -> None:
     task = fixture("gsm8k", instruction="Think.")
     observation = task.train()[0]
@@ -401,3 +414,67 @@ def test_the_exact_prompts_can_be_looked_at(name: str) -> None:
         assert task.prompt(observation, hint=True) in shown
         assert f"── {observation.id}: gold rationale (equal" in shown
     assert shown.endswith("── generation ends before '\\nQ:'")
+
+
+def test_with_a_chat_template_the_exact_prompts_are_those_of_the_template(tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "<user>{{ messages[0].content }}</user>{% if add_generation_prompt %}<model>{% endif %}"
+    write_llama(tmp_path, hidden=32, layers=1)
+    tokenizer.save_pretrained(tmp_path)
+    keys = ("task=gsm8k", f"task.path={folder('gsm8k', FIXTURES)}", "show=prompts")
+    chat = (f"model.name_or_path={tmp_path}", "model.chat_template=true")
+    shown = show(configure("experiment=adastar", *keys, *chat))
+    first = fixture("gsm8k").train()[0]
+    assert f"\n<user>{fixture('gsm8k').bare_prompt(first)}</user><model>\n" in shown
+    assert shown.count("<user>") == shown.count("</user><model>") == 6
+    assert "<user>" not in show(configure("experiment=smoke", *keys))
+
+
+def test_what_was_left_out_is_in_the_metrics_and_in_the_report(tmp_path: Path) -> None:
+    keys = (f"task.path={folder('cladder', FIXTURES)}", "task.validation_size=3", "iterations=0")
+    launch(configure("experiment=smoke", "task=cladder", *keys, "~tracker.console", "~tracker.tensorboard"), tmp_path)
+    figures = json.loads((tmp_path / "iterations/0000/metrics.json").read_text())
+    data = {name.removeprefix("data/"): value for name, value in figures.items() if name.startswith("data/")}
+    task = fixture("cladder")
+    assert data["train/observations"] == len(task.train())
+    assert data["test/observations"] == len(task.test())
+    assert (
+        data["train/left_out_same_id_as_a_held_out_one"]
+        == task.findings()["train: left out, same id as a held-out one"]
+    )
+    assert len(data) == 3 + len(task.findings())
+    report = (tmp_path / "report.html").read_text()
+    assert f"train: left out same id as a held out one {data['train/left_out_same_id_as_a_held_out_one']:.0f}" in report
+
+
+# -------------------------------------------------------------------------------------------------------- the Hub
+
+
+@pytest.mark.skipif(find_spec("datasets") is None, reason="the extra `hub` is not installed")
+@pytest.mark.parametrize("name", NAMES)
+def test_every_benchmark_is_read_from_a_repository_as_from_its_files(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder with the layout of a repository on the Hub: all but the download is seen."""
+    import datasets
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    kind, local = BENCHMARKS[name], fixture(name)
+    files = []
+    for split, table in local._tables.items():
+        if split in kind.hub_splits:
+            rows = [dict(table[k]) for k in range(len(table))]
+            rows = [{**row, "label": str(row["label"])} if "label" in row else row for row in rows]  # one type each
+            parquet.write_table(arrow.Table.from_pylist(rows), tmp_path / f"{split}.parquet")
+            files += [f"  - split: {kind.hub_splits[split]}", f"    path: {split}.parquet"]
+    header = ["---", "configs:", f"- config_name: {kind.configuration or 'default'}", "  data_files:", *files, "---"]
+    (tmp_path / "README.md").write_text("\n".join(header))
+    there = {split: its for split, its in kind.hub_splits.items() if split in local._tables}
+    remote = type(kind.__name__, (kind,), {"repository": str(tmp_path), "hub_splits": there})(validation_size=3)
+    remote.check()
+    read = {split: [o.question for o in part] for split, part in load(remote).items()}
+    if set(there) == set(local._tables):
+        assert read == {split: [o.question for o in part] for split, part in load(local).items()}
+    assert read["train"] and read["test"]

@@ -11,7 +11,7 @@ from star_loop import notation
 from star_loop.records import Metrics
 from star_loop.report.facts import Facts, kind, total
 from star_loop.report.figures import figures, sampling
-from star_loop.report.tables import check_rows, iteration_rows, method_rows, phase_rows, skill_table
+from star_loop.report.tables import check_rows, data_rows, iteration_rows, method_rows, phase_rows, skill_table
 
 _LONGEST = 2000
 """Characters of a rationale that are shown."""
@@ -46,6 +46,7 @@ def render(facts: Facts) -> str:
             phases=phase_rows(facts.metrics),
             sampling=sampling(facts.statistics),
             checks=check_rows(facts.metrics),
+            data=data_rows(facts.metrics),
             sampler=method_rows(facts.metrics),
         )
     )

@@ -98,7 +98,7 @@ def phase_rows(metrics: Sequence[Metrics]) -> list[Phase]:
     return rows
 
 
-_LOOP = ("evaluation", "validation", "collect", "train", "tokens", "flops", "flops_exact", "seconds", "machine")
+_LOOP = ("data", "evaluation", "validation", "collect", "train", "tokens", "flops", "flops_exact", "seconds", "machine")
 """What every run has; any other figure is the method's own."""
 
 
@@ -120,6 +120,16 @@ _CHECKS = {
     "test: no answer found": "evaluation/unparsed",
     "test: prompt too long": "evaluation/too_long",
 }
+
+
+def data_rows(metrics: Sequence[Metrics]) -> list[tuple[str, str]]:
+    """What the task found in its data: sizes, and what was left out or rewritten."""
+    found = metrics[0] if metrics else {}
+    return [
+        (name.removeprefix("data/").replace("/", ": ").replace("_", " "), notation.count(value))
+        for name, value in found.items()
+        if name.startswith("data/")
+    ]
 
 
 def check_rows(metrics: Sequence[Metrics]) -> list[tuple[str, list[str]]]:

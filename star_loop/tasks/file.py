@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
@@ -90,6 +90,13 @@ class File(Prompted):
     test_size: Size | None = None
     """Cut from the rows for learning, where there is no test split. None: a tenth of them, at most 1,000."""
 
+    _findings: Counter[str] = PrivateAttr(default_factory=Counter)
+
+    def findings(self) -> Mapping[str, int]:
+        """What leaked into a held-out split, and how often."""
+        _ = self._splits
+        return dict(self._findings)
+
     def check(self) -> None:
         """The files must be there; one row tells whether the columns are."""
         super().check()
@@ -120,6 +127,8 @@ class File(Prompted):
             found["train"], found["validation"] = _cut(clean["train"], self.validation_size, self.seed, "validation")
         clean, counts = without_leaks(found)
         left_out.update(counts)
+        self._findings.clear()
+        self._findings.update(left_out)
         notes = [f"{len(clean[split]):,} {split}" for split in SPLITS]
         notes += [f"{count:,} {finding}" for finding, count in left_out.items()]
         if isinstance(self.verifier, Guess):

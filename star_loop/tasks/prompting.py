@@ -5,7 +5,7 @@
     (A) …
     A: {rationale} The answer is (A).
 
-Training and evaluation are zero-shot: the last question alone.
+Training and evaluation are zero-shot, the last question alone, unless `bare_shots` says otherwise.
 """
 
 from functools import cached_property
@@ -34,6 +34,8 @@ class Prompted(SplitTask):
     rationale ends with the statement of the answer. None: those of the task, if it has any."""
     shots: int | None = Field(None, ge=0)
     """Worked examples in a collection prompt; None: all."""
+    bare_shots: int = Field(0, ge=0)
+    """Worked examples in the prompts of training and evaluation; the first of those that collection has."""
     hint: Literal["last", "paper"] = "last"
     """Where a hinted prompt shows the answer. `last`: in a line of its own after the question, so that hinted and
     unhinted prompts share the worked examples. `paper`: in the worked examples as well; `(CORRECT)` behind the option
@@ -48,8 +50,8 @@ class Prompted(SplitTask):
         return examples + self._block(observation, hint=hint)
 
     def bare_prompt(self, observation: Observation) -> str:
-        """The question alone."""
-        return self._opening + self._block(observation, hint=False)
+        """The question alone, or after `bare_shots` worked examples."""
+        return self._bare_examples + self._block(observation, hint=False)
 
     @property
     def hint_marker(self) -> str:
@@ -91,11 +93,15 @@ class Prompted(SplitTask):
     def _exemplars(self) -> list[Observation]:
         path = self.exemplars_path()
         if path is None:
+            if self.bare_shots:
+                raise ValueError(f"task.bare_shots={self.bare_shots}: give worked examples with task.exemplars=<file>")
             return []
         table = read(path)
         found = [_exemplar(table[index], table.place(index)) for index in range(len(table))]
         if self.shots is not None and self.shots > len(found):
             raise ValueError(f"task.shots={self.shots}: {path} has {len(found)} worked examples: ask for fewer")
+        if self.bare_shots > len(found[: self.shots]):
+            raise ValueError(f"task.bare_shots={self.bare_shots}: there are {len(found[: self.shots])} worked examples")
         return found[: self.shots]
 
     @property
@@ -104,11 +110,18 @@ class Prompted(SplitTask):
 
     @cached_property
     def _examples(self) -> str:
-        return self._opening + "".join(f"{self._block(e, hint=False)} {e.rationale}\n\n" for e in self._exemplars)
+        return self._worked(len(self._exemplars))
 
     @cached_property
     def _hinted_examples(self) -> str:
-        return self._opening + "".join(f"{self._block(e, hint=True)} {e.rationale}\n\n" for e in self._exemplars)
+        return self._worked(len(self._exemplars), hint=True)
+
+    @cached_property
+    def _bare_examples(self) -> str:
+        return self._worked(self.bare_shots)
+
+    def _worked(self, n: int, *, hint: bool = False) -> str:
+        return self._opening + "".join(f"{self._block(e, hint=hint)} {e.rationale}\n\n" for e in self._exemplars[:n])
 
     def _block(self, observation: Observation, *, hint: bool) -> str:
         """One question up to where its rationale begins, without a trailing space: tokenizers glue it to the word."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
@@ -36,6 +36,13 @@ class ReasoningGym(Prompted):
     instruction: str = "Think step by step. Write the final answer between <answer> and </answer>."
     """What follows each question."""
 
+    _findings: Mapping[str, int] = PrivateAttr(default_factory=dict)
+
+    def findings(self) -> Mapping[str, int]:
+        """Questions that repeat a held-out one."""
+        _ = self._splits
+        return self._findings
+
     def check(self) -> None:
         """The library must be there and know the data set."""
         super().check()
@@ -63,7 +70,7 @@ class ReasoningGym(Prompted):
             "validation": everything[self.test_size : measured],
             "train": everything[measured:],
         }
-        clean, _ = without_leaks({split: Subset.of(part, by_question) for split, part in parts.items()})
+        clean, self._findings = without_leaks({split: Subset.of(part, by_question) for split, part in parts.items()})
         return clean
 
     def _observe(self, index: int) -> Observation:

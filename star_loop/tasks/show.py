@@ -1,24 +1,28 @@
 """What a task really says to a model: `python -m star_loop task=gsm8k show=prompts` prints some and stops."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from star_loop.protocols import Task
 from star_loop.records import Observation
 
 
-def prompts(task: Task, n: int = 2) -> str:
-    """The exact prompts of the first `n` training observations, and their gold rationales with the verdict on them."""
-    parts = [part for observation in islice(task.train(), n) for part in _parts(task, observation)]
+def prompts(task: Task, n: int = 2, render: Callable[[str], str] = str) -> str:
+    """The exact prompts of the first `n` training observations, and their gold rationales with the verdict on them.
+
+    `render` is what a chat template makes of a prompt.
+    """
+    parts = [part for observation in islice(task.train(), n) for part in _parts(task, observation, render)]
     return "\n".join([*parts, f"── generation ends before {' or '.join(map(repr, task.stop)) or 'nothing'}"])
 
 
-def _parts(task: Task, observation: Observation) -> Iterator[str]:
+def _parts(task: Task, observation: Observation, render: Callable[[str], str]) -> Iterator[str]:
     gold = task.gold_text(observation)
     verdict = task.verifier.judge(observation, gold)
     texts = {"collecting": task.prompt(observation), "training and evaluation": task.bare_prompt(observation)}
     if task.hint_marker is not None:
         texts["collecting, with the answer as a hint"] = task.prompt(observation, hint=True)
+    texts = {name: render(text) for name, text in texts.items()}
     texts[f"gold rationale ({verdict.how}: {verdict.answer})"] = gold
     for name, text in texts.items():
         yield f"── {observation.id}: {name}\n{text}"
