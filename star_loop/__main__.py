@@ -87,7 +87,7 @@ def main() -> None:
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(_configuration_error(error))
     except KeyboardInterrupt:
-        again = " ".join([Path(sys.executable).name, "-m", "star_loop", *typed])
+        again = shlex.join([Path(sys.executable).name, "-m", "star_loop", *typed])
         print(f"\nInterrupted. Nothing finished is lost; the same command continues:\n  {again}", file=sys.stderr)
         sys.exit(130)
     finally:

@@ -1,5 +1,6 @@
 """What an export says of itself: a model card and a data card, with what a hub reads in their heads."""
 
+import re
 import shlex
 from typing import Any
 
@@ -72,13 +73,14 @@ def _provenance(run: RunDirectory, x: Experiment) -> str:
 
 
 def command(run: RunDirectory) -> str:
-    """The last launch's, as Hydra recorded it; paths are as they were typed."""
+    """The last launch's, as it was typed: without the `++` that Hydra is given (see `command_line`)."""
     from omegaconf import OmegaConf
 
     recorded = sorted(run.path.glob("attempts/*/overrides.yaml"))
     overrides = OmegaConf.to_container(OmegaConf.load(recorded[-1])) if recorded else []
     assert isinstance(overrides, list)
-    return shlex.join(["python", "-m", "star_loop", *map(str, overrides)])
+    typed = [re.sub(r"^\+\+(?=[A-Za-z_][\w.]*\.\w+=)", "", str(override)) for override in overrides]
+    return shlex.join(["python", "-m", "star_loop", *typed])
 
 
 def _cell(value: Any) -> str:

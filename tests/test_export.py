@@ -75,7 +75,7 @@ def test_the_cards_say_where_it_all_comes_from(scripted: Path) -> None:
 def test_the_command_is_the_one_that_was_typed(tmp_path: Path) -> None:
     for when, overrides in (
         ("20260101-000000", ["seed=1"]),
-        ("20260102-000000", ["seed=1", "task.question={a} and b"]),
+        ("20260102-000000", ["seed=1", "++task.question={a} and b"]),
     ):
         (tmp_path / "attempts" / when).mkdir(parents=True)
         (tmp_path / "attempts" / when / "overrides.yaml").write_text("".join(f"- '{o}'\n" for o in overrides))
