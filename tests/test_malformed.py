@@ -300,7 +300,7 @@ def option_files() -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted(CONF.rglob("*.yaml")):
         content: Any = OmegaConf.to_container(OmegaConf.load(path))
         group = path.parent.name
-        if group in ("experiment", "job_logging") or content is None:
+        if {"experiment", "hydra", "tune"} & set(path.relative_to(CONF).parts) or content is None:
             continue
         content.pop("defaults", None)
         if path.read_text().startswith("# @package _global_"):
