@@ -1,6 +1,7 @@
 """The report is one self-contained page that shows what the run's files say, whatever the model wrote."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -340,3 +341,40 @@ def test_histogram_counts_every_observation_once() -> None:
 def test_long_rationales_are_cut() -> None:
     assert visible("x" * 2000) == "x" * 2000
     assert visible("x" * 3500) == "x" * 2000 + " … (1,500 more characters)"
+
+
+def luminance(colour: tuple[float, ...]) -> float:
+    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in colour))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_every_colour_of_text_has_the_contrast_of_wcag_aa() -> None:
+    """At least 4.5 : 1 (WCAG 2.2, 1.4.3), on the page, on cards, and in the darkest cell of the heat map."""
+    css = (Path(write.__code__.co_filename).parent / "report.css").read_text()
+    share = int(re.search(r"var\(--share\) \* (\d+)%", css)[1]) / 100  # type: ignore[index]
+    themes = re.findall(r":root \{(.*?)\}", css, flags=re.S)
+    assert len(themes) == 3  # light, dark, print
+    for theme in themes:
+        named = {
+            name: tuple(int(code[i : i + 2], 16) for i in (0, 2, 4))
+            for name, code in re.findall(r"--(\w+): #([0-9a-f]{6})", theme)
+        }
+        heat = tuple(share * a + (1 - share) * b for a, b in zip(named["first"], named["card"], strict=True))
+        pairs = [(name, behind) for name in set(named) - {"page", "card", "rule"} for behind in ("page", "card")]
+        for name, behind in [*((n, named[b]) for n, b in pairs), ("ink", heat)]:
+            low, high = sorted((luminance(named[name]), luminance(behind)))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (name, theme)
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")
+def test_a_browser_runs_the_filter_and_asks_for_nothing_else(answered: Path, tmp_path: Path) -> None:
+    assert BROWSER is not None
+    page = write(answered).resolve().as_uri()
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run([BROWSER, *options, page], capture_output=True, text=True, check=False, timeout=120)
+    shown = re.search(r'<output id="shown"[^>]*>(\d+) of (\d+) shown</output>', done.stdout)
+    assert shown and shown[1] == shown[2] != "0", done.stderr[-500:]
+    assert not re.search(r"""(src|href)=["'](?!#|data:)""", done.stdout)
