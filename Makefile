@@ -1,6 +1,6 @@
 # make run    the embedded default: a tiny model teaches itself arithmetic (2½ minutes on 2 cores)
 # make test   linters, type checker and the whole test suite
-# make test-reliability   60 kills at random moments, a fault at every effect on the disk (about 17 minutes)
+# make test-reliability   60 kills (KILLS=60), a fault at every effect on the disk, fuzzing, long runs (about 20 minutes)
 # make lock   resolve the pinned CPU dependencies again
 #
 # Where pip does not find a CPU build of torch by itself: make run TORCH_INDEX=<index of CPU wheels>
