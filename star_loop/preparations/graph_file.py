@@ -17,6 +17,7 @@ class GraphFile(Preparation):
     """
 
     path: Path | None = None
+    """JSON, as above."""
 
     def check(self) -> None:
         """The file must hold a graph.
