@@ -107,11 +107,21 @@ class Loop:
         examples = here.examples(lambda: self.select(here.number, collected, scores, setting))  # 2
         model, trained = self.train(here, before, examples)  # 3
         evaluated = self.evaluate(here, model)  # 4
-        extra = self.preparing.metrics(here.number) | self.searching.metrics(here, before.model)
-        extra |= self.piloting.metrics(here, before.beliefs, before.model)
-        extra |= self.scoring.metrics(here, collected.counted, scores, examples, model)
+        figures = trained | evaluated | self.asides(here, before, collected, scores, examples, model)
         outcome = self.scoring.measured(collected.outcome, collected.counted, scores)
-        return self.learn(here, before, replace(collected, outcome=outcome), model, trained | evaluated | extra)  # 5
+        return self.learn(here, before, replace(collected, outcome=outcome), model, figures)  # 5
+
+    def asides(
+        self, here: IterationDirectory, before: Standing, collected: Collected, scores: Sequence[Score],
+        examples: Sequence[Example], model: Model,
+    ) -> Metrics:  # fmt: skip
+        """What the optional stages say of themselves: preparation, search, pilots and scores."""
+        return {
+            **self.preparing.metrics(here.number),
+            **self.searching.metrics(here, before.model),
+            **self.piloting.metrics(here, before.beliefs, before.model),
+            **self.scoring.metrics(here, collected.counted, scores, examples, model),
+        }
 
     def begin(self, columns: Columns) -> Standing:
         """Iteration 0: the base model, measured before anything is learned."""
