@@ -4,6 +4,7 @@ Hydra composes `conf/`; nothing below this module knows it.
 """
 
 import difflib
+import logging
 import os
 import re
 import shlex
@@ -46,6 +47,7 @@ def task(config: DictConfig) -> float | None:
     from star_loop.launch import launch, report_failure, show
     from star_loop.store import RunDirectory
 
+    logging.captureWarnings(True)  # into the launch's log
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.MULTIRUN:

@@ -20,6 +20,21 @@ class BelowWarning(logging.Filter):
         return record.levelno < logging.WARNING
 
 
+LIBRARIES = frozenset({
+    "accelerate", "datasets", "filelock", "fsspec", "httpx", "httpx2", "huggingface_hub", "matplotlib", "mlflow",
+    "peft", "py", "torch", "transformers", "urllib3", "vllm", "wandb",
+})  # fmt: skip
+"""Whose warnings are for the log only (`py`: Python's own, as `py.warnings`)."""
+
+
+class NotLibraries(logging.Filter):
+    """Keeps what libraries say, short of errors, off the screen; the launch's log has it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is an error, or not a library's."""
+        return record.levelno >= logging.ERROR or record.name.split(".")[0] not in LIBRARIES
+
+
 SWEEP = ("-m", "--multirun")
 
 

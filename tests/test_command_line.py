@@ -102,6 +102,22 @@ def test_options_are_not_guessed(typed: list[str], answer: str | None) -> None:
     assert unknown_option(typed, _root_keys()) == answer
 
 
+def test_what_libraries_say_is_in_the_log_and_not_on_the_screen(tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text(
+        "import logging, warnings\nfrom tests.quiz import Quiz\n\nclass Noisy(Quiz):\n    def train(self):\n"
+        "        warnings.warn('old', stacklevel=1)\n        logging.getLogger('transformers.x').warning('slow')\n"
+        "        logging.getLogger('noisy').warning('mine')\n        logging.getLogger('vllm').error('broken')\n"
+        "        return super().train()\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent)])
+    done = command("experiment=smoke", "task._target_=noisy.Noisy", "iterations=0", cwd=tmp_path, PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    (log,) = tmp_path.glob("outputs/smoke/attempts/*/launch.log")
+    for word, shown in (("old", False), ("slow", False), ("mine", True), ("broken", True)):
+        assert word in log.read_text()
+        assert (word in done.stderr) is shown, done.stderr
+
+
 def test_optuna_looks_for_the_highest_validation_accuracy_and_continues(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason='needs the extra "star_loop[optuna]"')
     sweep = ["-m", "tune=optuna", "hydra.sweeper.n_trials=2", "trainer.rate=interval(0.05, 0.5)", "experiment=smoke",

@@ -17,7 +17,7 @@ class GraphFile(Preparation):
     """
 
     path: Path | None = None
-    """JSON, as above."""
+    """JSON: `{from: {to: strength}}`."""
 
     def check(self) -> None:
         """The file must hold a graph.
