@@ -131,10 +131,12 @@ def test_remote_code_is_off_unless_asked() -> None:
         assert "trust_remote_code: true" not in path.read_text().lower(), path
 
 
-def test_importing_the_package_opens_no_connection_and_writes_no_file() -> None:
+def test_importing_the_package_opens_no_connection_and_writes_no_file(tmp_path: Path) -> None:
     code = (
-        "import sys\n"
+        "import os, sys\n"
+        "compiler = os.environ['TORCHINDUCTOR_CACHE_DIR']\n"  # torch, where a module needs it, makes sure of this folder
         "def refuse(event, arguments):\n"
+        "    if arguments and arguments[0] == compiler: return\n"
         "    if event in ('socket.connect', 'socket.getaddrinfo', 'os.mkdir'): raise SystemExit(f'{event} {arguments}')\n"
         "    if event == 'open' and isinstance(arguments[1], str) and set(arguments[1]) & set('wax+') and arguments[0] != '/dev/null':\n"
         "        raise SystemExit(f'{event} {arguments}')\n"
@@ -145,7 +147,10 @@ def test_importing_the_package_opens_no_connection_and_writes_no_file() -> None:
         "    if not module.name.endswith(('__main__', 'finetuning', 'pretrain')): importlib.import_module(module.name)\n"
         "print('done')"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.stdout.strip().endswith("done"), done.stderr
 
 

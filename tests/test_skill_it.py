@@ -354,7 +354,7 @@ def test_mass_order_rollouts_and_rationales_compose(tmp_path: Path, group: str, 
          "task.n=45", "schedule.steps=10", "schedule.growth=1", "iterations=5")  # fmt: skip
     run = RunDirectory(tmp_path)
     figures = run.iteration(5).metrics()
-    assert figures["allocator/deviation"] > 0
+    assert any(run.iteration(t).metrics()["allocator/deviation"] > 0 for t in range(1, 6))
     assert figures["sampler/asked/level_1"] != pytest.approx(1 / 3, abs=1e-9)
     lines = (run.iteration(5).path / "examples.jsonl").read_text().splitlines()
     assert len([Example.from_json(line) for line in lines]) == figures["train/examples"] > 0

@@ -137,7 +137,7 @@ def plot(name: str, study: Study, found: Sequence[Row]) -> None:
             ylabel="test accuracy, %",
             title=study.title,
         )
-        axes.legend(frameon=False, title="method (seeds)")
+        axes.legend(loc="lower right", frameon=False, title="method (seeds)")
         figure.savefig(RESULTS / f"{name}.svg", metadata={"Date": None})
     path = RESULTS / f"{name}.svg"
     path.write_text(re.sub(r"[ \t]+\n", "\n", path.read_text(encoding="utf-8")), encoding="utf-8")

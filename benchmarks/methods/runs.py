@@ -147,7 +147,7 @@ def curve(run: RunDirectory) -> Iterator[Point]:
         here = run.iteration(t)
         sums["generate"] += metrics.get("flops_exact/generate", 0.0)
         sums["train"] += metrics.get("flops_exact/train", 0.0)
-        sums["rollouts"] += metrics.get("collect/rollouts", 0.0)
+        sums["rollouts"] += metrics.get("collect/rollouts", 0.0) + metrics.get("pilot/rollouts", 0.0)
         sums["tokens"] += metrics.get("tokens/trained", 0.0)
         sums["seconds"] += metrics["seconds/total"] - metrics.get("seconds/evaluate", 0.0)
         if t:

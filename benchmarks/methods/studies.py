@@ -134,6 +134,7 @@ ROLLOUT_BUDGETS = Study(
         "CurES prompts": ("allocator=fixed", "allocator.rollouts=4"),
         "CurES rollouts": ("sampler=uniform",),
         "CurES": (),
+        "CurES, pilots": ("experiment=cures_pilots",),
     },
     control="uniform",
     targets=(0.6, 0.7, 0.8),

@@ -58,7 +58,7 @@ def lines(
         if whole:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(curves) > 1 and not numbered:
-            axes.legend(frameon=False, fontsize=9.5, labelcolor=_COLOURS["ink"])
+            _legend(axes, len(curves))
     return svg[0]
 
 
@@ -78,9 +78,16 @@ def bars(name: str, labels: Sequence[str], series: Mapping[str, Sequence[int]], 
             axes.bar(places, heights, width, color=_COLOURS[colour], label=label)
         axes.set_xticks(range(len(labels)), labels)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        above: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 0.98), "ncols": len(series)}
-        axes.legend(frameon=False, fontsize=9.5, labelcolor=_COLOURS["ink"], **above)
+        _legend(axes, len(series))
     return svg[0]
+
+
+def _legend(axes: "Axes", columns: int) -> None:
+    """Above the axes: a place among the curves would have to be searched for."""
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1, 0.98), ncols=columns, frameon=False, fontsize=9.5,
+        labelcolor=_COLOURS["ink"],
+    )  # fmt: skip
 
 
 @contextmanager
