@@ -251,7 +251,7 @@ CURES = ("model=scripted", "generator=scripted", "trainer=scripted",
 
 def test_the_loop_learns_where_to_spend_its_rollouts(tmp_path: Path) -> None:
     """Level 1 is always solved, level 2 half the time, level 3 never: level 2 is asked more."""
-    play(tmp_path, "experiment=cures", *CURES, "iterations=5")
+    play(tmp_path, "experiment=cures_counts", *CURES, "iterations=5")
     run = RunDirectory(tmp_path)
     figures = [run.iteration(t).metrics() for t in (1, 5)]
     assert figures[0]["allocator/deviation"] == 0  # nothing is known yet
@@ -280,7 +280,7 @@ def test_energies_go_from_the_scorer_to_the_allocator(tmp_path: Path) -> None:
 
 
 def test_neyman_allocation_composes_with_another_sampler(tmp_path: Path) -> None:
-    play(tmp_path, "experiment=cures", *CURES, "sampler=uniform", "iterations=3")
+    play(tmp_path, "experiment=cures_counts", *CURES, "sampler=uniform", "iterations=3")
     assert RunDirectory(tmp_path).iteration(3).metrics()["allocator/deviation"] > 0.5
 
 
@@ -318,7 +318,7 @@ def test_the_counts_begin_with_the_pilots_alone() -> None:
 def test_pilots_of_the_current_model_decide_what_is_asked(tmp_path: Path, within: tuple[str, ...]) -> None:
     """Level 2 is solved half the time, the others always or never; pilots tell before anything is asked."""
     inner = "sampler.within" if within else "sampler"
-    play(tmp_path, "experiment=cures", "sampler=cures_pilots", *CURES, *within, f"{inner}.subsets=2", f"{inner}.pilot_rollouts=8",
+    play(tmp_path, "experiment=cures_counts", "sampler=cures_pilots", *CURES, *within, f"{inner}.subsets=2", f"{inner}.pilot_rollouts=8",
          f"{inner}.tau=0.02", "scorer=scripted", "scorer.wrong=true", f"{inner}.energies=true",
          "allocator.rule=gradient", "schedule.steps=4", "iterations=3")  # fmt: skip
     run = RunDirectory(tmp_path)

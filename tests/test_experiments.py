@@ -16,16 +16,16 @@ FAMILY = {"star", "star_full", "star_acc", "star_acc_full", "star_acc_full_k", "
 """Those that differ in what is drawn, kept and trained, not in figures of their own."""
 OPTIONS = {
     "lark": ("scorer=scripted", "~selectors.deduplicate", "scorer.diagnose=true"),
-    "cures": ("schedule.quota=null",),
-    "cures_pilots": ("sampler.subsets=2", "schedule.quota=null"),
+    "cures_counts": ("schedule.quota=null",),
+    "cures": ("sampler.subsets=2", "schedule.quota=null"),
     "cures_gradient": ("sampler.subsets=2", "schedule.quota=null", "scorer=scripted"),
     "b_star": ("search.temperatures=[0.5,1.0]",),
     "rft": ("iterations=1",),
 }
 ACTED: dict[str, Callable[[Metrics], bool]] = {
     "lark": lambda m: m["select/effective"] < 1 and m["select/greatest_weight"] > m["select/least_weight"],
-    "cures": lambda m: m["allocator/deviation"] > 0 and m["sampler/weight_ratio"] > 1,
-    "cures_pilots": lambda m: m["allocator/deviation"] > 0 and m["pilot/rollouts"] == 4 * 45,
+    "cures_counts": lambda m: m["allocator/deviation"] > 0 and m["sampler/weight_ratio"] > 1,
+    "cures": lambda m: m["allocator/deviation"] > 0 and m["pilot/rollouts"] == 4 * 45,
     "cures_gradient": lambda m: m["allocator/deviation"] > 0 and m["score/energy"] > 0,
     "space": lambda m: m["sampler/entropy"] < 1 and m["sampler/mass/s3"] != m["sampler/mass/s1"],
     "skill_it": lambda m: m["sampler/entropy"] < 1 and m["sampler/wanted/s3"] > m["sampler/wanted/s1"],

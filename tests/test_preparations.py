@@ -223,7 +223,7 @@ def test_more_clusters_than_observations(tmp_path: Path, llama: Pretrained) -> N
 
 def test_cures_begins_with_the_counts_of_the_pilots(tmp_path: Path) -> None:
     """Level 1 is always solved and level 3 never, so level 2 is asked first."""
-    play(tmp_path, "experiment=cures", "preparation=pilots", "preparation.pilots.rollouts=8", "sampler.tau=0.01",
+    play(tmp_path, "experiment=cures_counts", "preparation=pilots", "preparation.pilots.rollouts=8", "sampler.tau=0.01",
          "model=scripted", "generator=scripted", "trainer=scripted", "generator.table=[1.0,0.5,0.0]", "task.n=60",
          "schedule.wave=8", "iterations=1")  # fmt: skip
     run = RunDirectory(tmp_path)
@@ -420,7 +420,7 @@ def test_a_graph_from_a_file_is_kept_in_the_run(tmp_path: Path) -> None:
 
 
 def test_a_fork_takes_over_what_was_prepared_and_pays_for_what_it_prepares_itself(tmp_path: Path) -> None:
-    pilots = ("experiment=cures", "preparation=pilots", "model=scripted", "generator=scripted", "trainer=scripted")
+    pilots = ("experiment=cures_counts", "preparation=pilots", "model=scripted", "generator=scripted", "trainer=scripted")
     play(tmp_path / "run", *pilots, "iterations=2")
     source = f"fork={tmp_path}/run/iterations/0001"
     play(tmp_path / "same", *pilots, source, "generator.temperature=0.5", "iterations=2")
@@ -440,7 +440,7 @@ def test_a_fork_takes_over_what_was_prepared_and_pays_for_what_it_prepares_itsel
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
 def test_a_damaged_preparation_is_named_also_when_it_is_forked(tmp_path: Path, damage: str) -> None:
-    pilots = ("experiment=cures", "preparation=pilots", "model=scripted", "generator=scripted", "trainer=scripted")
+    pilots = ("experiment=cures_counts", "preparation=pilots", "model=scripted", "generator=scripted", "trainer=scripted")
     play(tmp_path / "run", *pilots, "iterations=1")
     for name in ("columns.npz", "metrics.json"):
         path = tmp_path / "run/preparation/pilots" / name

@@ -118,7 +118,7 @@ ROLLOUT_BUDGETS = Study(
     title="Prompts and rollouts",
     question="Does CurES buy more accuracy with the same rollouts than uniform prompts and uniform rollouts?",
     setting=(
-        "experiment=cures",  # 4 rollouts of each prompt on average; learn from all that are correct
+        "experiment=cures_counts",  # 4 rollouts of each prompt on average; learn from all that are correct
         "task.train_per_level=240",
         "task.train_decay=0.4",
         "schedule.steps=40",
@@ -133,8 +133,8 @@ ROLLOUT_BUDGETS = Study(
         "uniform": ("sampler=uniform", "allocator=fixed", "allocator.rollouts=4"),
         "CurES prompts": ("allocator=fixed", "allocator.rollouts=4"),
         "CurES rollouts": ("sampler=uniform",),
-        "CurES": (),
-        "CurES, pilots": ("experiment=cures_pilots",),
+        "CurES, counts": (),
+        "CurES": ("experiment=cures",),
     },
     control="uniform",
     targets=(0.6, 0.7, 0.8),
