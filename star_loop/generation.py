@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from star_loop.experiment import Experiment
 from star_loop.judging import Drawn, judge_all
@@ -116,7 +117,8 @@ class Generation:
         if not asked:
             return []
         requests = [request for *_, request in asked]
-        completions = self.engine.generate(requests, seed=seed, progress=self.session.advance if progress else None)
+        told = self.session.advance if progress else partial(self.session.advance, 0, 0)
+        completions = self.engine.generate(requests, seed=seed, progress=told)
         self.session.advance(0, sum(completion.tokens for drawn in completions for completion in drawn))
         cached = sum(drawn[0].cached_tokens for drawn in completions if drawn)
         entry["cached_tokens"] = entry.get("cached_tokens", 0) + cached

@@ -317,6 +317,16 @@ def test_training_text_with_worked_examples() -> None:
         fixture("gsm8k", bare_shots=9).check()
 
 
+def test_what_stands_around_a_question_is_ones_own() -> None:
+    task = fixture("gsm8k", shots=1, before="", after=" =")
+    observation = task.train()[0]
+    assert task.bare_prompt(observation) == f"{observation.question} ="
+    assert task.prompt(observation).endswith(f"\n\n{observation.question} =")
+    assert "Q:" not in task.prompt(observation) and "A:" not in task.prompt(observation)
+    assert task.stop == ()
+    assert fixture("gsm8k", before="Question: ").stop == ("\nQuestion:",)
+
+
 def test_an_instruction_opens_every_prompt() -> None:
     task = fixture("gsm8k", instruction="Think.")
     observation = task.train()[0]

@@ -21,7 +21,7 @@ from star_loop.configuration import build
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.trackers import Console, JsonLines, MLflow, TensorBoard, WandB, fan_out
-from star_loop.trackers.course import seconds_left
+from star_loop.trackers.course import Course, seconds_left
 from tests.quiz import QUIZ, configure
 
 
@@ -69,8 +69,8 @@ class Memory(Tracker):
             def phase(self, iteration: int, name: str, total: int | None) -> None:
                 told.append(f"phase {iteration} {name} {total}")
 
-            def advance(self, units: int, tokens: int = 0) -> None:
-                told.append(f"advance {units} {tokens}")
+            def advance(self, units: int, tokens: int = 0, asked: int = 0) -> None:
+                told.append(f"advance {units} {tokens} {asked}")
 
             def log(self, iteration: int, metrics: Metrics) -> None:
                 told.append(f"log {iteration}")
@@ -117,7 +117,7 @@ def test_fan_out_forwards_every_event_to_every_tracker(tmp_path: Path) -> None:
         session.phase(1, "collect", 7)
         session.advance(7, 40)
         session.log(1, metrics_of(1))
-    assert one.told == ["open 1", "phase 1 collect 7", "advance 7 40", "log 1", "close"]
+    assert one.told == ["open 1", "phase 1 collect 7", "advance 7 40 0", "log 1", "close"]
     assert two.told == one.told
 
 
@@ -440,6 +440,15 @@ def test_the_line_below_the_bar_says_how_the_run_stands_as_far_as_it_fits() -> N
     assert any("accuracy 36.0 % (+5.0)" in line for line in below[34])
     whole = r"accuracy 36\.0 % \(\+5\.0\)  [\d.,]+[kMG]? tokens/s  ends about \d\d:\d\d"
     assert any(re.match(whole, line) for line in below[60]), below[60]
+
+
+def test_what_was_asked_is_told_while_a_wave_is_under_way() -> None:
+    course = Course(last=4)
+    course.generated(0, 3)
+    course.generated(700, 4)
+    assert course.text(80).plain.startswith("7 asked  ")
+    course.phase(1)
+    assert "asked" not in course.text(80).plain
 
 
 def test_the_time_left_goes_on_as_the_iterations_did() -> None:

@@ -140,7 +140,7 @@ class File(Prompted):
     @cached_property
     def _opening(self) -> str:
         said = self.instruction
-        if not said and not self._exemplars:
+        if said is None and not self._exemplars:
             said = how_to_state(self.verifier, Rows(self, "train", self._tables["train"])[0])
         return f"{said}\n\n" if said else ""
 

@@ -5,7 +5,8 @@
     (A) …
     A: {rationale} The answer is (A).
 
-Training and evaluation are zero-shot, the last question alone, unless `bare_shots` says otherwise.
+Training and evaluation are zero-shot, the last question alone, unless `bare_shots` says otherwise. `before` and `after`
+stand for `Q: ` and the line with `A:`.
 """
 
 from functools import cached_property
@@ -41,8 +42,12 @@ class Prompted(SplitTask):
     unhinted prompts share the worked examples. `paper`: in the worked examples as well; `(CORRECT)` behind the option
     as in STaR (arXiv 2203.14465; its released prompts), `(CORRECT: 72)` behind a question without options. AdaSTaR's
     released code writes ` (72)` or ` (B)` there, which cannot be told from a model's own words."""
-    instruction: str = ""
-    """Said before everything, in training and evaluation too."""
+    instruction: str | None = None
+    """Said before everything, in training and evaluation too; None: nothing, or what the task says of itself."""
+    before: str = "Q: "
+    """Stands before a question; a rationale ends where it begins again on a new line."""
+    after: str = "\nA:"
+    """Stands between a question, with its options and hint, and its rationale."""
 
     def prompt(self, observation: Observation, *, hint: bool = False) -> str:
         """Worked examples, then the question; with `hint`, its answer is shown."""
@@ -61,7 +66,7 @@ class Prompted(SplitTask):
     @property
     def stop(self) -> tuple[str, ...]:
         """The next question, which a base model would go on to ask."""
-        return ("\nQ:",)
+        return (f"\n{self.before.rstrip()}",) if self.before.strip() else ()
 
     def gold_text(self, observation: Observation) -> str:
         """The gold rationale, or the bare statement of the answer."""
@@ -126,7 +131,7 @@ class Prompted(SplitTask):
     def _block(self, observation: Observation, *, hint: bool) -> str:
         """One question up to where its rationale begins, without a trailing space: tokenizers glue it to the word."""
         paper, gold = hint and self.hint == "paper", observation.answer
-        lines = [f"Q: {observation.question}"]
+        lines = [f"{self.before}{observation.question}"]
         if observation.choices:
             index = read_choice(gold, observation.choices)
             gold = gold if index is None else LETTERS[index]
@@ -138,7 +143,7 @@ class Prompted(SplitTask):
         if hint and not paper:
             shown = f"({gold})" if observation.choices and isinstance(self.verifier, MultipleChoice) else gold
             lines.append(f"{HINTS['last']}{shown}]")
-        return "\n".join([*lines, "A:"])
+        return "\n".join(lines) + self.after
 
 
 def _exemplar(row: Row, place: str) -> Observation:

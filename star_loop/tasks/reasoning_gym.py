@@ -33,7 +33,7 @@ class ReasoningGym(Prompted):
     """Validation observations."""
     test_size: int = Field(default=200, ge=0)
     """Test observations."""
-    instruction: str = "Think step by step. Write the final answer between <answer> and </answer>."
+    instruction: str | None = "Think step by step. Write the final answer between <answer> and </answer>."
     """What follows each question."""
 
     _findings: Mapping[str, int] = PrivateAttr(default_factory=dict)

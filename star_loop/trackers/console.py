@@ -168,8 +168,8 @@ class _Table(Session):
         self._progress.reset(self._bar, description=f"iteration {iteration}{of} {name}", total=total, visible=True)
         self._progress.refresh()
 
-    def advance(self, units: int, tokens: int = 0) -> None:
-        self._course.generated(tokens)
+    def advance(self, units: int, tokens: int = 0, asked: int = 0) -> None:
+        self._course.generated(tokens, asked)
         self._progress.update(self._bar, advance=units, refresh=bool(tokens))
 
     def log(self, iteration: int, metrics: Metrics) -> None:

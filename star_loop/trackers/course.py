@@ -20,17 +20,18 @@ class Course:
         self._seconds: list[float] = []
         self._accuracies: list[float] = []
         self._iteration, self._began = 0, time.monotonic()
-        self._tokens, self._phase = 0, time.monotonic()
+        self._tokens, self._asked, self._phase = 0, 0, time.monotonic()
 
     def phase(self, iteration: int) -> None:
         """Another phase begins."""
-        self._phase, self._tokens = time.monotonic(), 0
+        self._phase, self._tokens, self._asked = time.monotonic(), 0, 0
         if iteration != self._iteration:
             self._iteration, self._began = iteration, self._phase
 
-    def generated(self, tokens: int) -> None:
-        """The phase has generated so many more tokens."""
+    def generated(self, tokens: int, asked: int) -> None:
+        """The phase has generated so many more tokens, and has answers to so many more questions."""
         self._tokens += tokens
+        self._asked += asked
 
     def committed(self, iteration: int, metrics: Metrics) -> float | None:
         """Returns the change of the test accuracy since it was measured before; None: there is nothing to compare."""
@@ -53,6 +54,8 @@ class Course:
         if self._accuracies:
             change = f" ({notation.points(self._accuracies[-1] - self._accuracies[0])})" if self._seconds else ""
             parts.append(f"accuracy {notation.percent(self._accuracies[-1])}{change}")
+        if self._asked:
+            parts.append(f"{self._asked} asked")
         if self._tokens and now > self._phase:
             parts.append(f"{notation.count(self._tokens / (now - self._phase))} tokens/s")
         left = self.left(self._iteration)

@@ -45,8 +45,8 @@ class _Guarded(Session):
     def phase(self, iteration: int, name: str, total: int | None) -> None:
         self._attempt("phase", lambda: self._session.phase(iteration, name, total))
 
-    def advance(self, units: int, tokens: int = 0) -> None:
-        self._attempt("advance", lambda: self._session.advance(units, tokens))
+    def advance(self, units: int, tokens: int = 0, asked: int = 0) -> None:
+        self._attempt("advance", lambda: self._session.advance(units, tokens, asked))
 
     def log(self, iteration: int, metrics: Metrics) -> None:
         self._attempt("log", lambda: self._session.log(iteration, metrics))
@@ -82,9 +82,9 @@ class _FanOut(Session):
         for session in self._sessions:
             session.phase(iteration, name, total)
 
-    def advance(self, units: int, tokens: int = 0) -> None:
+    def advance(self, units: int, tokens: int = 0, asked: int = 0) -> None:
         for session in self._sessions:
-            session.advance(units, tokens)
+            session.advance(units, tokens, asked)
 
     def log(self, iteration: int, metrics: Metrics) -> None:
         for session in self._sessions:
