@@ -34,6 +34,7 @@ ACTED: dict[str, Callable[[Metrics], bool]] = {
     "adastar_no_curriculum": lambda m: m["sampler/committed"] == m["sampler/m"],
     "adastar_no_win_rate": lambda m: 0 < m["sampler/committed"] < m["sampler/m"],
     "adastar_priority_flipped": lambda m: 0 < m["sampler/committed"] < m["sampler/m"],
+    "hardest_first": lambda m: m["sampler/committed"] == m["sampler/m"],
 }
 METHODS = sorted(
     path.stem
