@@ -1,6 +1,7 @@
 # make run    the embedded default: a tiny model teaches itself arithmetic (2½ minutes on 2 cores)
 # make test   linters, type checker and the whole test suite
 # make test-reliability   60 kills (KILLS=60), a fault at every effect on the disk, fuzzing, long runs (about 20 minutes)
+# make methods   the methods compared over seeds; stops and goes on at any time (ARGS="order --seeds 0 1": a part of it)
 # make lock   resolve the pinned CPU dependencies again
 #
 # Where pip does not find a CPU build of torch by itself: make run TORCH_INDEX=<index of CPU wheels>
@@ -9,7 +10,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 export HF_HUB_OFFLINE := 1
 
-.PHONY: run setup test test-reliability lint lock clean
+.PHONY: run setup test test-reliability methods lint lock clean
 
 run: .venv/.ready
 	$(BIN)/python -m star_loop $(ARGS)
@@ -21,6 +22,9 @@ test: .venv/.ready-dev lint
 
 test-reliability: .venv/.ready-dev
 	$(BIN)/python -m pytest -q -s -m reliability $(ARGS)
+
+methods: .venv/.ready
+	$(BIN)/python -m benchmarks.methods run $(ARGS)
 
 lint: .venv/.ready-dev
 	$(BIN)/ruff check .
