@@ -420,7 +420,13 @@ def test_a_graph_from_a_file_is_kept_in_the_run(tmp_path: Path) -> None:
 
 
 def test_a_fork_takes_over_what_was_prepared_and_pays_for_what_it_prepares_itself(tmp_path: Path) -> None:
-    pilots = ("experiment=cures_counts", "preparation=pilots", "model=scripted", "generator=scripted", "trainer=scripted")
+    pilots = (
+        "experiment=cures_counts",
+        "preparation=pilots",
+        "model=scripted",
+        "generator=scripted",
+        "trainer=scripted",
+    )
     play(tmp_path / "run", *pilots, "iterations=2")
     source = f"fork={tmp_path}/run/iterations/0001"
     play(tmp_path / "same", *pilots, source, "generator.temperature=0.5", "iterations=2")
@@ -440,7 +446,13 @@ def test_a_fork_takes_over_what_was_prepared_and_pays_for_what_it_prepares_itsel
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
 def test_a_damaged_preparation_is_named_also_when_it_is_forked(tmp_path: Path, damage: str) -> None:
-    pilots = ("experiment=cures_counts", "preparation=pilots", "model=scripted", "generator=scripted", "trainer=scripted")
+    pilots = (
+        "experiment=cures_counts",
+        "preparation=pilots",
+        "model=scripted",
+        "generator=scripted",
+        "trainer=scripted",
+    )
     play(tmp_path / "run", *pilots, "iterations=1")
     for name in ("columns.npz", "metrics.json"):
         path = tmp_path / "run/preparation/pilots" / name
