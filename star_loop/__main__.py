@@ -3,14 +3,12 @@
 Hydra composes `conf/`; nothing below this module knows it.
 """
 
-import difflib
 import logging
 import os
 import re
 import shlex
 import signal
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -112,24 +110,21 @@ _UNKNOWN = re.compile(r"(?:Could not (?:override|delete(?: from config\.)?)|conf
 
 def explain(error: Exception) -> str:
     """What is misspelt, and the nearest of what there is; Hydra's own words where it is something else."""
+    from star_loop.command_line import nearest
+
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         option = error.missing_cfg_file.rpartition("/")[2]
-        return f"Could not find '{error.missing_cfg_file}': {_nearest(option, error.options)}"
+        return f"Could not find '{error.missing_cfg_file}': {nearest(option, sorted(error.options))}"
     found, known = _UNKNOWN.search(str(error)), _root_keys()
     root = re.split("[.@=/]", found[1])[0] if found else None
     if root is None or root == "hydra" or root in known:
         return f"{error}\nEvery key of what would run: add --help" if root in known else str(error)
-    return f"{root}: no such key: {_nearest(root, known)}"
+    return f"{root}: no such key: {nearest(root, sorted(known))}"
 
 
 def _root_keys() -> set[str]:
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     return (groups | {str(key) for key in OmegaConf.load(CONF / "config.yaml")}) - {"defaults", "hydra"}
-
-
-def _nearest(name: str, known: Collection[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(known))}"
 
 
 if __name__ == "__main__":

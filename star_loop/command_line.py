@@ -68,11 +68,14 @@ def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | Non
             continue
         if option[2:].split(".")[0] in keys:
             return f"{option}: keys are written without dashes: {option[2:]}={value or '…'}"
-        close = difflib.get_close_matches(option, known, n=1)
-        return f"{option}: no such option: " + (
-            f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
-        )
+        return f"{option}: no such option: {nearest(option, known)}"
     return None
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """What a misspelt name may have meant, or all that there is."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
 
 
 def safe(name: str) -> str:

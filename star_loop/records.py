@@ -149,6 +149,12 @@ class Verdict:
     score: float | None = None
     """Share of the rationale's steps that are right, in [0, 1], where the verifier can grade steps."""
 
+    @classmethod
+    def compared(cls, answer: str, correct: bool, where: str, score: float | None = None) -> "Verdict":
+        """Of an answer that was compared with the gold one; `where` says how it was found: `marker`, `fallback`, …"""
+        how = f"{'equal' if correct else 'different'} ({where})"
+        return cls(answer=answer, correct=correct, how=how, score=score)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout(Record):
@@ -202,6 +208,23 @@ class Score(Record):
     """‖∇ log π‖² of the text by the model's parameters; None: not measured."""
     gap: float | None = None
     """‖E_right ∇ log π - E_wrong ∇ log π‖² of the scored rationales of its observation; None: not measured."""
+
+    @classmethod
+    def of(
+        cls,
+        rollout: "Rollout",
+        *,
+        tokens: int,
+        loss: float,
+        brier: float,
+        slack: float = 0.0,
+        gradient: float | None = None,
+    ) -> "Score":
+        """That of a rollout."""
+        return cls(
+            position=rollout.position, attempt=rollout.attempt, sample=rollout.sample, tokens=tokens, loss=loss,
+            brier=brier, slack=slack, gradient=gradient,
+        )  # fmt: skip
 
     @property
     def energy(self) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.methods.runs import Point, Row
-from star_loop.report.intervals import student_quantile
+from star_loop.report.intervals import half_width
 
 Curve = Sequence[Point]
 
@@ -32,9 +32,7 @@ def interval(values: Sequence[float]) -> Interval | None:
     n = len(values)
     if not n:
         return None
-    mean = math.fsum(values) / n
-    half = student_quantile(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return Interval(mean=mean, half=half, n=n)
+    return Interval(mean=math.fsum(values) / n, half=half_width(values) if n > 1 else math.nan, n=n)
 
 
 def accuracy_at(curve: Curve, cost: float, of: str = "flops") -> float | None:

@@ -64,18 +64,27 @@ EARLY = "schedule.wave=64"
 """Small waves, so that little is generated past a quota. Where there is none, the default is faster."""
 ONE_CORE = ("generator.threads=1", "trainer.threads=1")
 QUIET = ("~tracker@tracker.console", "~tracker@tracker.tensorboard")
+ALIKE = (*MEASURED, *ONE_CORE, *QUIET)
+"""What the settings end with."""
+
+PAPER = (
+    "task.train_per_level=160",  # 2,880 observations against a quota of 160 × 1.2^(t-1): the paper's regime
+    "schedule.steps=20",
+    "iterations=10",
+)
+RARE = (
+    "task.train_per_level=240",  # 240, 96, 38, 15 observations from a skill's lowest level to its highest
+    "task.train_decay=0.4",
+    "schedule.steps=40",
+    "schedule.growth=1.0",
+    "iterations=8",
+)
+TARGETS = (0.6, 0.7, 0.8)
 
 STOPPING = Study(
     title="Sampling cost",
     question="What does AdaSTaR save over STaR-Acc, and what of it is the early stop?",
-    setting=(
-        "task.train_per_level=160",  # 2,880 observations against a quota of 160 × 1.2^(t-1): the paper's regime
-        "schedule.steps=20",
-        "iterations=10",
-        *MEASURED,
-        *ONE_CORE,
-        *QUIET,
-    ),
+    setting=(*PAPER, *ALIKE),
     methods={
         "STaR": ("experiment=star",),
         "STaR-Acc": ("experiment=star_acc",),
@@ -85,22 +94,13 @@ STOPPING = Study(
         "AdaSTaR": ("experiment=adastar", EARLY),
     },
     control="early stop",
-    targets=(0.6, 0.7, 0.8),
+    targets=TARGETS,
 )
 
 ORDER = Study(
     title="Order",
     question="Does any order beat the random one where hard observations are rare and passes are many?",
-    setting=(
-        "task.train_per_level=240",  # 240, 96, 38, 15 observations from a skill's lowest level to its highest
-        "task.train_decay=0.4",
-        "schedule.steps=40",
-        "schedule.growth=1.0",
-        "iterations=8",
-        *MEASURED,
-        *ONE_CORE,
-        *QUIET,
-    ),
+    setting=(*RARE, *ALIKE),
     methods={
         "random": ("experiment=star_acc_early_stop", EARLY),
         "AdaSTaR": ("experiment=adastar", EARLY),
@@ -110,7 +110,7 @@ ORDER = Study(
         "stratified": ("experiment=star_acc_early_stop", EARLY, "sampler=stratified", "sampler.by=[skill,level]"),
     },
     control="random",
-    targets=(0.6, 0.7, 0.8),
+    targets=TARGETS,
     seeds=11,
 )
 
@@ -119,15 +119,9 @@ ROLLOUT_BUDGETS = Study(
     question="Does CurES buy more accuracy with the same rollouts than uniform prompts and uniform rollouts?",
     setting=(
         "experiment=cures_counts",  # 4 rollouts of each prompt on average; learn from all that are correct
-        "task.train_per_level=240",
-        "task.train_decay=0.4",
-        "schedule.steps=40",
-        "schedule.growth=1.0",
-        "iterations=8",
+        *RARE,
         EARLY,
-        *MEASURED,
-        *ONE_CORE,
-        *QUIET,
+        *ALIKE,
     ),
     methods={
         "uniform": ("sampler=uniform", "allocator=fixed", "allocator.rollouts=4"),
@@ -137,22 +131,14 @@ ROLLOUT_BUDGETS = Study(
         "CurES": ("experiment=cures",),
     },
     control="uniform",
-    targets=(0.6, 0.7, 0.8),
+    targets=TARGETS,
     cost=ROLLOUTS,
 )
 
 UNIQUE = Study(
     title="Unique observations",
     question="Does SPaCe reach the accuracy of using everything with a tenth of the observations?",
-    setting=(
-        "task.train_per_level=160",
-        "schedule.steps=20",
-        "iterations=10",
-        EARLY,
-        *MEASURED,
-        *ONE_CORE,
-        *QUIET,
-    ),
+    setting=(*PAPER, EARLY, *ALIKE),
     methods={
         "everything": ("experiment=star_acc_early_stop",),
         "random tenth": ("experiment=star_acc_early_stop", "task.train_per_level=16"),
@@ -165,7 +151,7 @@ UNIQUE = Study(
         ),
     },
     control="everything",
-    targets=(0.6, 0.7, 0.8),
+    targets=TARGETS,
 )
 
 MIXTURE = Study(
@@ -180,9 +166,7 @@ MIXTURE = Study(
         "schedule.growth=1.0",
         "iterations=10",
         EARLY,
-        *MEASURED,
-        *ONE_CORE,
-        *QUIET,
+        *ALIKE,
     ),
     methods={
         "random": ("experiment=star_acc_early_stop",),
@@ -195,7 +179,7 @@ MIXTURE = Study(
         ),
     },
     control="random",
-    targets=(0.6, 0.7, 0.8),
+    targets=TARGETS,
 )
 
 RATIONALES = Study(
@@ -225,7 +209,7 @@ RATIONALES = Study(
         "LARK, one": ("selectors=lark", "scorer=student", "selectors.lark.budget=1"),
     },
     control="random",
-    targets=(0.6, 0.7, 0.8),
+    targets=TARGETS,
     cost=TOKENS,
     taught="competent",
 )

@@ -29,9 +29,16 @@ def mean(values: Sequence[float]) -> Mean | None:
     middle = math.fsum(values) / n
     if n == 1:
         return Mean(value=middle, low=None, high=None, n=1)
-    error = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1) / n)
-    half = student_quantile(n - 1) * error
+    half = half_width(values)
     return Mean(value=middle, low=max(0.0, middle - half), high=min(1.0, middle + half), n=n)
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Half of Student's 95 % interval of the mean of at least two values."""
+    n = len(values)
+    middle = math.fsum(values) / n
+    error = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1) / n)
+    return student_quantile(n - 1) * error
 
 
 def student_quantile(freedom: int, confidence: float = 0.95) -> float:

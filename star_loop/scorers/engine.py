@@ -59,10 +59,10 @@ class FromEngine(Scorer):
             part = encoded[start : start + CHUNK]
             found = engine.score([(s.ids, s.first_target) for _, s in part], self.top)
             scores += [
-                Score(position=r.position, attempt=r.attempt, sample=r.sample, tokens=s.losses,
-                      loss=means[0], brier=means[1], slack=means[2])
-                for (r, s), means in zip(part, found, strict=True) if means is not None
-            ]  # fmt: skip
+                Score.of(r, tokens=s.losses, loss=means[0], brier=means[1], slack=means[2])
+                for (r, s), means in zip(part, found, strict=True)
+                if means is not None
+            ]
             if progress:
                 progress(len(part))
         return scores

@@ -85,10 +85,8 @@ def _scored(student: Any, chosen: Sequence["Tensor"], rollout: Rollout, s: Encod
     vector = [g.float() for g in torch.autograd.grad(own.sum(), chosen)]
     pi, own = logp.detach().exp(), own.detach()
     brier = (1 - 2 * own.exp() + (pi**2).sum(-1)).mean()
-    return Score(
-        position=rollout.position, attempt=rollout.attempt, sample=rollout.sample, tokens=s.losses,
-        loss=float(-own.mean()), brier=float(brier), gradient=_square(vector),
-    ), vector  # fmt: skip
+    score = Score.of(rollout, tokens=s.losses, loss=float(-own.mean()), brier=float(brier), gradient=_square(vector))
+    return score, vector
 
 
 def _add(side: list[Any], vector: Sequence["Tensor"]) -> None:

@@ -49,12 +49,9 @@ class Student(Scorer):
             if progress:
                 progress(len(group))
         return [
-            Score(
-                position=rollout.position, attempt=rollout.attempt, sample=rollout.sample, tokens=sequence.losses,
-                loss=means[id(sequence)][0], brier=means[id(sequence)][1],
-            )
+            Score.of(rollout, tokens=sequence.losses, loss=means[id(sequence)][0], brier=means[id(sequence)][1])
             for rollout, sequence in encoded
-        ]  # fmt: skip
+        ]
 
 
 def load_student(model: Model, engine: Engine | None) -> Any:

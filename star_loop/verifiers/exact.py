@@ -73,7 +73,7 @@ class Exact(Verifier):
             return Verdict(answer=None, correct=False, how="empty answer")
         correct = answer == normalise(observation.answer)
         how = "whole text" if self.marker is None else "marker"
-        return Verdict(answer=answer, correct=correct, how=f"{'equal' if correct else 'different'} ({how})")
+        return Verdict.compared(answer, correct, how)
 
     def _extract(self, text: str) -> tuple[str | None, str]:
         """(the line behind the marker, the lines after it)"""

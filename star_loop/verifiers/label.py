@@ -34,7 +34,7 @@ class Label(Verifier):
         if stated is None or found is None:
             return Verdict(answer=None, correct=False, how="no answer")
         correct = found == self.read(observation.answer)
-        return Verdict(answer=found, correct=correct, how=f"{'equal' if correct else 'different'} ({stated.how})")
+        return Verdict.compared(found, correct, stated.how)
 
     def read(self, words: str, *, alone: bool = False) -> str | None:
         """The label that these words begin with, followed by nothing or by a reason; None: no label, or two.

@@ -78,7 +78,7 @@ class _Open:
     def settled(self, equal: bool | Stopped | None) -> Verdict:
         if isinstance(equal, Stopped):
             return Verdict(answer=self.answer, correct=False, how=f"comparison stopped: {equal}")
-        return _NOTHING if equal is None else _verdict(self.answer, equal, self.how)
+        return _NOTHING if equal is None else Verdict.compared(self.answer, equal, self.how)
 
 
 _NOTHING = Verdict(answer=None, correct=False, how="no answer")
@@ -92,17 +92,13 @@ def _read(observation: Observation, text: str) -> Verdict | _Open:
         return _NOTHING
     number = plain(words)
     if number is not None and (wanted := plain(gold)) is not None:
-        return _verdict(number, number == wanted, stated.how)
+        return Verdict.compared(number, number == wanted, stated.how)
     if number is None and stated.how == "fallback":
         return _NOTHING
     equal = equal_at_sight(words, gold)
     if equal is not None:
-        return _verdict(words, equal, stated.how)
+        return Verdict.compared(words, equal, stated.how)
     return _Open(words, stated.how, (gold, tuple(_sides(words, gold))))
-
-
-def _verdict(answer: str, correct: bool, how: str) -> Verdict:
-    return Verdict(answer=answer, correct=correct, how=f"{'equal' if correct else 'different'} ({how})")
 
 
 def _is_mathematics(words: str) -> bool:

@@ -38,9 +38,7 @@ class MultipleChoice(Verifier):
         if stated is None or found is None:
             return Verdict(answer=None, correct=False, how="no answer")
         correct = found == read_choice(observation.answer, observation.choices)
-        return Verdict(
-            answer=LETTERS[found], correct=correct, how=f"{'equal' if correct else 'different'} ({stated.how})"
-        )
+        return Verdict.compared(LETTERS[found], correct, stated.how)
 
 
 def read_choice(words: str, choices: Sequence[str], *, alone: bool = False) -> int | None:

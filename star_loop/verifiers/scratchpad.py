@@ -36,9 +36,7 @@ class Scratchpad(Verifier):
         if answer is None:
             return Verdict(answer=None, correct=False, how="unreadable answer", score=score)
         correct = answer == normalise(observation.answer)
-        return Verdict(
-            answer=answer, correct=correct, how=f"{'equal' if correct else 'different'} (marker)", score=score
-        )
+        return Verdict.compared(answer, correct, "marker", score)
 
 
 def _read(problem: Problem, marked: str) -> str | None:
