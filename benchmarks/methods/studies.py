@@ -44,6 +44,8 @@ class Study:
     cost: Cost = FLOPS
     seeds: int = 5
     """So many seeds, from 0."""
+    core: Sequence[str] = ()
+    """The methods that the default set runs; it leaves the others, and the seeds past the fifth, to who wants more."""
     taught: str | None = None
     """Rationales come from a pool of these teachers instead of from the model; the loss on golds is measured too."""
 
@@ -92,8 +94,12 @@ STOPPING = Study(
         "early stop": ("experiment=star_acc_early_stop", EARLY),
         "AdaD": ("experiment=adastar_no_curriculum", EARLY),
         "AdaSTaR": ("experiment=adastar", EARLY),
+        "hardest first": ("experiment=hardest_first", EARLY),
+        "B-STaR": ("experiment=b_star", "iterations=3"),  # further than the others get for their FLOPs
+        "ReST-EM": ("experiment=rest_em", "iterations=2"),
     },
     control="early stop",
+    core=("STaR-Acc", "early stop", "AdaSTaR"),
     targets=TARGETS,
 )
 
@@ -110,8 +116,31 @@ ORDER = Study(
         "stratified": ("experiment=star_acc_early_stop", EARLY, "sampler=stratified", "sampler.by=[skill,level]"),
     },
     control="random",
+    core=("random", "AdaSTaR", "hardest first", "SPaCe"),
     targets=TARGETS,
     seeds=11,
+)
+
+REACH = Study(
+    title="Out of reach",
+    question="What does asking the hardest first cost where half of the observations cannot be solved?",
+    setting=(
+        "task.levels={addition:[5,6,13,14],subtraction:[5,6,13,14],multiplication:[5,6,13,14],three_sum:[4,5],"
+        "multiply_add:[4,5]}",
+        "task.train_per_level=80",
+        "schedule.steps=20",
+        "schedule.growth=1.0",
+        "iterations=8",
+        EARLY,
+        *ALIKE,
+    ),
+    methods={
+        "random": ("experiment=star_acc_early_stop",),
+        "AdaSTaR": ("experiment=adastar",),
+        "hardest first": ("experiment=hardest_first",),
+    },
+    control="random",
+    targets=(0.4, 0.5, 0.55),
 )
 
 ROLLOUT_BUDGETS = Study(
@@ -131,6 +160,7 @@ ROLLOUT_BUDGETS = Study(
         "CurES": ("experiment=cures",),
     },
     control="uniform",
+    core=("uniform", "CurES"),
     targets=TARGETS,
     cost=ROLLOUTS,
 )
@@ -151,6 +181,7 @@ UNIQUE = Study(
         ),
     },
     control="everything",
+    core=("everything", "SPaCe tenth"),
     targets=TARGETS,
 )
 
@@ -179,6 +210,7 @@ MIXTURE = Study(
         ),
     },
     control="random",
+    core=("random", "stratified", "Skill-It"),
     targets=TARGETS,
 )
 
@@ -209,6 +241,7 @@ RATIONALES = Study(
         "LARK, one": ("selectors=lark", "scorer=student", "selectors.lark.budget=1"),
     },
     control="random",
+    core=("random", "all correct", "shortest", "most confident", "LARK"),
     targets=TARGETS,
     cost=TOKENS,
     taught="competent",
@@ -218,12 +251,14 @@ CARELESS = replace(
     RATIONALES,
     title="Rationales of several teachers, some careless",
     question="The same, where some teachers skip steps, turn them round or get them wrong, with the right answer",
+    core=(),
     taught="careless",
 )
 
 STUDIES = {
     "stopping": STOPPING,
     "order": ORDER,
+    "reach": REACH,
     "rollouts": ROLLOUT_BUDGETS,
     "unique": UNIQUE,
     "mixture": MIXTURE,
