@@ -191,7 +191,7 @@ def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int
     return [*ids, tokenizer.eos_token_id]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode, whose tensors FSDP2 could not use again in training
 def sequence_logprobs(model: torch.nn.Module, sequences: Sequence[Sequence[int]]) -> list[float]:
     """Sum of log-probabilities (nats, float32) of each sequence's tokens after the first.
 

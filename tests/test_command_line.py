@@ -18,7 +18,7 @@ from star_loop.configuration import build
 from star_loop.reference import help_text, key_meanings
 from tests.quiz import configure
 
-TORCH = ("__main__", "vllm_worker", "weights", "finetuning", "pretrain", "tokenizer", "card")
+TORCH = ("__main__", "vllm_worker", "weights", "finetuning", "placement", "spreading", "pretrain", "tokenizer", "card")
 """Modules without components, which import torch or do something."""
 
 

@@ -17,6 +17,7 @@ from star_loop.records import Example, Model
 from star_loop.trainers import finetuning
 from star_loop.trainers.batches import Encoded, micro_batches, normalised
 from star_loop.trainers.lora import Lora
+from star_loop.trainers.placement import Placement
 from star_loop.weights import load_model, sequence_logprobs
 from tests.models import write_llama
 
@@ -268,7 +269,7 @@ def gradients(base, sequences, max_tokens) -> torch.Tensor:
     """The gradient of one optimiser step, all parameters in a row."""
     settings = FAST.model_copy(update={"max_tokens_per_batch": max_tokens})
     with finetuning._student(settings, Model(base=base), seed=0) as model:
-        finetuning._accumulate(settings, model, sequences)
+        finetuning._accumulate(settings, Placement(model), sequences)
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
 
 

@@ -8,7 +8,7 @@ Logits are computed only where there is a loss, and in chunks, so a large vocabu
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,7 +28,8 @@ from star_loop.models import Pretrained
 from star_loop.protocols import Progress, TrainingError
 from star_loop.records import Model
 from star_loop.seeding import seed_for
-from star_loop.trainers.batches import Encoded, beginnings, micro_batches
+from star_loop.trainers.batches import Encoded, beginnings
+from star_loop.trainers.placement import Placement
 from star_loop.weights import load_model, read_adapter, sequence_logprobs, write_canary
 
 if TYPE_CHECKING:
@@ -60,30 +61,36 @@ def run(
     *,
     seed: int,
     progress: Progress | None,
+    place: Callable[[Any], Placement] = Placement,
 ) -> list[Step]:
     """Train on the batches, prove that the adapter and nothing else moved, write it into `into`.
+
+    `place` puts the model where it is trained; of several processes, the first writes.
 
     Raises:
         ValueError: the base is in float16, or the start adapter has another shape than `settings` ask for.
         TrainingError: see `Lora.train`.
     """
     with _threads(settings.threads), _student(settings, start, seed) as model:
+        student = place(model)
         prompts = beginnings([sequence for batch in batches for sequence in batch])
-        frozen, trainable = checksums(model, trainable=False), checksums(model, trainable=True)
-        before = sequence_logprobs(model, prompts)
-        _assert_same_law(model, prompts, before)
-        curve = _fit(settings, model, batches, progress)
-        if checksums(model, trainable=False) != frozen:
+        frozen, trainable = student.checksums(trainable=False), student.checksums(trainable=True)
+        before = student.frozen(sequence_logprobs, prompts)
+        student.frozen(_assert_same_law, prompts, before)
+        curve = _fit(settings, student, batches, progress)
+        if student.somewhere(student.checksums(trainable=False) != frozen):
             load_base.cache_clear()
             raise TrainingError("weights of the frozen base changed in training; the adapter is not usable.")
-        if checksums(model, trainable=True) == trainable:
+        if not student.somewhere(student.checksums(trainable=True) != trainable):
             raise TrainingError(
                 f"no weight of the adapter moved in {len(curve)} steps (learning_rate={settings.learning_rate}, mean "
                 f"gradient norm {sum(step.grad_norm for step in curve) / len(curve):g}): raise trainer.learning_rate."
             )
-        after = sequence_logprobs(model, prompts)
-        write_adapter(model, start.base, into)
-        write_canary(into, prompts, before, after)
+        after = student.frozen(sequence_logprobs, prompts)
+        adapter = student.adapter()
+        if student.first:
+            write_adapter(model, adapter, start.base, into)
+            write_canary(into, prompts, before, after)
     return curve
 
 
@@ -101,16 +108,6 @@ def load_base(base: Pretrained) -> PreTrainedModel:
             "set model.dtype to bfloat16 or float32."
         )
     return model.requires_grad_(False)
-
-
-def checksums(model: torch.nn.Module, *, trainable: bool) -> dict[str, int]:
-    """The sum of each (frozen or trainable) parameter's bits, read as integers: any step of training changes it."""
-    integer = {4: torch.int32, 2: torch.int16, 1: torch.uint8}
-    return {
-        name: int(parameter.detach().view(integer[parameter.element_size()]).sum(dtype=torch.int64))
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad == trainable
-    }
 
 
 def token_losses(model: Any, batch: Sequence[Encoded], at_once: int = LOGITS_AT_ONCE) -> tuple[Tensor, Tensor]:
@@ -140,15 +137,14 @@ def token_losses(model: Any, batch: Sequence[Encoded], at_once: int = LOGITS_AT_
     return torch.cat([nll for nll, _ in chunks]), torch.cat([correct for _, correct in chunks])
 
 
-def write_adapter(model: Any, base: Pretrained, into: Path) -> None:
+def write_adapter(model: Any, adapter: Mapping[str, Tensor], base: Pretrained, into: Path) -> None:
     """`adapter_model.safetensors` and `adapter_config.json` as PEFT reads them, with equal bytes for equal weights.
 
     (PEFT's own `save_pretrained` adds a README and writes the target modules in the order of a Python set.)
     """
-    state = get_peft_model_state_dict(model, save_embedding_layers=False)
     path = into / "adapter_model.safetensors"
     try:
-        save_file({name: value.cpu().contiguous() for name, value in state.items()}, path)
+        save_file({name: value.cpu().contiguous() for name, value in adapter.items()}, path)
     except SafetensorError as error:  # a full or failing disk
         raise OSError(f"cannot write {path}: {error}") from error
     fields = model.peft_config["default"].to_dict()
@@ -172,9 +168,8 @@ def _threads(wanted: int | None) -> Iterator[None]:
 
 @contextmanager
 def _student(settings: "Lora", start: Model, seed: int) -> Iterator[Any]:
-    """The start model with trainable LoRA matrices, on the device; the base is as it was afterwards."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    base = load_base(start.base).to(device)
+    """The start model with trainable LoRA matrices, on the CPU; the base is there and as it was afterwards."""
+    base = load_base(start.base)
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.lora_alpha,
@@ -182,7 +177,7 @@ def _student(settings: "Lora", start: Model, seed: int) -> Iterator[Any]:
         target_modules="all-linear" if settings.target_modules == "all-linear" else list(settings.target_modules),
         task_type="CAUSAL_LM",
     )
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
         torch.manual_seed(seed_for(seed, "lora"))  # the initial matrices, then dropout
         model = get_peft_model(base, config)
         try:
@@ -194,7 +189,7 @@ def _student(settings: "Lora", start: Model, seed: int) -> Iterator[Any]:
         finally:
             base.gradient_checkpointing_disable()
             model.unload().eval().to("cpu")
-            if device.type == "cuda":
+            if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
 
@@ -223,17 +218,19 @@ def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 # -------------------------------------------------------------------------------------------------------- the fit
 
 
-def _fit(settings: "Lora", model: Any, batches: Sequence[Sequence[Encoded]], progress: Progress | None) -> list[Step]:
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
+def _fit(
+    settings: "Lora", student: Placement, batches: Sequence[Sequence[Encoded]], progress: Progress | None
+) -> list[Step]:
+    parameters = [parameter for parameter in student.model.parameters() if parameter.requires_grad]
+    optimizer = student.optimizer(torch.optim.AdamW(
         parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
-    )
+    ))  # fmt: skip
     curve = []
     for number, batch in enumerate(batches):
         optimizer.param_groups[0]["lr"] = settings.rate(number, len(batches))
-        loss, correct = _accumulate(settings, model, batch)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm or math.inf)
-        curve.append(Step(loss=float(loss), correct=int(correct), grad_norm=float(norm)))
+        loss, correct = _accumulate(settings, student, batch)
+        norm = student.clip(parameters, settings.max_grad_norm or math.inf)
+        curve.append(Step(loss=float(loss), correct=int(correct), grad_norm=norm))
         if not (math.isfinite(curve[-1].loss) and math.isfinite(curve[-1].grad_norm)):
             raise TrainingError(
                 f"step {number + 1} of {len(batches)}: loss {curve[-1].loss}, gradient norm {curve[-1].grad_norm}. "
@@ -246,20 +243,22 @@ def _fit(settings: "Lora", model: Any, batches: Sequence[Sequence[Encoded]], pro
     return curve
 
 
-def _accumulate(settings: "Lora", model: Any, batch: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+def _accumulate(settings: "Lora", student: Placement, batch: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
     """Add up the gradients of one optimiser step; its loss and its number of correct tokens."""
+    model = student.model
     on_gpu, dtype = model.device.type == "cuda", model.get_base_model().dtype
     max_tokens = settings.max_tokens_per_batch or (16384 if on_gpu else 2048)
     losses = sum(sequence.losses for sequence in batch)
     total, correct = torch.zeros((), device=model.device), torch.zeros((), dtype=torch.int64, device=model.device)
-    for group in micro_batches(batch, max_tokens):
+    groups = student.share(batch, max_tokens)
+    for number, group in enumerate(groups, start=1):
         weights = torch.tensor([sequence.weight for sequence in group], device=model.device)
         counts = torch.tensor([sequence.losses for sequence in group], device=model.device)
         try:
             with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-                nll, right = token_losses(model, group)
+                nll, right = student(token_losses, group)
             loss = (nll * weights.repeat_interleave(counts)).sum() / losses
-            torch.autograd.backward(loss)
+            student.backward(loss, last=number == len(groups))
         except torch.cuda.OutOfMemoryError as error:
             raise TrainingError(
                 f"the GPU's memory is exhausted by {len(group)} sequences of up to {len(group[-1].ids)} tokens: lower "
@@ -267,7 +266,7 @@ def _accumulate(settings: "Lora", model: Any, batch: Sequence[Encoded]) -> tuple
             ) from error
         total += loss.detach()
         correct += right.sum()
-    return total, correct
+    return student.total(total), student.total(correct)
 
 
 def _padded(batch: Sequence[Encoded], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,77 @@
+"""Where the trained model's weights and a step's sequences are: here, all of them in this process.
+
+`spreading.py` spreads them over the ranks of `accelerate launch`. Both are torch modules: import them inside functions,
+never at the top of a module that the loop imports.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from peft import get_peft_model_state_dict
+from torch import Tensor
+
+from star_loop.trainers.batches import Encoded, micro_batches
+
+R = TypeVar("R")
+
+
+class Placement:
+    """A PEFT model on this process's device: the process sees every sequence of a step and holds every weight."""
+
+    first = True
+    """Whether this process is the one that writes and reports."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def __call__(self, act: Callable[..., R], *arguments: Any) -> R:
+        """`act(model, *arguments)`, done where the model's weights are whole."""
+        return act(self.model, *arguments)
+
+    def frozen(self, act: Callable[..., R], *arguments: Any) -> R:
+        """The same without gradients."""
+        with torch.no_grad():
+            return self(act, *arguments)
+
+    def optimizer(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """What steps in its stead."""
+        return optimizer
+
+    def share(self, batch: Sequence[Encoded], max_tokens: int) -> list[list[Encoded]]:
+        """This process's micro-batches of an optimiser step."""
+        return micro_batches(batch, max_tokens)
+
+    def backward(self, loss: Tensor, *, last: bool) -> None:
+        """Add up gradients; after the step's last micro-batch they are those of all its sequences."""
+        torch.autograd.backward(loss)
+
+    def clip(self, parameters: Iterable[Tensor], longest: float) -> float:
+        """The norm of all gradients together, which are scaled down to `longest`."""
+        return float(torch.nn.utils.clip_grad_norm_(parameters, longest))
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum of a scalar over all processes."""
+        return value
+
+    def somewhere(self, found: bool) -> bool:
+        """Whether any process has found it."""
+        return bool(self.total(torch.tensor(int(found), device=self.model.device)))
+
+    def checksums(self, *, trainable: bool) -> dict[str, int]:
+        """The sum of the bits of what is here of each (frozen or trainable) parameter, read as integers: any step of
+        training changes it."""
+        integer = {4: torch.int32, 2: torch.int16, 1: torch.uint8}
+        return {
+            name: int(self.here(parameter).view(integer[parameter.element_size()]).sum(dtype=torch.int64))
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad == trainable
+        }
+
+    def here(self, parameter: Tensor) -> Tensor:
+        """What of a parameter this process holds."""
+        return parameter.detach()
+
+    def adapter(self) -> Mapping[str, Tensor]:
+        """The whole adapter by PEFT's names; every process must ask."""
+        return dict(get_peft_model_state_dict(self.model, save_embedding_layers=False))
