@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from benchmarks.methods.analysis import (
     paired,
 )
 from benchmarks.methods.runs import RESULTS, Point, Row, rows
-from benchmarks.methods.studies import STUDIES, Study
+from benchmarks.methods.studies import MEASURES, STUDIES, Cost, Study
 
 Curves = Mapping[int, list[Point]]
 
@@ -41,7 +42,7 @@ def lines(name: str, study: Study, found: Sequence[Row]) -> Iterator[str]:
     budget, cost = equal_cost(found, study.cost.key), study.cost
     yield f"# {study.title}\n\n{study.question}\n"
     yield f"`python -m benchmarks.methods run {name}` · {' '.join(f'`{o}`' for o in study.setting)}\n"
-    yield f"![accuracy against {cost.unit}]({name}.svg)\n"
+    yield f"![accuracy against four costs]({name}.svg)\n"
     equal = f"at {budget / cost.scale:.2f} {cost.unit}"
     yield f"Test accuracy in %, means over seeds ± half of the 95 % interval; {equal}: the most that every run spent.\n"
     targets = [f"{cost.unit} to {percent(target)}" for target in study.targets]
@@ -112,35 +113,38 @@ def _against(seeds: Curves, control: Curves, budget: float, study: Study) -> Ite
 
 
 def plot(name: str, study: Study, found: Sequence[Row]) -> None:
-    """Mean accuracy against FLOPs, with the 95 % interval of each method."""
+    """Mean accuracy against what it costs, in four measures, with the 95 % interval of each method."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    cost = study.cost
-    style = {"svg.hashsalt": name, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+    style = {"svg.hashsalt": name, "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
-        axes = figure.add_subplot()
-        for k, method in enumerate(study.methods):
-            if not (curves := list(by_seed(found, method).values())):
-                continue
-            grid = np.linspace(0, min(curve[-1][cost.key] for curve in curves), 60)
-            values = [interval([a for c in curves if (a := accuracy_at(c, x, cost.key)) is not None]) for x in grid]
-            mean = np.array([100 * v.mean for v in values if v])
-            half = np.nan_to_num([100 * v.half for v in values if v])
-            axes.plot(grid / cost.scale, mean, color=f"C{k}", label=f"{method} ({len(curves)})")
-            axes.fill_between(grid / cost.scale, mean - half, mean + half, color=f"C{k}", alpha=0.12, linewidth=0)
-        for target in study.targets:
-            axes.axhline(100 * target, color="0.8", linewidth=0.8, zorder=0)
-        axes.set(
-            xlabel="training and generation, TFLOPs" if cost.key == "flops" else cost.unit,
-            ylabel="test accuracy, %",
-            title=study.title,
-        )
-        axes.legend(loc="lower right", frameon=False, title="method (seeds)")
+        figure = Figure(figsize=(9, 6.4), layout="constrained")
+        panels = list(figure.subplots(2, 2, sharey=True).flat)
+        for axes, cost in zip(panels, (study.cost, *(c for c in MEASURES if c != study.cost)), strict=False):
+            for target in study.targets:
+                axes.axhline(100 * target, color="0.8", linewidth=0.8, zorder=0)
+            for k, method in enumerate(study.methods):
+                if curves := list(by_seed(found, method).values()):
+                    draw(axes, curves, cost, color=f"C{k}", label=f"{method} ({len(curves)})")
+            axes.set(xlabel=cost.unit)
+        panels[0].set(title=study.title)
+        for axes in (panels[0], panels[2]):
+            axes.set(ylabel="test accuracy, %")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
         figure.savefig(RESULTS / f"{name}.svg", metadata={"Date": None})
     path = RESULTS / f"{name}.svg"
     path.write_text(re.sub(r"[ \t]+\n", "\n", path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def draw(axes: Any, curves: Sequence[Sequence[Point]], cost: Cost, **line: str) -> None:
+    """A method's mean over seeds up to what its cheapest run spent, and the interval round it."""
+    grid = np.linspace(0, min(curve[-1][cost.key] for curve in curves), 40)
+    values = [interval([a for c in curves if (a := accuracy_at(c, x, cost.key)) is not None]) for x in grid]
+    mean = np.array([100 * v.mean for v in values if v])
+    half = np.nan_to_num([100 * v.half for v in values if v])
+    axes.plot(grid / cost.scale, mean, **line)
+    axes.fill_between(grid / cost.scale, mean - half, mean + half, color=line["color"], alpha=0.12, linewidth=0)
 
 
 def table_head(*names: str) -> str:

@@ -26,6 +26,10 @@ class Cost:
 FLOPS = Cost(key="flops", unit="TFLOPs", scale=1e12)
 ROLLOUTS = Cost(key="rollouts", unit="thousand rollouts", scale=1e3)
 TOKENS = Cost(key="tokens", unit="thousand trained tokens", scale=1e3)
+UNIQUE_OBSERVATIONS = Cost(key="visited", unit="observations asked", scale=1)
+SECONDS = Cost(key="seconds", unit="seconds, evaluation apart", scale=1)
+MEASURES = (FLOPS, ROLLOUTS, UNIQUE_OBSERVATIONS, SECONDS)
+"""In every plot, after the study's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
