@@ -33,6 +33,8 @@ Columns = Mapping[str, NDArray[np.generic]]
 Positions = NDArray[np.int64]
 Progress = Callable[[int], None]
 """Called with the number of units done since the last call."""
+Arrived = Callable[[int, list[Completion]], None]
+"""Called with a request's index and its completions, which are the same whatever else is asked with it."""
 
 
 class Verifier(Component, ABC):
@@ -226,9 +228,11 @@ class Engine(Protocol):
         """Generate with this model from now on; proves by a canary that its weights are what generates."""
 
     def generate(
-        self, requests: Sequence[Request], *, seed: int, progress: Progress | None = None
-    ) -> list[list[Completion]]:
-        """Completions for each request. Under `seeding: wave`, `seed` and the requests determine every token.
+        self, requests: Sequence[Request], *, seed: int,
+        progress: Progress | None = None, arrived: Arrived | None = None,
+    ) -> list[list[Completion]]:  # fmt: skip
+        """Completions for each request. Under `seeding: wave`, `seed` and the requests determine every token; under
+        `request` each request its own, and `arrived` is told of it as soon as it is there: nobody need ask again.
 
         Raises:
             EngineError: the engine failed; never because of what the model wrote.
@@ -266,15 +270,9 @@ class Trainer(Component, ABC):
 
     @abstractmethod
     def train(
-        self,
-        examples: Sequence[Example],
-        start: Model,
-        into: Path,
-        *,
-        steps: int | None,
-        seed: int,
-        progress: Progress | None = None,
-    ) -> Metrics:
+        self, examples: Sequence[Example], start: Model, into: Path, *,
+        steps: int | None, seed: int, progress: Progress | None = None,
+    ) -> Metrics:  # fmt: skip
         """Fine-tune `start` and write the new adapter into the empty directory `into`, and nowhere else.
 
         `steps` of the optimiser, or None for the trainer's own epochs. Returns `train/<name>`: `loss`, `tokens`, …

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from star_loop.generators.process import WorkerProcess
 from star_loop.generators.serving import Canary, cut_at_stop
 from star_loop.generators.transformers import Transformers
-from star_loop.generators.vllm import Vllm
+from star_loop.generators.vllm import Vllm, VllmEngine
 from star_loop.models import Pretrained
 from star_loop.protocols import EngineError
 from star_loop.records import Completion, Model, Observation, Request, Sampling
@@ -198,13 +198,21 @@ def test_adapter_merged_or_beside_the_weights_is_the_same_model(base, adapted, t
     assert greedy[0] == greedy[1]
 
 
+class Recorded(VllmEngine):
+    """Remembers how many requests each worker was asked."""
+
+    def _call(self, operation, item=None, **arguments):
+        if operation == "generate":
+            self.asked = [*getattr(self, "asked", []), len(arguments["requests"])]
+        return super()._call(operation, item, **arguments)
+
+
 @pytest.mark.engine
 def test_a_second_worker_applies_the_adapter_and_seeds_each_request(engines, base, adapted, tmp_path):
     settings = Vllm(
-        threads=1, cpu_kvcache_space=0.1, adapter="lora", max_lora_rank=5, seeding="request", restarts=0,
-        max_num_batched_tokens=512,
-    )  # fmt: skip
-    with settings.engine(base, workspace=tmp_path, seed=0) as engine:
+        threads=1, cpu_kvcache_space=0.1, adapter="lora", max_lora_rank=5, seeding="request", max_num_batched_tokens=512
+    )
+    with closing(Recorded(settings, base, workspace=tmp_path, seed=0)) as engine:
         crowd = engine.generate(ask(["x" * 400] * 3, n=2), seed=0)
         assert len({c.text for drawn in crowd for c in drawn}) == 6, "prefills that do not fit into one step together"
         alone = engine.generate(ask()[2:3], seed=0)
@@ -214,9 +222,21 @@ def test_a_second_worker_applies_the_adapter_and_seeds_each_request(engines, bas
         greedy = [texts(e.generate(ask(sampling=GREEDY), seed=0)) for e in (engine, engines["transformers"])]
         assert greedy[0] == greedy[1]
 
-        os.kill(engine.pid, signal.SIGKILL)
-        with pytest.raises(EngineError, match=r"(?s)died.*SIGKILL.*worker\.log"):
-            engine.generate(ask(), seed=0)
+        short, long = Sampling(temperature=1.0, max_tokens=2), Sampling(temperature=1.0, max_tokens=300)
+        mixed = [*ask(QUESTIONS[:2], short), *ask(QUESTIONS[2:], long)]
+        expected, arrived = engine.generate(mixed, seed=0), {}
+
+        def keep(index, drawn):
+            assert index not in arrived
+            arrived[index] = drawn
+            if len(arrived) == 1:
+                os.kill(engine.pid, signal.SIGKILL)
+
+        engine.asked.clear()
+        assert engine.generate(mixed, seed=0, arrived=keep) == expected, "by the worker after it"
+        assert arrived == dict(enumerate(expected))
+        first, left = engine.asked
+        assert first == len(mixed) > left >= len(mixed) - 2, "only what had not arrived"
     assert not (tmp_path / "tmp").exists()
 
 

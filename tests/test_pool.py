@@ -10,7 +10,7 @@ from star_loop.generators.pool import Pool, write_golds
 from star_loop.generators.scripted import Scripted
 from star_loop.launch import launch
 from star_loop.models import Pretrained
-from star_loop.records import Model, Observation, Request, Sampling
+from star_loop.records import Completion, Model, Observation, Request, Sampling
 from tests.quiz import Quiz, configure
 from tests.test_tasks import DATA, FIXTURES, NAMES, folder
 
@@ -54,7 +54,7 @@ def test_sources_are_chosen(tmp_path: Path) -> None:
 
 
 def test_a_student_answers_evaluations_and_what_the_pool_does_not_hold(tmp_path: Path) -> None:
-    taught = pool(tmp_path, *ROWS, student=Scripted(table=(1.0,)))
+    taught = pool(tmp_path, *ROWS, student=Scripted(table=(1.0,), seeding="request"))
     (drawn,) = draw_all(taught, tmp_path, ("o/1", 1.0))
     assert drawn in {row["text"] for row in ROWS}
     assert draw_all(taught, tmp_path, ("o/1", 1.0), ("o/1", 0.0), ("o/2", 1.0)) == [drawn, "#### 1", "#### 1"]
@@ -72,7 +72,9 @@ def draw_all(pool: Pool, tmp_path: Path, *asked: tuple[str, float]) -> list[str]
     finished: list[int] = []
     with pool.engine(BASE, workspace=tmp_path, seed=0) as engine:
         engine.serve(Model(base=BASE))
-        completions = engine.generate(requests, seed=5, progress=finished.append)
+        told: dict[int, list[Completion]] = {}
+        completions = engine.generate(requests, seed=5, progress=finished.append, arrived=told.__setitem__)
+        assert told.items() <= dict(enumerate(completions)).items(), "each under the index of its own request"
         engine.release()
     assert sum(finished) == len(asked)
     return [text.text for (text,) in completions]

@@ -13,7 +13,7 @@ from pathlib import Path
 from star_loop.cost import Cost
 from star_loop.generators.scripted import NoWeights
 from star_loop.models import Pretrained
-from star_loop.protocols import Engine, Generator, Progress, Task
+from star_loop.protocols import Arrived, Engine, Generator, Progress, Task
 from star_loop.records import Completion, Model, Observation, Request
 from star_loop.seeding import rng
 from star_loop.tasks.table import read, text
@@ -81,8 +81,9 @@ class PoolEngine:
         """The model writes nothing."""
 
     def generate(
-        self, requests: Sequence[Request], *, seed: int, progress: Progress | None = None
-    ) -> list[list[Completion]]:
+        self, requests: Sequence[Request], *, seed: int,
+        progress: Progress | None = None, arrived: Arrived | None = None,
+    ) -> list[list[Completion]]:  # fmt: skip
         """As many rationales as asked for."""
         completions = [self.draw(request) for request in requests]
         if progress:
@@ -111,16 +112,22 @@ class Taught:
         self.serve, self.release = student.serve, student.release
 
     def generate(
-        self, requests: Sequence[Request], *, seed: int, progress: Progress | None = None
-    ) -> list[list[Completion]]:
-        """From the pool, and the rest from the student."""
-        asked = [r for r in requests if r.sampling.temperature == 0 or r.observation.id not in self.pool.texts]
-        answers = iter(self.student.generate(asked, seed=seed, progress=progress) if asked else ())
-        own = set(map(id, asked))
-        completions = [next(answers) if id(request) in own else self.pool.draw(request) for request in requests]
+        self, requests: Sequence[Request], *, seed: int,
+        progress: Progress | None = None, arrived: Arrived | None = None,
+    ) -> list[list[Completion]]:  # fmt: skip
+        """From the pool, and the rest from the student; only that takes time, so only of that `arrived` is told."""
+        own = [
+            index
+            for index, r in enumerate(requests)
+            if r.sampling.temperature == 0 or r.observation.id not in self.pool.texts
+        ]
+        asked = [requests[index] for index in own]
+        told = arrived and (lambda place, drawn: arrived(own[place], drawn))
+        answers = self.student.generate(asked, seed=seed, progress=progress, arrived=told) if asked else []
+        written = dict(zip(own, answers, strict=True))
         if progress:
             progress(len(requests) - len(asked))
-        return completions
+        return [written[k] if k in written else self.pool.draw(request) for k, request in enumerate(requests)]
 
 
 def write_golds(task: Task, observations: Iterable[Observation], path: Path) -> None:

@@ -5,13 +5,13 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from star_loop.cost import Cost
 from star_loop.models import Pretrained
-from star_loop.protocols import Engine, Generator, Progress
+from star_loop.protocols import Arrived, Engine, Generator, Progress
 from star_loop.records import Completion, Model, Request
 from star_loop.seeding import rng
 
@@ -41,6 +41,8 @@ class Scripted(Generator):
     """Length of every completion and of every prompt."""
     parameters: int = Field(1_000_000, ge=1)
     """For the FLOPs accounting."""
+    seeding: Literal["wave", "request"] = "wave"
+    """`request`: what is finished of a wave is kept, as by vLLM, although asking again costs nothing here."""
 
     def cost(self, base: Pretrained) -> Cost:
         """Parameters as declared; no matrix shapes."""
@@ -64,10 +66,15 @@ class ScriptedEngine:
         self.gain = float(json.loads(path.read_text())["gain"]) if path else 0.0
 
     def generate(
-        self, requests: Sequence[Request], *, seed: int, progress: Progress | None = None
-    ) -> list[list[Completion]]:
+        self, requests: Sequence[Request], *, seed: int,
+        progress: Progress | None = None, arrived: Arrived | None = None,
+    ) -> list[list[Completion]]:  # fmt: skip
         """A gold or a wrong answer for each sample."""
-        completions = [[self._complete(request, k) for k in range(request.n)] for request in requests]
+        completions = []
+        for index, request in enumerate(requests):
+            completions.append([self._complete(request, k) for k in range(request.n)])
+            if arrived and self.script.seeding == "request":
+                arrived(index, completions[index])
         if progress:
             progress(len(requests))
         return completions

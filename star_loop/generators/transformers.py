@@ -10,7 +10,7 @@ from pydantic import Field
 
 from star_loop.generators.serving import Sequences, Serving, cut_at_stop, warn_too_long
 from star_loop.models import Pretrained
-from star_loop.protocols import Engine, EngineError, Generator, Progress
+from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress
 from star_loop.records import Completion, Model, Request, Sampling
 
 if TYPE_CHECKING:
@@ -100,9 +100,10 @@ class TransformersEngine(Serving):
             torch.cuda.empty_cache()
 
     def generate(
-        self, requests: Sequence[Request], *, seed: int, progress: Progress | None = None
-    ) -> list[list[Completion]]:
-        """Completions in request order; `progress` counts finished requests.
+        self, requests: Sequence[Request], *, seed: int,
+        progress: Progress | None = None, arrived: Arrived | None = None,
+    ) -> list[list[Completion]]:  # fmt: skip
+        """Completions in request order; `progress` counts finished requests. Nothing arrives before all is done.
 
         A prompt that fills the context gives empty completions that were cut off.
         """

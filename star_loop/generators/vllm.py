@@ -13,7 +13,7 @@ from pydantic import Field
 from star_loop.generators.process import WorkerError, WorkerProcess
 from star_loop.generators.serving import Sequences, Serving, warn_too_long
 from star_loop.models import Pretrained
-from star_loop.protocols import Engine, Generator, Progress
+from star_loop.protocols import Arrived, Engine, Generator, Progress
 from star_loop.records import Completion, Model, Request
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,9 @@ class Vllm(Generator):
     max_lora_rank: int = Field(64, ge=1)
     """With `adapter: lora`: the highest rank that will come; rounded up to one that vLLM has."""
     seeding: Literal["wave", "request"] = "wave"
-    """`wave`: the engine is seeded once for each `generate`, with a cold prefix cache. `request`: each request by its
-    own seed, so that its text hardly depends on its neighbours: 2–3 times slower."""
+    """`wave`: the engine is seeded once for each `generate`, with a cold prefix cache; a wave that is interrupted
+    begins again. `request`: each request by its own seed, so that its text hardly depends on its neighbours, and what
+    is finished is kept, whatever happens to the rest: 2–3 times slower."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the weights that generate; `auto`: that of the base model."""
     max_model_len: int | None = Field(None, ge=2)
@@ -62,8 +63,9 @@ class Vllm(Generator):
     timeout: float = Field(600.0, gt=0)
     """Seconds without any sign of life after which the engine counts as dead."""
     restarts: int = Field(1, ge=0)
-    """How often a worker that died, fell silent or failed is replaced within one call, which then begins again: its
-    seed makes what comes the same. A worker that cannot start is not replaced."""
+    """How often a worker that died, fell silent or failed is replaced within one call, which then begins again (with
+    `seeding: request`: goes on with what is left): its seeds make what comes the same. A worker that cannot start is
+    not replaced."""
     engine_kwargs: Mapping[str, Any] = {}
     """Anything else that `vllm.LLM` takes, as JSON values."""
 
@@ -112,38 +114,46 @@ class VllmEngine(Serving):
         super().serve(model)
 
     def generate(
-        self, requests: Sequence[Request], *, seed: int, progress: Progress | None = None
-    ) -> list[list[Completion]]:
+        self, requests: Sequence[Request], *, seed: int,
+        progress: Progress | None = None, arrived: Arrived | None = None,
+    ) -> list[list[Completion]]:  # fmt: skip
         """Completions in request order; `progress` counts finished requests.
 
         A prompt that fills the context gives empty completions that were cut off.
         """
-        told: set[int] = set()
+        alone = self.settings.seeding == "request"
+        done: dict[int, list[Completion]] = {}
 
-        def finished(index: int) -> None:
-            if progress and index not in told:
-                told.add(index)
+        def finished(index: int, drawn: list[Completion]) -> None:
+            new = index not in done
+            done[index] = drawn
+            if new and alone and arrived:
+                arrived(index, drawn)
+            if new and progress:
                 progress(1)
 
-        return self._surviving(lambda: self._generate(requests, seed, finished))
+        def rest() -> None:
+            left = [index for index in range(len(requests)) if not alone or index not in done]
+            self._generate([requests[index] for index in left], seed, lambda place, drawn: finished(left[place], drawn))
 
-    def _generate(
-        self, requests: Sequence[Request], seed: int, finished: Callable[[int], None]
-    ) -> list[list[Completion]]:
-        completions: dict[int, list[Completion]] = {}
+        self._surviving(rest)
+        completions = [done[index] for index in range(len(requests))]
+        self._warn_too_long(requests, completions)
+        return completions
 
+    def _generate(self, requests: Sequence[Request], seed: int, finished: Arrived) -> None:
         def collect(item: Mapping[str, Any] | None) -> None:
             if item is not None:
-                completions[item["index"]] = [Completion(**fields) for fields in item["completions"]]
-                finished(item["index"])
+                finished(item["index"], [Completion(**fields) for fields in item["completions"]])
 
         if requests:
             self._call("generate", collect, requests=[_payload(request) for request in requests], seed=seed)
-        done = [completions[index] for index in range(len(requests))]
-        context = self.facts["context"] if requests else 0
-        long = [(r.observation.id, c[0].prompt_tokens) for r, c in zip(requests, done, strict=True) if c]
-        warn_too_long([(name, tokens) for name, tokens in long if tokens >= context], context)
-        return done
+
+    def _warn_too_long(self, requests: Sequence[Request], completions: Sequence[Sequence[Completion]]) -> None:
+        if requests:
+            context = self.facts["context"]
+            long = [(r.observation.id, c[0].prompt_tokens) for r, c in zip(requests, completions, strict=True) if c]
+            warn_too_long([(name, tokens) for name, tokens in long if tokens >= context], context)
 
     def _surviving(self, act: Callable[[], R]) -> R:
         """What `act` returns, in a fresh worker with the same model where the old one did not live to the end."""
