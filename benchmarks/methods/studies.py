@@ -129,8 +129,8 @@ REACH = Study(
     title="Out of reach",
     question="What does asking the hardest first cost where half of the observations cannot be solved?",
     setting=(
-        "task.levels={addition:[5,6,13,14],subtraction:[5,6,13,14],multiplication:[5,6,13,14],three_sum:[4,5],"
-        "multiply_add:[4,5]}",
+        "task.levels={addition:[6,7,13,14],subtraction:[6,7,13,14],multiplication:[6,7,13,14],three_sum:[5,6],"
+        "multiply_add:[5,6]}",
         "task.train_per_level=80",
         "schedule.steps=20",
         "schedule.growth=1.0",
