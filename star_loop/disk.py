@@ -72,6 +72,10 @@ class Disk:
         self.rename(unfinished, path)
         self.flush(path.parent)
 
+    def discard(self, path: Path) -> None:
+        """Take a file away that nothing needs any more."""
+        path.unlink()
+
     def remove(self, path: Path) -> None:
         """Take a directory away; what is left of it after an interruption has a hidden name."""
         removed = path.with_name(f".{path.name}.removed")

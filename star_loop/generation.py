@@ -1,5 +1,6 @@
 """Asking the engine and judging what comes back: waves of rationales, and answers for evaluation."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -8,8 +9,8 @@ from star_loop.experiment import Experiment
 from star_loop.judging import Drawn, judge_all
 from star_loop.metrics import TOO_LONG
 from star_loop.preflight import Splits
-from star_loop.protocols import Engine, Proposal, Session, State
-from star_loop.records import Model, Request, Rollout, Sampling
+from star_loop.protocols import Engine, Progress, Proposal, Session, State
+from star_loop.records import Completion, Model, Request, Rollout, Sampling
 from star_loop.seeding import Purpose, rng, seed_for
 from star_loop.store import RunDirectory
 
@@ -43,7 +44,7 @@ class Generation:
             rollouts = self.x.allocator.allocate(proposal, known, rng(self.x.seed, "allocator", iteration, wave))
         draws = dict(zip(proposal.positions.tolist(), rollouts.tolist(), strict=True))
         with self.run.timed(iteration, "collect") as entry:
-            self.engine.serve(model)
+            self._serve(model, f"iteration {iteration}, wave {wave}")
             judged = self._attempt(iteration, wave, 0, draws, entry, how)
             if self.x.second_try != "none":
                 solved = {r.position for r in judged if r.correct}
@@ -56,13 +57,35 @@ class Generation:
     ) -> list[Rollout]:
         """Rollouts that nothing is learned from but how to sample: `draws` of each position; the name seeds them."""
         with self.run.timed(iteration, "search") as entry:
-            self.engine.serve(model)
+            self._serve(model, f"iteration {iteration}, pilot {name}")
             return self._attempt(iteration, f"pilot {name}", 0, draws, entry, self._sampling(temperature))
 
     def survey(self, name: str, draws: Mapping[int, int]) -> list[Rollout]:
         """Rollouts of the base model before the first iteration, for a preparation; the name seeds them."""
-        self.engine.serve(Model(base=self.x.model))
+        self._serve(Model(base=self.x.model), f"survey {name}")
         return self._attempt(0, f"survey {name}", 0, draws, {}, self._sampling(None))
+
+    def _serve(self, model: Model, purpose: str) -> None:
+        """The model, and what an earlier launch has had of it for this purpose."""
+        self.engine.serve(model)
+        adapter = os.path.relpath(model.adapter, self.run.path) if model.adapter else "the base"
+        self.run.arrivals.turn_to(f"{purpose}, by {adapter}")
+
+    def _complete(self, requests: Sequence[Request], seed: int, told: Progress) -> list[list[Completion]]:
+        """What has arrived already, and what the engine makes of the rest."""
+        arrivals = self.run.arrivals
+        completions = {k: known for k, request in enumerate(requests) if (known := arrivals.known(request)) is not None}
+        left = [k for k in range(len(requests)) if k not in completions]
+        if completions:
+            told(len(completions))
+        if left:
+            drawn = self.engine.generate(
+                [requests[k] for k in left], seed=seed, progress=told,
+                arrived=lambda place, drawn: arrivals.add(requests[left[place]], drawn),
+            )  # fmt: skip
+            self.session.advance(0, sum(completion.tokens for samples in drawn for completion in samples))
+            completions |= zip(left, drawn, strict=True)
+        return [completions[k] for k in range(len(requests))]
 
     def _sampling(self, temperature: float | None) -> Sampling:
         return self.x.sampling if temperature is None else replace(self.x.sampling, temperature=temperature)
@@ -78,7 +101,7 @@ class Generation:
         prompts = [self.x.task.bare_prompt(observation) for observation in observations]
         asked = self.x.evaluation.requests(observations, prompts, self.x.sampling, self.x.seed)
         self.session.phase(iteration, split, len(asked))
-        self.engine.serve(model)
+        self._serve(model, f"iteration {iteration}, {split}")
         seed = seed_for(self.x.seed, "evaluate", iteration, split)
         return self._ask(asked, seed, {} if entry is None else entry, reject_truncated=False, progress=True)
 
@@ -118,8 +141,7 @@ class Generation:
             return []
         requests = [request for *_, request in asked]
         told = self.session.advance if progress else partial(self.session.advance, 0, 0)
-        completions = self.engine.generate(requests, seed=seed, progress=told)
-        self.session.advance(0, sum(completion.tokens for drawn in completions for completion in drawn))
+        completions = self._complete(requests, seed, told)
         cached = sum(drawn[0].cached_tokens for drawn in completions if drawn)
         entry["cached_tokens"] = entry.get("cached_tokens", 0) + cached
         drawn = [

@@ -207,6 +207,7 @@ class Loop:
         steps = self.x.schedule.training_steps(here.number)
 
         def round_(into: Path) -> Metrics:
+            self.run.arrivals.discard()  # all that was asked is published; what comes is asked of another model
             self.generation.engine.release()
             self.session.phase(here.number, "train", self.x.trainer.total_steps(len(examples), steps))
             with self.run.timed(here.number, "train"):
@@ -266,6 +267,7 @@ class Loop:
 
     def commit(self, here: IterationDirectory, standing: Standing, figures: Metrics) -> Standing:
         """The iteration's last files; then everybody is told."""
+        self.run.arrivals.discard()
         adapter = standing.model.adapter
         metrics = figures | machine_metrics(self.run.timings(here.number), figures.get("tokens/generated", 0.0))
         here.commit(

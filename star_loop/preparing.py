@@ -109,6 +109,7 @@ class Preparing:
 
     def _train(self, into: Folder, name: str, examples: Sequence[Example], steps: int) -> tuple[Model, Spent]:
         def fill(path: Path) -> None:
+            self.run.arrivals.discard()
             self.generation.engine.release()
             seed = seed_for(self.x.seed, "preparation", into.path.name, name)
             metrics = self.x.trainer.train(examples, Model(base=self.x.model), path, steps=steps, seed=seed)

@@ -1,6 +1,7 @@
 """The run directory: what all its iterations share, which of them is the last, and who holds it.
 
-Nothing that is finished is ever written twice, and nothing is deleted but adapters that a retention gives up (`keep`).
+Nothing that is finished is ever written twice, and nothing is deleted but adapters that a retention gives up (`keep`),
+and the journal of what has arrived of a wave once the wave is finished.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from star_loop.arrivals import Arrivals
 from star_loop.disk import Disk, Ledger, RunError, read_json
 from star_loop.iteration import IterationDirectory as IterationDirectory
 from star_loop.records import Metrics, Observation
@@ -39,6 +41,7 @@ class RunDirectory:
         self.path = path
         self.disk = disk or Disk()
         self.ledger = Ledger(path, self.disk, self._remedy)
+        self.arrivals = Arrivals(path / "arrived.jsonl", self.disk)
 
     def iteration(self, number: int) -> IterationDirectory:
         """The directory of one iteration, which need not exist."""

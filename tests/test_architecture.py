@@ -23,6 +23,7 @@ LAYERS = [
         "verifiers",
         "tasks",
         "cost",
+        "arrivals",
         "iteration",
         "store",
         "evaluation",

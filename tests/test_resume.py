@@ -55,6 +55,9 @@ class FailingDisk(Disk):
     def rename(self, source: Path, target: Path) -> None:
         self._effect(lambda: super(FailingDisk, self).rename(source, target))
 
+    def discard(self, path: Path) -> None:
+        self._effect(lambda: super(FailingDisk, self).discard(path))
+
 
 SHORT = ("iterations=2", "second_try=rationalize")
 
@@ -66,44 +69,47 @@ def run_with(disk: Disk, directory: Path, config: dict | None = None) -> None:
 
 
 @cache
-def configure_short() -> dict:  # composing takes longer than running
-    return configure(*QUIZ, *SHORT)
+def configure_short(seeding: str = "wave") -> dict:  # composing takes longer than running
+    return configure(*QUIZ, *SHORT, f"generator.seeding={seeding}")
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, bytes]]:
+@pytest.fixture(scope="module", params=["wave", "request"])
+def uninterrupted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict, int, dict[str, bytes]]:
+    """The configuration, the number of effects, and what is there in the end."""
     directory = tmp_path_factory.mktemp("run")
-    disk = FailingDisk()
-    run_with(disk, directory)
-    return disk.effects, contents(directory)
+    disk, config = FailingDisk(), configure_short(request.param)
+    run_with(disk, directory, config)
+    return config, disk.effects, contents(directory)
 
 
 @pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.reliability)])
 def test_an_interruption_at_a_single_effect_changes_no_byte(
-    uninterrupted: tuple[int, dict[str, bytes]], tmp_path: Path, step: int
+    uninterrupted: tuple[dict, int, dict[str, bytes]], tmp_path: Path, step: int
 ) -> None:
     """At every `step`-th effect; `make test-reliability`: at every one."""
-    effects, expected = uninterrupted
+    config, effects, expected = uninterrupted
     assert effects > 100
     # Dying after an effect is dying before the next: only the last one has no next.
     for at, how in [*((at, "half") for at in range(0, effects, step)), (effects - 1, "after")]:
         directory = tmp_path / f"{at}-{how}"
         with pytest.raises(Interrupted):
-            run_with(FailingDisk(at, how), directory)
-        run_with(Disk(), directory)
+            run_with(FailingDisk(at, how), directory, config)
+        run_with(Disk(), directory, config)
         assert contents(directory) == expected, f"interrupted {how} effect {at}"
         shutil.rmtree(directory)
     print(f"an interruption at {len(range(0, effects, step))} of {effects} effects")
 
 
 def test_a_run_that_dies_again_and_again_ends_with_the_same_bytes(
-    uninterrupted: tuple[int, dict[str, bytes]], tmp_path: Path
+    uninterrupted: tuple[dict, int, dict[str, bytes]], tmp_path: Path
 ) -> None:
-    _, expected = uninterrupted
+    config, _, expected = uninterrupted
     deaths = 0
     while True:
         try:
-            run_with(FailingDisk(20), tmp_path)
+            run_with(FailingDisk(20), tmp_path, config)
             break
         except Interrupted:
             deaths += 1
