@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,10 +46,21 @@ class WorkerProcess:
         workspace: folder of the log `worker.log` and of the temporary directory `tmp`.
         environment: variables added to the parent's.
         timeout: seconds without any sign of life (a message or a line in the log) after which a call fails.
+        arguments: of its command line.
+        key: what the configuration calls the timeout.
     """
 
-    def __init__(self, module: str, *, workspace: Path, environment: Mapping[str, str], timeout: float) -> None:
-        self.module, self.timeout = module, timeout
+    def __init__(
+        self,
+        module: str,
+        *,
+        workspace: Path,
+        environment: Mapping[str, str],
+        timeout: float,
+        arguments: Sequence[str] = (),
+        key: str = "generator.timeout",
+    ) -> None:
+        self.module, self.timeout, self.key = module, timeout, key
         self.log, self._temporary = (workspace / name for name in ("worker.log", "tmp"))
         workspace.mkdir(parents=True, exist_ok=True)
         self._clear_temporary()
@@ -57,7 +68,7 @@ class WorkerProcess:
         directory = str(self._temporary.resolve())
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module],
+                [sys.executable, "-m", module, *arguments],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0, process_group=0,
                 env={**os.environ, **environment, "TMPDIR": directory},
             )  # fmt: skip
@@ -137,7 +148,7 @@ class WorkerProcess:
         while not self._selector.select(self.timeout):
             size = self.log.stat().st_size
             if size == seen:
-                raise self._failure(f"has shown no sign of life for {self.timeout:g} s (generator.timeout)")
+                raise self._failure(f"has shown no sign of life for {self.timeout:g} s ({self.key})")
             seen = size
 
     def _failure(self, what: str) -> WorkerError:

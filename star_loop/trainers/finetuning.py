@@ -250,15 +250,14 @@ def _accumulate(settings: "Lora", student: Placement, batch: Sequence[Encoded]) 
     max_tokens = settings.max_tokens_per_batch or (16384 if on_gpu else 2048)
     losses = sum(sequence.losses for sequence in batch)
     total, correct = torch.zeros((), device=model.device), torch.zeros((), dtype=torch.int64, device=model.device)
-    groups = student.share(batch, max_tokens)
-    for number, group in enumerate(groups, start=1):
+    for group in student.share(batch, max_tokens):
         weights = torch.tensor([sequence.weight for sequence in group], device=model.device)
         counts = torch.tensor([sequence.losses for sequence in group], device=model.device)
         try:
             with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
                 nll, right = student(token_losses, group)
             loss = (nll * weights.repeat_interleave(counts)).sum() / losses
-            student.backward(loss, last=number == len(groups))
+            student.backward(loss)
         except torch.cuda.OutOfMemoryError as error:
             raise TrainingError(
                 f"the GPU's memory is exhausted by {len(group)} sequences of up to {len(group[-1].ids)} tokens: lower "

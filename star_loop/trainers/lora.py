@@ -97,11 +97,9 @@ class Lora(Trainer):
                 f"nothing to train on: {len(examples)} examples, {steps} steps. Give at least one of each; "
                 "select more rationales, or collect until some are correct."
             )
-        from star_loop.trainers import finetuning
-
         encoded = self._encode(examples, start.base)
         batches = list(self.batches(encoded, steps, seed))
-        curve = finetuning.run(self, batches, start, into, seed=seed, progress=progress)
+        curve = self.carry_out(batches, start, into, seed=seed, progress=progress)
         return {
             "examples": float(len(encoded)),
             "dropped": float(len(examples) - len(encoded)),
@@ -109,6 +107,14 @@ class Lora(Trainer):
             **self._figures(batches, curve),
             "flops_exact": self._flops(batches, start.base),
         }
+
+    def carry_out(
+        self, batches: Sequence[Sequence[Encoded]], start: Model, into: Path, *, seed: int, progress: Progress | None
+    ) -> Sequence["Step"]:
+        """Train on the sequences of each optimiser step; what every step saw."""
+        from star_loop.trainers import finetuning
+
+        return finetuning.run(self, batches, start, into, seed=seed, progress=progress)
 
     def total_steps(self, examples: int, steps: int | None) -> int:
         """Optimiser steps of a round: what `progress` is told of."""

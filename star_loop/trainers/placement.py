@@ -4,7 +4,7 @@
 never at the top of a module that the loop imports.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -38,11 +38,11 @@ class Placement:
         """What steps in its stead."""
         return optimizer
 
-    def share(self, batch: Sequence[Encoded], max_tokens: int) -> list[list[Encoded]]:
-        """This process's micro-batches of an optimiser step."""
-        return micro_batches(batch, max_tokens)
+    def share(self, batch: Sequence[Encoded], max_tokens: int) -> Iterator[list[Encoded]]:
+        """This process's micro-batches of an optimiser step, each to go forward and backward before the next."""
+        yield from micro_batches(batch, max_tokens)
 
-    def backward(self, loss: Tensor, *, last: bool) -> None:
+    def backward(self, loss: Tensor) -> None:
         """Add up gradients; after the step's last micro-batch they are those of all its sequences."""
         torch.autograd.backward(loss)
 
