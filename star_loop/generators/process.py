@@ -119,6 +119,10 @@ class WorkerProcess:
         """`submit` and `result`."""
         return self.result(self.submit(operation, **arguments), item)
 
+    def kill(self) -> None:
+        """End the worker and all that it started at once, so that what waits for it fails; it is still to be closed."""
+        self._kill_group()
+
     def close(self) -> None:
         """End the worker and everything that it started; no effect the second time."""
         for pipe in (self._commands, self._replies):
@@ -172,8 +176,7 @@ def connect_to_parent() -> tuple[Iterator[dict[str, Any]], Send]:
     """The child's end: the messages, and how to reply. Whatever else the child prints goes to the log."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
@@ -182,6 +185,12 @@ def connect_to_parent() -> tuple[Iterator[dict[str, Any]], Send]:
         replies.flush()
 
     return _messages(), send
+
+
+def end_with_parent(number: signal.Signals) -> None:
+    """Have this process sent a signal when the thread that started it is gone; only on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 def _messages() -> Iterator[dict[str, Any]]:

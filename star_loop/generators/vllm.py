@@ -5,11 +5,14 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
+from star_loop.generators.devices import places
+from star_loop.generators.engines import several
 from star_loop.generators.process import WorkerError, WorkerProcess
 from star_loop.generators.serving import Sequences, Serving, warn_too_long
 from star_loop.models import Pretrained
@@ -19,6 +22,8 @@ from star_loop.records import Completion, Model, Request
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
+SHARE = 64
+"""Requests of a share where it need not be said."""
 
 
 class Vllm(Generator):
@@ -55,6 +60,12 @@ class Vllm(Generator):
     """On a CPU: OpenMP threads; None: one for each core."""
     tensor_parallel_size: int = Field(1, ge=1)
     """GPUs that share one copy of the model."""
+    engines: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    """How many work at once, each in a process of its own and with GPUs of its own; `auto`: as many as there are GPUs
+    for; one without a GPU."""
+    share: int | None = Field(None, ge=1)
+    """Requests that are seeded and generated together, by one engine: what comes depends on this, not on `engines`.
+    None: all of a call, so several engines need it (but not under `seeding: request`)."""
     enforce_eager: bool | None = None
     """No compilation, no CUDA graphs; None: so on a CPU (it starts sooner), not on a GPU."""
     sleep: bool = True
@@ -80,22 +91,58 @@ class Vllm(Generator):
                 'generator=vllm, but vLLM is not installed. Install it with: pip install "star_loop[vllm]", '
                 "or take the slower generator=transformers."
             )
+        self._check_engines()
 
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:
-        """Start a worker; it is gone, with all that it started, when the context is left."""
-        engine = VllmEngine(self, base, workspace=workspace, seed=seed)
-        try:
-            yield engine
-        finally:
-            engine.close()
+        """Start a worker, or several; they are gone, with all that they started, when the context is left."""
+        if self.share_size is None:
+            with _started(self, base, workspace, seed, {}) as one:
+                yield one
+            return
+        alone = self.model_copy(update={"restarts": 0})
+        starts = [
+            partial(_started, alone, base, workspace / f"engine-{number}", seed, environment)
+            for number, environment in enumerate(places(self.engines, self.tensor_parallel_size))
+        ]
+        with several(starts, share=self.share_size, restarts=self.restarts) as engines:
+            yield engines
+
+    @property
+    def share_size(self) -> int | None:
+        """None: there is one engine, and a call is not cut."""
+        return self.share or (None if self.engines == 1 else SHARE)
+
+    def _check_engines(self) -> None:
+        if self.engines == 1:
+            return
+        if self.share is None and self.seeding == "wave":
+            raise ValueError(
+                f"generator.engines={self.engines} share the requests of a call, and what is generated depends on how "
+                "they are cut: add generator.share=64 (or more on GPUs), or generator.seeding=request"
+            )
+        places(self.engines, self.tensor_parallel_size)
+
+
+@contextmanager
+def _started(
+    settings: Vllm, base: Pretrained, workspace: Path, seed: int, environment: Mapping[str, str]
+) -> Iterator["VllmEngine"]:
+    engine = VllmEngine(settings, base, workspace=workspace, seed=seed, environment=environment)
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 class VllmEngine(Serving):
     """A live vLLM. See `protocols.Engine`."""
 
-    def __init__(self, settings: Vllm, base: Pretrained, *, workspace: Path, seed: int) -> None:
+    def __init__(
+        self, settings: Vllm, base: Pretrained, *, workspace: Path, seed: int, environment: Mapping[str, str]
+    ) -> None:
         super().__init__(base)
+        self._environment, self._aborted = environment, False
         self.settings, self.workspace, self.seed = settings, workspace, seed
         self._worker: WorkerProcess | None = None
         self._facts: dict[str, Any] | None = None
@@ -163,7 +210,8 @@ class VllmEngine(Serving):
             try:
                 return act()
             except WorkerError as error:
-                if self._facts is None or not left:  # it never was ready: nothing speaks for another one
+                # If it never was ready, nothing speaks for another one.
+                if self._facts is None or not left or self._aborted:
                     raise
                 logger.warning("the engine is started again (%d more times at most): %s", left, error)
                 left -= 1
@@ -193,6 +241,12 @@ class VllmEngine(Serving):
         if self._worker is not None:
             self._worker.close()
         self._worker, self._facts, self.served = None, None, Model(base=self.base)
+
+    def abort(self) -> None:
+        """From another thread: let a call that is under way fail at once."""
+        self._aborted = True
+        if self._worker is not None:
+            self._worker.kill()
 
     @property
     def pid(self) -> int | None:
@@ -230,6 +284,7 @@ class VllmEngine(Serving):
             "TOKENIZERS_PARALLELISM": "false",
             # Threads that spin while they wait make a CPU engine 20 times slower beside any other busy process.
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+            **self._environment,
         }
         if self.settings.threads is not None:
             environment["OMP_NUM_THREADS"] = str(self.settings.threads)
