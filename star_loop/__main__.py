@@ -25,12 +25,16 @@ CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "co
 """Inside the package when installed from a wheel, beside it in a checkout."""
 
 
-_sweeps: set[str] = set()
-"""Folders of the sweeps whose jobs ran in this process."""
-
-
 class Failed(Exception):
     """A job of a sweep ended with an error that has been reported."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Somebody else asked for the end: a cluster that wants the machine back, or a limit of time."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 @hydra.main(  # type: ignore[untyped-decorator]
@@ -42,14 +46,15 @@ def task(config: DictConfig) -> float | None:
     Returns:
         The highest validation accuracy, which a sweeper such as Optuna's can look for; None: there is none.
     """
+    from star_loop.generators.process import end_with_parent
     from star_loop.launch import launch, report_failure, show
     from star_loop.store import RunDirectory
 
     logging.captureWarnings(True)  # into the launch's log
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
-    if hydra_config.mode == RunMode.MULTIRUN:
-        _sweeps.add(hydra_config.sweep.dir)
+    if hydra_config.launcher._target_.endswith("JoblibLauncher"):
+        end_with_parent(signal.SIGTERM)  # its processes would go on without the sweep that they belong to
     try:
         resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
         if resolved["show"] is not None:
@@ -66,13 +71,17 @@ def task(config: DictConfig) -> float | None:
 
 
 def main() -> None:
-    """Entry point; exit codes: 0 done, 1 the run failed, 2 the configuration, 130 interrupted."""
+    """Entry point; exit codes: 0 done, 1 the run failed, 2 the configuration, 128 + n ended by signal n.
+
+    SIGTERM and SIGUSR1, with which clusters announce the end, are taken as Ctrl-C is.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us instead of Hydra's own printing
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Threads that spin while they wait take the core from whoever they wait for, the engine for instance.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _interrupt)
-    from star_loop.command_line import prepare, register, unknown_option
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _stop)
+    from star_loop.command_line import prepare, register, sweeps, unknown_option
 
     register()
     typed = sys.argv[1:]
@@ -86,17 +95,18 @@ def main() -> None:
         sys.exit(1)
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(_configuration_error(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupted:
         again = shlex.join([Path(sys.executable).name, "-m", "star_loop", *typed])
         print(f"\nInterrupted. Nothing finished is lost; the same command continues:\n  {again}", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + (interrupted.number if isinstance(interrupted, Stopped) else signal.SIGINT))
     finally:
-        if _sweeps:
-            print(f"compare its runs: {Path(sys.executable).name} -m star_loop.report {shlex.join(sorted(_sweeps))}")
+        if sweeps:
+            print(f"compare its runs: {Path(sys.executable).name} -m star_loop.report {shlex.join(sorted(sweeps))}")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> Any:
-    raise KeyboardInterrupt
+def _stop(number: int, frame: FrameType | None) -> Any:
+    signal.signal(number, signal.SIG_IGN)  # whoever asks again does not cut short what the first time brings about
+    raise Stopped(number)
 
 
 def _configuration_error(error: Exception) -> int:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*\.\w+=")
@@ -36,6 +37,16 @@ class NotLibraries(logging.Filter):
 
 
 SWEEP = ("-m", "--multirun")
+sweeps: set[str] = set()
+"""Folders of the sweeps that this process has launched."""
+
+
+class Sweeps(Callback):  # type: ignore[misc]
+    """Remembers sweeps, wherever a launcher runs their jobs."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra calls it before the first job."""
+        sweeps.add(config.hydra.sweep.dir)
 
 
 def register() -> None:

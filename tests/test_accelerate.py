@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from star_loop.models import Pretrained
 from star_loop.protocols import TrainingError
 from star_loop.records import Model
-from star_loop.trainers.accelerate import WORKER, Accelerate
+from star_loop.trainers.accelerate import LAUNCHER, WORKER, Accelerate
 from star_loop.trainers.batches import Encoded, micro_batches
 from star_loop.trainers.lora import Lora
 from star_loop.trainers.spreading import IDLE, shares
@@ -114,9 +114,8 @@ def test_what_is_missing_is_said_before_anything_starts(keys: dict[str, str], me
 
 def ranks(folder: Path) -> list[int]:
     """Process ids of the ranks of a round."""
-    return [
-        pid for pid in living(folder) if WORKER.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[2]
-    ]
+    said = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in living(folder)}
+    return [pid for pid, line in said.items() if WORKER in line and LAUNCHER not in line]
 
 
 def wait_until_gone(folder: Path) -> None:

@@ -85,7 +85,7 @@ def test_an_engine_that_cannot_start_is_not_started_again(tmp_path: Path, caplog
 EXITS = {
     "an error": ("generator.engine_kwargs={no_such_key:1}", None, 1, "no_such_key"),
     "Ctrl-C": ("seed=0", signal.SIGINT, 130, "the same command continues"),
-    "SIGTERM": ("seed=0", signal.SIGTERM, 130, "the same command continues"),
+    "SIGTERM": ("seed=0", signal.SIGTERM, 143, "the same command continues"),
     "SIGKILL": ("seed=0", signal.SIGKILL, -signal.SIGKILL, ""),
 }
 """The normal one is in `test_end_to_end.py`."""

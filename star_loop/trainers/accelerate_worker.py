@@ -5,7 +5,6 @@ A rank knows neither Hydra nor the run: the job file says all. It ends when the 
 is none.
 """
 
-import ctypes
 import json
 import signal
 import sys
@@ -14,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from star_loop.generators.process import PR_SET_PDEATHSIG, Send, connect_to_parent
+from star_loop.generators.process import Send, connect_to_parent, end_with_parent
 from star_loop.models import Pretrained
 from star_loop.protocols import TrainingError
 from star_loop.records import Model
@@ -25,8 +24,7 @@ from star_loop.trainers.batches import Encoded
 def main() -> None:
     """Train, as the job file says."""
     messages, send = connect_to_parent()
-    if sys.platform == "linux":  # the launcher's end is a kill: a rank that is stopped hears nothing else
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)  # which is killed itself: a rank that is stopped hears nothing else
     try:
         train(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), send)
     except (TrainingError, ValueError) as error:
