@@ -12,13 +12,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from star_loop.disk import Disk, Ledger, RunError, checksums, json_bytes, npz_bytes, parquet_bytes, read_json
+from star_loop.disk import Disk, RunError, json_bytes, npz_bytes, parquet_bytes, read_json
+from star_loop.ledger import Ledger, checksums
 from star_loop.protocols import Positions, State
 from star_loop.records import Example, IterationState, Metrics, Record, RecordError, Rollout, Score
 from star_loop.statistics import Statistics
 
-FORMAT = 2
-"""Version of the run-directory format. Version 1, without `kept` and `made_of`, is read as well."""
+FORMAT = 3
+"""Version of the run-directory format. Read as well: 2, whose `checksums.txt` has one seal, at its end, and 1, which
+has none, and neither `kept` nor `made_of` in its commits."""
 
 R = TypeVar("R", bound=Record)
 

@@ -15,8 +15,9 @@ from time import perf_counter
 from typing import Any
 
 from star_loop.arrivals import Arrivals
-from star_loop.disk import Disk, Ledger, RunError, read_json
+from star_loop.disk import Disk, RunError, read_json
 from star_loop.iteration import IterationDirectory as IterationDirectory
+from star_loop.ledger import Ledger
 from star_loop.records import Metrics, Observation
 from star_loop.tasks.splitting import surveyed
 from star_loop.tasks.survey import write_parquet

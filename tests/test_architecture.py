@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"component", "errors", "seeding", "notation"},
     {"records", "models"},
-    {"protocols", "disk"},
+    {"protocols", "disk", "ledger"},
     {"statistics", "schedule", "metrics", "weights", "flops", "balance"},
     {
         "samplers",

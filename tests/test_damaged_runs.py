@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from star_loop.configuration import build
-from star_loop.disk import Disk, Ledger, RunError
+from star_loop.disk import Disk, RunError
 from star_loop.export import export
 from star_loop.launch import EXPECTED, advance, launch
+from star_loop.ledger import Ledger
 from star_loop.report import write
 from star_loop.store import RunDirectory
 from tests.quiz import QUIZ, configure, contents

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from star_loop.configuration import ConfigError, build
-from star_loop.disk import Disk, Ledger, RunError
+from star_loop.disk import Disk, RunError
 from star_loop.launch import EXPECTED, launch
+from star_loop.ledger import Ledger
 from star_loop.preflight import load
 from star_loop.protocols import Verifier
 from star_loop.records import Example, IterationState, Observation, Record, RecordError, Rollout, Score, Verdict

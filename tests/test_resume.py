@@ -233,6 +233,26 @@ def test_a_run_of_format_1_goes_on(tmp_path: Path) -> None:
         assert contents(tmp_path / run / "iterations/0002") == contents(tmp_path / "new/iterations/0002")
 
 
+def test_a_run_of_format_2_goes_on(tmp_path: Path) -> None:
+    """Its `checksums.txt` had one seal, at its end; here of a finished iteration and of one that lacks its commit."""
+    play(tmp_path / "old", "iterations=2")
+    (tmp_path / "old/iterations/0002/state.json").unlink()
+    for path in (tmp_path / "old").rglob("checksums.txt"):
+        entries = [line for line in path.read_bytes().splitlines() if not line.startswith(b"#")]
+        seal = b"# " + hashlib.sha256(b"\n".join(entries)).hexdigest().encode()
+        path.write_bytes(b"".join(line + b"\n" for line in [*entries, seal]))
+    for path in (tmp_path / "old").rglob("state.json"):
+        state = IterationState.from_json(path.read_text())
+        ledger = hashlib.sha256((path.parent / "checksums.txt").read_bytes()).hexdigest()
+        state = replace(state, format=2, files={**state.files, "checksums.txt": ledger})
+        path.write_text(state.sealed().to_json())
+    play(tmp_path / "old", "iterations=3")
+    play(tmp_path / "new", "iterations=3")
+    assert contents(tmp_path / "old/iterations/0003") == contents(tmp_path / "new/iterations/0003")
+    check = subprocess.run(["sha256sum", "-c", "--quiet", "checksums.txt"], cwd=tmp_path / "old/iterations/0002")
+    assert check.returncode == 0
+
+
 @pytest.mark.parametrize("source", ["nowhere/iterations/0001", "run", "run/iterations/0009"])
 def test_a_fork_from_nowhere_is_refused(tmp_path: Path, source: str) -> None:
     play(tmp_path / "run", "iterations=1")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from star_loop.component import Component
 from star_loop.cost import Cost, Spent
-from star_loop.disk import Disk, Ledger, json_bytes, npz_bytes, read_json
+from star_loop.disk import Disk, json_bytes, npz_bytes, read_json
+from star_loop.ledger import Ledger
 from star_loop.models import Pretrained
 from star_loop.protocols import Columns, Task
 from star_loop.records import Example, Metrics, Model, Observation, Rollout
