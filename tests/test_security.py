@@ -3,10 +3,13 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
+from html import escape, unescape
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
 
@@ -14,7 +17,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.quiz import QUIZ
+from star_loop.records import Observation
+from star_loop.report.__main__ import main as report
+from tests.quiz import QUIZ, Quiz, play
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "star_loop").rglob("*.py"))
@@ -196,3 +201,99 @@ def test_a_token_in_the_configuration_is_refused_unwritten(tmp_path: Path) -> No
         assert done.returncode == 1
         assert "holds the value of HF_TOKEN" in done.stderr
         assert not told(tmp_path, done), key
+
+
+# ----------------------------------------------------------------------------------------------------- broad handlers
+
+SWALLOWED = {
+    "judging.py: _verdicts": "the verifier's boundary: asked one by one after that",
+    "judging.py: _verdict": "the verifier's boundary: not correct, and logged",
+    "verifiers/math_process.py: compare": "the same boundary, in the process of the algebra system",
+    "trackers/fan_out.py: close": "the tracker fan-out: reported, and the run goes on",
+    "trackers/fan_out.py: _attempt": "the tracker fan-out",
+}
+"""Where any exception ends, in these two places."""
+PASSED_ON = {
+    "generators/vllm_worker.py: run": "sent to the parent process, which raises it",
+    "verifiers/math_process.py: two_stages": "parsed in the other way, which raises what is wrong",
+    "__main__.py: task": "reported, and the launch ends with an exit code",
+}
+"""Where it goes on without a `raise`."""
+
+
+def broad_handlers(path: Path) -> Iterator[tuple[str, bool]]:
+    """(file and function, whether it ends by raising) of each handler of `Exception`, of all or of everything."""
+    within: dict[ast.ExceptHandler, str] = {}
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, ast.FunctionDef):  # an inner function comes after its outer one
+            within |= {node: function.name for node in ast.walk(function) if isinstance(node, ast.ExceptHandler)}
+    for handler, function in within.items():
+        caught = {node.id for node in ast.walk(handler.type) if isinstance(node, ast.Name)} if handler.type else {""}
+        if caught & {"", "Exception", "BaseException"}:
+            yield (
+                f"{path.relative_to(ROOT / 'star_loop').as_posix()}: {function}",
+                isinstance(handler.body[-1], ast.Raise),
+            )
+
+
+def test_no_exception_is_hidden_outside_of_two_places() -> None:
+    found = {where for path in MODULES for where, raises in broad_handlers(path) if not raises}
+    assert found == {*SWALLOWED, *PASSED_ON}
+    for path in MODULES:
+        assert "suppress(" not in path.read_text(), path
+
+
+# ------------------------------------------------------------------------------------------------------------ browser
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+PAYLOADS = (
+    "<script>document.title = 'owned'</script>",
+    "</pre></script><script>document.title = 'owned'</script>",
+    "<img src=x onerror=\"document.title='owned'\">",
+    "<svg onload=\"document.title='owned'\"><details open ontoggle=\"document.title='owned'\">",
+    "\" autofocus onfocus=\"document.title='owned'\" x='' onmouseover='",
+    "<iframe srcdoc=\"<script>parent.document.title='owned'</script>\"></iframe>",
+    "--><style>@import 'x'</style><base href='//x'><meta http-equiv=refresh content='0;url=data:text/html,owned'>",
+    "{{ 7 * 7 }}{% raw %}&lt;script>document.title = 'owned'&lt;/script>",
+)
+
+
+class Hostile(Quiz):
+    """Its questions and rationales want to be more than text."""
+
+    def _some(self, split: str, n: int) -> list[Observation]:
+        return [
+            replace(
+                observation, question=f"{observation.question} {PAYLOADS[k % len(PAYLOADS)]}", skill=PAYLOADS[k % 3],
+                rationale=f"{PAYLOADS[k % len(PAYLOADS)]}\n{observation.rationale}",
+            )
+            for k, observation in enumerate(super()._some(split, n))
+        ]  # fmt: skip
+
+
+def dom(page: Path, profile: Path) -> str:
+    """What a browser has made of a page once its scripts have run."""
+    assert BROWSER is not None
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"--user-data-dir={profile}"]
+    done = subprocess.run(
+        [BROWSER, *options, page.resolve().as_uri()], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert "</html>" in done.stdout, done.stderr[-500:]
+    return done.stdout
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium or Chrome on the PATH")
+def test_scripts_in_rationales_are_text_in_a_browser(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        play(tmp_path / name, "task._target_=tests.test_security.Hostile", "task.n=16", "generator.table=[0.7]")
+    report([str(tmp_path / "one"), str(tmp_path / "two"), "--into", str(tmp_path)])
+    pages = [tmp_path / "comparison.html", tmp_path / "one/report.html"]
+    for page in pages:
+        title = re.search(r"<title>.*?</title>", page.read_text())
+        shown = dom(page, tmp_path / "profile")
+        assert title and title[0] in shown and "<title>owned" not in shown
+    for payload in PAYLOADS:
+        assert escape(payload, quote=False) in shown
+    unescaped = tmp_path / "unescaped.html"
+    unescaped.write_text(unescape(page.read_text()))
+    assert "<title>owned</title>" in dom(unescaped, tmp_path / "profile"), "text that is not escaped does run"
