@@ -35,7 +35,7 @@ LAYERS = [
     {"generation"},
     {"scoring", "searching", "piloting", "preparing"},
     {"loop"},
-    {"launch", "command_line", "reference", "doctor", "cards", "export"},
+    {"launch", "command_line", "reference", "doctor", "cards", "export", "plan"},
     {"__main__"},
 ]
 """A room may import from its own layer and from those above it in this list."""

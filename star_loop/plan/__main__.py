@@ -1,0 +1,177 @@
+"""python -m star_loop.plan --like outputs/default: time, FLOPs and memory on 1 to 4,096 GPUs."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+
+from star_loop.configuration import build
+from star_loop.disk import RunError
+from star_loop.doctor import Size
+from star_loop.experiment import Experiment
+from star_loop.flops import Shapes, shapes_of
+from star_loop.models import Pretrained
+from star_loop.plan.rates import Habits, Rates, growth, habits, measured
+from star_loop.plan.text import text
+from star_loop.plan.work import READING, Job, Model, Network, Prediction
+from star_loop.store import RunDirectory
+
+GPUS = (1, 8, 64, 512, 4096)
+OBSERVATIONS = (10**4, 10**5, 10**6, 10**7, 10**8, 10**9)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The flags; what is not given is as in the run."""
+    parser = argparse.ArgumentParser(prog="python -m star_loop.plan", description=__doc__)
+    add = parser.add_argument
+    add("--like", type=Path, default=Path("outputs/default"), help="a finished run: its rates, lengths and yields")
+    add("--model", help="another base (a Hub id or a folder): rates scale with its weights and FLOPs")
+    add("--observations", type=int, nargs="+", default=OBSERVATIONS)
+    add("--gpus", type=int, nargs="+", default=GPUS)
+    add("--iterations", type=int)
+    add("--quota", type=int, help="accepted rationales of every iteration; 0: everything is asked")
+    add("--wave", type=int, help="schedule.wave")
+    add("--share", type=int, help="generator.share; not given: a wave is divided evenly")
+    add("--batch", type=int, help="schedule.batch")
+    add("--tokens", type=float, help="mean tokens of a rationale: the run's lengths are stretched to it")
+    add("--gpus-each", type=int, help="generator.tensor_parallel_size")
+    add("--flops", type=float, help="FLOP/s that one GPU reaches, instead of the rates of the run's machine")
+    add("--memory-bandwidth", type=float, help="bytes/s of that GPU's memory: a decoding step reads all weights once")
+    add("--network", type=float, default=Network().bandwidth, help="bytes/s between two nodes")
+    add("--node", type=int, default=Network().node, help="GPUs of a node")
+    add("--json", action="store_true", help="everything, for machines")
+    return parser
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Print it.
+
+    Returns:
+        0, or 1 where nothing can be predicted.
+    """
+    wanted = arguments().parse_args(given)
+    try:
+        found = plan(wanted)
+    except (RunError, ValueError, OSError) as error:
+        sys.stderr.write(f"star_loop.plan: {error}\n")
+        return 1
+    sys.stdout.write(json.dumps(found, indent=1) + "\n" if wanted.json else text(found))
+    return 0
+
+
+def plan(wanted: argparse.Namespace) -> dict[str, Any]:
+    """What is known, what is assumed, the memory, and a prediction for each number of observations and GPUs.
+
+    Raises:
+        RunError, ValueError: `--like` is no run to measure rates from, or there is no such model.
+    """
+    run = RunDirectory(wanted.like)
+    x = experiment_of(run)
+    slots = getattr(x.generator, "max_num_seqs", 256)
+    rates, now = measured(run, slots), habits(run)
+    base = x.model if wanted.model is None else Pretrained(name_or_path=wanted.model)
+    shapes = shapes_of(base)
+    rates, now = scaled(rates, now, wanted, shapes_of(x.model), shapes)
+    sampler, commit = growth(x)
+    model = Model(
+        rates=rates, habits=now, sampler=sampler, commit=commit,
+        network=Network(bandwidth=wanted.network, node=wanted.node),
+    )  # fmt: skip
+    job = job_of(x, wanted, slots)
+    return {
+        "measured": {"run": str(run.path), "model": base.name_or_path, **asdict(rates), "sampler": asdict(sampler),
+                     "commit": asdict(commit)},
+        "assumed": {"reading": READING, "network": wanted.network, "node": wanted.node, "flops": wanted.flops,
+                    "memory_bandwidth": wanted.memory_bandwidth},
+        "memory": memory(shapes, base, job.gpus_each),
+        "predictions": [
+            {"observations": n, "gpus": gpus, "process_bytes": n * sampler.held, **_shown(prediction)}
+            for n in wanted.observations
+            for gpus in wanted.gpus
+            for prediction in [model.predict(replace(job, observations=n), gpus)]
+        ],
+    }  # fmt: skip
+
+
+def experiment_of(run: RunDirectory) -> Experiment:
+    """What the run is made of.
+
+    Raises:
+        RunError: it is no run.
+    """
+    path = run.path / "config.yaml"
+    if not path.exists():
+        raise RunError(f"{run.path} is no run directory (it has no config.yaml): give --like a finished run")
+    return build(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path))))
+
+
+def job_of(x: Experiment, wanted: argparse.Namespace, slots: int) -> Job:
+    """The run's own job, with what the flags change."""
+    iterations = wanted.iterations or x.iterations
+    quotas = [
+        x.schedule.quota_at(t) if wanted.quota is None else wanted.quota or None for t in range(1, iterations + 1)
+    ]
+    return Job(
+        observations=1, quotas=quotas, slots=slots, wave=wanted.wave or x.schedule.wave, share=wanted.share,
+        batch=wanted.batch or x.schedule.batch,
+        gpus_each=wanted.gpus_each or getattr(x.generator, "tensor_parallel_size", 1),
+    )  # fmt: skip
+
+
+def scaled(
+    rates: Rates, now: Habits, wanted: argparse.Namespace, before: Shapes, after: Shapes
+) -> tuple[Rates, Habits]:
+    """The rates for another model, another length or another machine.
+
+    A step costs what reading the weights costs, a token and a round what their FLOPs cost.
+    """
+    stretch = wanted.tokens / float(now.lengths.mean()) if wanted.tokens else 1.0
+    weights = after.parameters / before.parameters
+    work = after.prefill(100) / before.prefill(100)
+    now = replace(
+        now,
+        lengths=now.lengths * stretch,
+        flops_generated=now.flops_generated * work * stretch,
+        flops_trained=now.flops_trained * work * stretch,
+        adapter=int(now.adapter * weights),
+    )
+    if wanted.flops is None and wanted.memory_bandwidth is None:
+        return replace(
+            rates, step=rates.step * weights, token=rates.token * work, swap=rates.swap * weights, flop=rates.flop
+        ), now
+    if wanted.flops is None or wanted.memory_bandwidth is None:
+        raise ValueError("--flops and --memory-bandwidth describe one machine: give both, or neither")
+    each = wanted.gpus_each or 1
+    read = 2 * after.parameters / wanted.memory_bandwidth / each
+    token = after.prefill(100) / 100 / wanted.flops / each
+    return replace(rates, step=read, token=token, swap=rates.swap + 2 * read, flop=1 / wanted.flops), now
+
+
+def memory(shapes: Shapes, base: Pretrained, gpus_each: int) -> dict[str, float]:
+    """Bytes on each GPU: see `star_loop.doctor`."""
+    from star_loop.weights import load_config
+
+    config = load_config(base).get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = Size(
+        base.name_or_path, shapes.parameters, shapes.layers, shapes.hidden,
+        getattr(config, "intermediate_size", None) or 4 * shapes.hidden, heads * shapes.head_dim, shapes.vocabulary,
+    )  # fmt: skip
+    return {"generate": size.generate() / gpus_each, "train": size.train(), "train_checkpointing":
+            size.train(checkpointing=True)}  # fmt: skip
+
+
+def _shown(prediction: Prediction) -> dict[str, Any]:
+    return {
+        "seconds": {**prediction.phases(), "total": prediction.total}, "parts": dict(prediction.seconds),
+        "flops": dict(prediction.flops), "bottleneck": prediction.bottleneck,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

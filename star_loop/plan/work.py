@@ -1,0 +1,176 @@
+"""From rates to a prediction: how much work an iteration is, and how engines and ranks share it."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from star_loop.plan.rates import Growth, Habits, Rates
+
+READING = 2e-5
+"""Seconds of processor time to read and check an observation before anything starts (README: 20 s for a million)."""
+REMEDIES = {
+    "tokens": "more GPUs, if there are waves for them",
+    "tail": "a larger schedule.wave: its longest rationale is waited for",
+    "evaluate": "evaluation.test_every, or fewer questions",
+    "train": "more ranks, as long as a batch has sequences for them",
+    "weights": "a faster network, or fewer iterations",
+    "sampler": "fewer iterations, or sampler=uniform: one process does it",
+    "commit": "fewer iterations: it writes all statistics each time",
+    "start": "more iterations in one launch; most of it is reading the observations, in one process",
+}
+"""By the part that takes longest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is to be run."""
+
+    observations: int
+    quotas: Sequence[int | None]
+    """Accepted rationales of each iteration; None: everything is asked."""
+    wave: int = 256
+    share: int | None = None
+    """Requests of a share; None: a wave is divided evenly."""
+    slots: int = 256
+    """Completions in flight in one engine."""
+    batch: int = 8
+    """Sequences of an optimiser step: no more ranks than these can work."""
+    gpus_each: int = 1
+    """Of one engine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """Assumed, not measured here."""
+
+    bandwidth: float = 1e9
+    """Bytes per second between two nodes."""
+    node: int = 8
+    """GPUs of a node."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """Of a whole launch."""
+
+    seconds: Mapping[str, float]
+    """By part: see `REMEDIES`."""
+    flops: Mapping[str, float]
+    """Exact, by phase."""
+
+    @property
+    def total(self) -> float:
+        """Seconds."""
+        return sum(self.seconds.values())
+
+    @property
+    def bottleneck(self) -> str:
+        """The part that takes longest."""
+        return max(self.seconds, key=self.seconds.__getitem__)
+
+    def phases(self) -> dict[str, float]:
+        """Seconds as a run's own metrics name them."""
+        s = self.seconds
+        return {
+            "collect": s["tokens"] + s["tail"],
+            "train": s["train"],
+            "evaluate": s["evaluate"] + s["weights"],
+            "start": s["start"],
+            "learn and commit": s["sampler"] + s["commit"],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """All that a prediction rests on."""
+
+    rates: Rates
+    habits: Habits
+    sampler: Growth
+    commit: Growth
+    network: Network = Network()
+
+    def predict(self, job: Job, gpus: int) -> Prediction:
+        """On so many GPUs (a CPU counts as one)."""
+        parts = [self.iteration(job, t, gpus) for t in range(len(job.quotas))]
+        seconds = _summed([part.seconds for part in parts])
+        flops = _summed([part.flops for part in parts])
+        first = call(self.habits.held_out, job, self.habits, max(1, gpus // job.gpus_each))  # of the base model
+        seconds["evaluate"] += self._asked(first)
+        seconds["start"] = self.rates.start + READING * job.observations
+        flops["evaluate"] += self.habits.held_out * self.habits.flops_generated
+        return Prediction(seconds=seconds, flops=flops)
+
+    def iteration(self, job: Job, t: int, gpus: int) -> Prediction:
+        """The iteration after `t`, without the start."""
+        rates, habits, network = self.rates, self.habits, self.network
+        engines, nodes = max(1, gpus // job.gpus_each), math.ceil(gpus / network.node)
+        accepted, tries = (numbers[min(t, len(numbers) - 1)] for numbers in (habits.accepted, habits.tries))
+        quota = job.quotas[t] or job.observations
+        asked = min(math.ceil(quota / max(accepted, 1e-9) / job.wave) * job.wave, job.observations)
+        waves = math.ceil(asked / job.wave)
+        wave = [call(share * asked / waves, job, habits, engines) for share in (1.0, tries - 1)]
+        held_out = call(habits.held_out, job, habits, engines)
+        examples = min(quota, asked * accepted)
+        sent = habits.adapter / network.bandwidth * math.ceil(math.log2(nodes))
+        reduced = 2 * habits.adapter / network.bandwidth * examples / job.batch if nodes > 1 else 0.0
+        trained = habits.flops_trained * examples
+        return Prediction(
+            seconds={
+                "tokens": waves * rates.token * sum(part.tokens for part in wave),
+                "tail": waves * rates.step * sum(part.steps for part in wave),
+                "evaluate": self._asked(held_out),
+                "train": rates.begin + rates.flop * trained / min(gpus, job.batch) + reduced,
+                "weights": rates.swap + sent,
+                "sampler": self.sampler(job.observations),
+                "commit": self.commit(job.observations),
+            },
+            flops={
+                "generate": asked * tries * habits.flops_generated,
+                "train": trained,
+                "evaluate": habits.held_out * habits.flops_generated,
+            },
+        )
+
+    def _asked(self, what: "Call") -> float:
+        return self.rates.token * what.tokens + self.rates.step * what.steps
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the busiest engine has to do of a call."""
+
+    steps: float
+    tokens: float
+
+
+def call(requests: float, job: Job, habits: Habits, engines: int) -> Call:
+    """So many requests, cut into shares that the engines take one after another."""
+    share = min(job.share or math.ceil(requests / engines), requests)
+    if share <= 0:
+        return Call(0.0, 0.0)
+    rounds = math.ceil(math.ceil(requests / share) / engines)
+    mean = float(habits.lengths.mean())
+    last = longest(habits.lengths, min(share, job.slots))
+    steps = last + max(0.0, share - job.slots) * mean / job.slots
+    alone = rounds * share if engines > 1 else requests
+    return Call(rounds * steps, alone * (habits.prompt + mean))
+
+
+def _summed(parts: Sequence[Mapping[str, float]]) -> defaultdict[str, float]:
+    sums: defaultdict[str, float] = defaultdict(float)
+    for part in parts:
+        for name, value in part.items():
+            sums[name] += value
+    return sums
+
+
+def longest(lengths: NDArray[np.int64], count: float) -> float:
+    """Expected greatest of `count` draws from these lengths, which are sorted."""
+    below = np.arange(1, len(lengths) + 1) / len(lengths)
+    chance = np.diff(np.concatenate([[0.0], below**count]))
+    return float(chance @ lengths)
