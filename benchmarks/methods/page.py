@@ -51,7 +51,7 @@ def lines(name: str, study: Study, found: Sequence[Row]) -> Iterator[str]:
         yield table_line(method, *_costs(seeds, budget, study))
     yield ""
     lost = ["loss on golds"] if study.taught else []
-    amounts = ("TFLOPs", "of it generation", "rollouts", "observations asked", "learned from", "faithful", "seconds")
+    amounts = ("TFLOPs", "of it training", "rollouts", "observations asked", "learned from", "faithful", "seconds")
     yield table_head("method", *amounts, "identity", *lost)
     for method, seeds in curves.items():
         yield table_line(method, *_amounts(seeds), *_losses(seeds, budget, study))
@@ -80,7 +80,7 @@ def _costs(seeds: Curves, budget: float, study: Study) -> Iterator[str]:
 def _amounts(seeds: Curves) -> Iterator[str]:
     ends = [curve[-1] for curve in seeds.values()]
     yield amount([end["flops"] / 1e12 for end in ends], len(ends))
-    yield percent(float(np.mean([end["generate"] / (end["generate"] + end["train"]) for end in ends])))
+    yield percent(float(np.mean([end["train"] / end["flops"] for end in ends])))
     for name in ("rollouts", "visited", "trained"):
         yield f"{np.mean([end[name] for end in ends]):,.0f}"
     yield f"{np.mean([end['faithful'] for end in ends]):.3f}"
