@@ -15,6 +15,7 @@ from star_loop.protocols import Allocator, Generator, Sampler, Selector, Task, T
 from star_loop.records import Sampling
 from star_loop.schedule import Schedule
 from star_loop.scorers import Scorer
+from star_loop.trackers.mirror import Mirror, open_store
 
 
 class Experiment(Component):
@@ -36,8 +37,10 @@ class Experiment(Component):
     """`if_available`: continue a run that is there; `always`: only that; `never`: refuse it."""
     keep: Literal["all", "best"] = "all"
     """Which adapters stay; `best`: of the first iteration, of the best on validation and of the last two."""
-    fork: Path | None = None
-    """`<run>/iterations/<NNNN>`: begin with that run's iterations up to this one."""
+    fork: str | None = None
+    """`<run>/iterations/<NNNN>`: begin with that run's iterations up to this one; of a mirror, as a URL."""
+    mirror: str | None = None
+    """`s3://bucket/folder`, `file:///folder`, …: copy what is committed to `<mirror>/<name>` (fsspec)."""
     task: Task
     """Where questions and prompts come from."""
     model: Pretrained
@@ -66,16 +69,25 @@ class Experiment(Component):
     """Who is told how the run goes, by name."""
 
     def check(self) -> None:
-        """Look for a selector that wants scores and has no scorer, and for a scorer whose engine cannot tell.
+        """Look for a selector that wants scores and has no scorer, for a scorer whose engine cannot tell, and for the
+        mirror's client.
 
         Raises:
             ValueError: names it.
         """
+        if self.mirror is not None:
+            open_store(self.mirror)
         if self.scorer is not None and self.scorer.asks_engine and not self.generator.scores:
             raise ValueError("scorer=engine asks vLLM for probabilities: take generator=vllm, or scorer=student")
         for name, selector in self.selectors.items():
             if selector.scored and self.scorer is None:
                 raise ValueError(f"selectors.{name} weighs rationales by their scores: add scorer=student")
+
+    @property
+    def listeners(self) -> dict[str, Tracker]:
+        """Who is told of commits: the trackers, and the mirror."""
+        mirror = {} if self.mirror is None else {"mirror": Mirror(url=self.mirror, outputs=self.outputs)}
+        return {**self.tracker, **mirror}
 
     @property
     def sampling(self) -> Sampling:

@@ -6,6 +6,30 @@ from pathlib import Path
 from star_loop.disk import RunError, read_json
 from star_loop.records import IterationState
 from star_loop.store import RunDirectory
+from star_loop.trackers.mirror import download
+
+FETCHED = ".fork"
+"""What is downloaded from a mirror, in the run directory; it goes when the launch is complete."""
+
+
+def fetch(run: RunDirectory, source: str) -> Path:
+    """The local directory of an iteration to begin with; of a mirror's, what is needed of it is downloaded.
+
+    Raises:
+        RunError: it is not a committed iteration of a mirror.
+    """
+    if "://" not in source:
+        return Path(source)
+    last = source.rstrip("/").rpartition("/")[2]
+    if last.isdigit() and run.iteration(int(last) + 1).committed:
+        return run.iteration(int(last)).path  # all that was to be had is here
+    return download(source, run.path / FETCHED)
+
+
+def clear_fetched(run: RunDirectory) -> None:
+    """Remove what was downloaded."""
+    if (run.path / FETCHED).exists():
+        shutil.rmtree(run.path / FETCHED)
 
 
 def adopt(run: RunDirectory, source: Path) -> None:

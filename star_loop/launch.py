@@ -13,7 +13,7 @@ from star_loop import preflight
 from star_loop.configuration import ConfigError, build
 from star_loop.disk import Disk, RunError
 from star_loop.experiment import Experiment
-from star_loop.forking import adopt
+from star_loop.forking import adopt, clear_fetched, fetch
 from star_loop.guard import fingerprint, guard_config, guard_files, guard_identity, guard_secrets
 from star_loop.loop import Loop, Standing, last_standing
 from star_loop.models import fingerprint as fingerprint_weights
@@ -74,8 +74,12 @@ def advance(
     if begun:
         run.give_up_adapters(begun)
     if experiment.fork is not None:
-        adopt(run, experiment.fork)
-    return _loop(experiment, run, splits, engine)
+        source = fetch(run, experiment.fork)
+        adopt(run, source)
+        experiment = experiment.model_copy(update={"fork": str(source)})
+    standing = _loop(experiment, run, splits, engine)
+    clear_fetched(run)
+    return standing
 
 
 def show(config: Mapping[str, Any]) -> str:
@@ -102,7 +106,7 @@ def _loop(experiment: Experiment, run: RunDirectory, splits: preflight.Splits, e
         columns = finished(experiment, run, splits)
         complete = None if columns is None else last_standing(experiment, run, columns)
         if complete is not None:
-            with fan_out(experiment.tracker, run.path, run.committed_metrics()):
+            with fan_out(experiment.listeners, run.path, run.committed_metrics()):
                 return complete  # no engine is started for nothing
     workspace = run.path / ".engine"
     # torch makes this folder as soon as it is imported, otherwise in the temporary directory, where it would stay.
@@ -110,7 +114,7 @@ def _loop(experiment: Experiment, run: RunDirectory, splits: preflight.Splits, e
     starting = experiment.generator.engine(experiment.model, workspace=workspace, seed=experiment.seed)
     with (
         starting if engine is None else nullcontext(engine) as live,
-        fan_out(experiment.tracker, run.path, run.committed_metrics()) as session,
+        fan_out(experiment.listeners, run.path, run.committed_metrics()) as session,
     ):
         return Loop(experiment, run, splits, live, session)()
 

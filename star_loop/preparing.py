@@ -45,7 +45,7 @@ class Preparing:
         A fork takes over what was prepared in the same way for the run that it begins with.
         """
         if self.x.fork is not None:
-            self._inherit(RunDirectory(self.x.fork.parent.parent))
+            self._inherit(RunDirectory(Path(self.x.fork).parent.parent))
         columns = preflight.columns(self.splits["train"])
         for name, preparation in self.x.preparation.items():
             bench = self._bench(folder(self.run, name))
@@ -57,7 +57,7 @@ class Preparing:
 
         Of iteration 0; what a fork had to prepare itself, of its first own iteration.
         """
-        begins = iteration == 0 or (self.x.fork is not None and iteration == int(self.x.fork.name) + 1)
+        begins = iteration == 0 or (self.x.fork is not None and iteration == int(Path(self.x.fork).name) + 1)
         figures: Metrics = {}
         for name in self.x.preparation if begins else ():
             there = folder(self.run, name)

@@ -24,7 +24,7 @@ from star_loop.tasks.survey import write_parquet
 
 FREE_KEYS = (
     "iterations", "outputs", "resume", "show", "tracker", "keep", "generator.gpu_memory_utilization",
-    "generator.timeout", "generator.restarts", "evaluation.patience",
+    "generator.timeout", "generator.restarts", "trainer.timeout", "mirror", "evaluation.patience",
 )  # fmt: skip
 """Dotted keys (or their parents) that may differ between the launches of one run: how far, how shown, where."""
 

@@ -211,8 +211,9 @@ SWALLOWED = {
     "verifiers/math_process.py: compare": "the same boundary, in the process of the algebra system",
     "trackers/fan_out.py: close": "the tracker fan-out: reported, and the run goes on",
     "trackers/fan_out.py: _attempt": "the tracker fan-out",
+    "trackers/mirror.py: catch_up_or_warn": "the store of a mirror: asked again, reported, and caught up later",
 }
-"""Where any exception ends, in these two places."""
+"""Where any exception ends, in these three places."""
 PASSED_ON = {
     "generators/vllm_worker.py: run": "sent to the parent process, which raises it",
     "verifiers/math_process.py: two_stages": "parsed in the other way, which raises what is wrong",
@@ -236,7 +237,7 @@ def broad_handlers(path: Path) -> Iterator[tuple[str, bool]]:
             )
 
 
-def test_no_exception_is_hidden_outside_of_two_places() -> None:
+def test_no_exception_is_hidden_outside_of_three_places() -> None:
     found = {where for path in MODULES for where, raises in broad_handlers(path) if not raises}
     assert found == {*SWALLOWED, *PASSED_ON}
     for path in MODULES:
