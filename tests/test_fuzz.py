@@ -217,8 +217,11 @@ def test_a_run_directory_is_read_or_refused(run: Path, tmp_path: Path, times: in
             else:
                 assert here.verify() == there.verify()
         if name.name == "checksums.txt" and found != sound:
-            with pytest.raises(RunError, match="checksums"):
-                Ledger((directory / name).parent, Disk(), str).entries()
+            try:
+                Ledger((directory / name).parent, Disk(), str).check_all(complete=True)
+                assert sound.startswith(found), "whole lines may be lost, as the file may: they are entered again"
+            except RunError as error:
+                assert "checksums" in str(error)
         (directory / name).write_bytes(sound)
     print(f"run directories: {tried}, {refused} refused by the report")
     assert refused

@@ -212,7 +212,7 @@ def test_a_second_worker_applies_the_adapter_and_seeds_each_request(engines, bas
     settings = Vllm(
         threads=1, cpu_kvcache_space=0.1, adapter="lora", max_lora_rank=5, seeding="request", max_num_batched_tokens=512
     )
-    with closing(Recorded(settings, base, workspace=tmp_path, seed=0)) as engine:
+    with closing(Recorded(settings, base, workspace=tmp_path, seed=0, environment={})) as engine:
         crowd = engine.generate(ask(["x" * 400] * 3, n=2), seed=0)
         assert len({c.text for drawn in crowd for c in drawn}) == 6, "prefills that do not fit into one step together"
         alone = engine.generate(ask()[2:3], seed=0)
