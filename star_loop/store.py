@@ -24,7 +24,8 @@ from star_loop.tasks.survey import write_parquet
 
 FREE_KEYS = (
     "iterations", "outputs", "resume", "show", "tracker", "keep", "generator.gpu_memory_utilization",
-    "generator.timeout", "generator.restarts", "trainer.timeout", "mirror", "evaluation.patience",
+    "generator.timeout", "generator.restarts", "trainer.timeout", "mirror", "generator.engines", "generator.address",
+    "generator.num_cpus", "generator.num_gpus", "generator.wait", "evaluation.patience",
 )  # fmt: skip
 """Dotted keys (or their parents) that may differ between the launches of one run: how far, how shown, where."""
 
