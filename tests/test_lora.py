@@ -314,10 +314,10 @@ def test_chunks_of_logits_do_not_change_loss_or_gradient(base):
     def losses(at_once):
         with finetuning._student(FAST, Model(base=base), seed=0) as model:
             nll, correct = finetuning.token_losses(model, pair(1.0), at_once)
-            nll.sum().backward()
+            (nll * torch.linspace(0.5, 2, len(nll))).sum().backward()  # no two losses weigh the same
             return nll.detach(), correct, [p.grad for p in model.parameters() if p.requires_grad]
 
-    torch.testing.assert_close(losses(1), losses(2**20), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(losses(1), losses(2**20), rtol=1e-4, atol=1e-5)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 200))

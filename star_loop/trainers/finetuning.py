@@ -20,8 +20,6 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from star_loop.models import Pretrained
@@ -29,14 +27,15 @@ from star_loop.protocols import Progress, TrainingError
 from star_loop.records import Model
 from star_loop.seeding import seed_for
 from star_loop.trainers.batches import Encoded, beginnings
+from star_loop.trainers.losses import head_losses
 from star_loop.trainers.placement import Placement
 from star_loop.weights import load_model, read_adapter, sequence_logprobs, write_canary
 
 if TYPE_CHECKING:
     from star_loop.trainers.lora import Lora
 
-LOGITS_AT_ONCE = 2**26
-"""Elements of the largest matrix of logits: 256 MB in float32."""
+LOGITS_AT_ONCE = 2**24
+"""Elements of the largest matrix of logits: 64 MB in float32."""
 SAME_LAW = 0.1
 """Nats per token by which the trainer's log-probabilities may differ from the model's own (rounding in bfloat16)."""
 
@@ -116,7 +115,7 @@ def token_losses(model: Any, batch: Sequence[Encoded], at_once: int = LOGITS_AT_
     Args:
         model: a PEFT model.
         batch: B sequences.
-        at_once: elements of the largest matrix of logits; more rows than fit are recomputed in the backward pass.
+        at_once: elements of the largest matrix of logits.
 
     Returns:
         Two tensors of shape [Σ losses], sequence after sequence.
@@ -127,14 +126,7 @@ def token_losses(model: Any, batch: Sequence[Encoded], at_once: int = LOGITS_AT_
     ids, positions = _padded(batch, causal.device)
     hidden = causal.base_model(input_ids=ids, use_cache=False).last_hidden_state
     hidden, targets = hidden.flatten(0, 1).index_select(0, positions), ids.flatten()[positions + 1]
-    rows = max(at_once // vocabulary, 1)
-    if len(targets) <= rows:
-        return _head_losses(head, cap, hidden, targets)
-    chunks = [
-        checkpoint(_head_losses, head, cap, part, wanted, use_reentrant=False)
-        for part, wanted in zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
-    ]
-    return torch.cat([nll for nll, _ in chunks]), torch.cat([correct for _, correct in chunks])
+    return head_losses(head, cap, hidden, targets, max(at_once // vocabulary, 1))
 
 
 def write_adapter(model: Any, adapter: Mapping[str, Tensor], base: Pretrained, into: Path) -> None:
@@ -277,14 +269,6 @@ def _padded(batch: Sequence[Encoded], device: torch.device) -> tuple[Tensor, Ten
         for row, sequence in enumerate(batch)
     ]
     return torch.tensor(rows, device=device), torch.cat(positions).to(device)
-
-
-def _head_losses(head: Any, cap: float | None, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [N, V] of hidden states [N, H]; the negative log-likelihoods [N] and hits [N] of the targets."""
-    logits = head(hidden).float()
-    if cap is not None:
-        logits = cap * torch.tanh(logits / cap)
-    return cross_entropy(logits, targets, reduction="none"), logits.detach().argmax(-1) == targets
 
 
 @torch.no_grad()
