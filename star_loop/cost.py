@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from star_loop.flops import Shapes, inference_flops, shapes_of, training_flops
+from star_loop.flops import Shapes, inference_flops, peak_flops, shapes_of, training_flops
 from star_loop.metrics import token_counts
 from star_loop.models import Pretrained
 from star_loop.records import Metrics, Rollout
@@ -29,12 +29,17 @@ class Cost:
     """P of the convention, embeddings included."""
     shapes: Shapes | None = None
     """None: there is no model, and nothing exact to say."""
+    base: Pretrained | None = None
 
     @classmethod
     def of(cls, base: Pretrained) -> Self:
         """The cost of any Hugging Face causal LM, from its configuration."""
         shapes = shapes_of(base)
-        return cls(parameters=shapes.parameters, shapes=shapes)
+        return cls(parameters=shapes.parameters, shapes=shapes, base=base)
+
+    def peak(self, figures: Metrics) -> float | None:
+        """What the FLOPs of an iteration with these figures are held against; None: nothing, or not yet trained."""
+        return peak_flops(self.base) if self.base is not None and "flops_exact/train" in figures else None
 
     def inference(self, rollouts: Sequence[Rollout]) -> float:
         """Generating these rollouts, by the convention."""

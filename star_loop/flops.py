@@ -9,12 +9,17 @@ causal half), logits only where they are used. Element-wise work, and what gradi
 left out.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
+from time import perf_counter
 from typing import Any
 
 from star_loop.models import Pretrained
+
+_PEAK_SECONDS = 0.1
+"""For how long the peak is looked for."""
 
 
 def inference_flops(parameters: int, tokens: int) -> int:
@@ -133,6 +138,32 @@ def shapes_of(base: Pretrained, targets: str | Sequence[str] = "all-linear") -> 
         ValueError: no such model, or no usable configuration.
     """
     return _shapes(base, targets if isinstance(targets, str) else tuple(targets))
+
+
+@lru_cache(maxsize=8)
+def peak_flops(base: Pretrained) -> float | None:
+    """Operations per second of a square matrix product in the base's dtype: what the phases' FLOPs are held against.
+
+    The best within a tenth of a second: on one GPU, or on all the CPU threads that torch takes. None: there is a GPU
+    that this process has not used, and should not begin to use for this.
+    """
+    import torch
+
+    from star_loop.weights import weight_dtype
+
+    if torch.cuda.is_available() and not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return None
+    device, n = ("cuda", 4096) if torch.cuda.is_available() else ("cpu", 512)
+    matrix = torch.ones(n, n, dtype=weight_dtype(base), device=device)
+    product = torch.empty_like(matrix)
+    best, began = math.inf, perf_counter()
+    while perf_counter() - began < _PEAK_SECONDS:
+        start = perf_counter()
+        torch.mm(matrix, matrix, out=product)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, perf_counter() - start)
+    return float(2 * n**3 / best)
 
 
 @lru_cache(maxsize=8)

@@ -269,7 +269,7 @@ class Loop:
         """The iteration's last files; then everybody is told."""
         self.run.arrivals.discard()
         adapter = standing.model.adapter
-        metrics = figures | machine_metrics(self.run.timings(here.number), figures.get("tokens/generated", 0.0))
+        metrics = figures | machine_metrics(self.run.timings(here.number), figures, self.cost.peak(figures))
         here.commit(
             adapter=adapter.relative_to(self.run.path).as_posix() if adapter else None,
             metrics=metrics, statistics=standing.statistics, beliefs=standing.beliefs,

@@ -118,18 +118,33 @@ def token_counts(rollouts: Sequence[Rollout]) -> tuple[int, int]:
     return sum(r.prompt_tokens for r in rollouts if r.sample == 0), sum(r.tokens for r in rollouts)
 
 
-def machine_metrics(timings: Sequence[Mapping[str, Any]], generated: float) -> Metrics:
-    """Seconds by phase and rates: the only figures that may differ between two identical runs."""
+_UTILISED = {"generate": "collect", "train": "train"}
+"""What FLOPs are spent on, and the phase in which that happens."""
+
+
+def machine_metrics(timings: Sequence[Mapping[str, Any]], figures: Metrics, peak: float | None = None) -> Metrics:
+    """Seconds by phase and rates: the only figures that may differ between two identical runs.
+
+    Args:
+        timings: the journal's lines about the iteration.
+        figures: the iteration's other metrics.
+        peak: operations per second that the machine can do at most; None: not known, and no utilisation.
+    """
     phases: dict[str, float] = defaultdict(float)
     sound = [entry for entry in timings if _is_sound(entry)]
     for entry in sound:
         phases[entry["phase"]] += entry["seconds"]
-    figures = {f"seconds/{phase}": seconds for phase, seconds in sorted(phases.items())}
-    figures |= {"seconds/total": sum(phases.values())}
-    figures |= {"machine/cached_tokens": float(sum(entry.get("cached_tokens", 0) for entry in sound))}
-    if generated and phases.get("collect"):
-        figures["machine/tokens_per_second"] = generated / phases["collect"]
-    return figures
+    found = {f"seconds/{phase}": seconds for phase, seconds in sorted(phases.items())}
+    found |= {"seconds/total": sum(phases.values())}
+    found |= {"machine/cached_tokens": float(sum(entry.get("cached_tokens", 0) for entry in sound))}
+    if (generated := figures.get("tokens/generated")) and phases.get("collect"):
+        found["machine/tokens_per_second"] = generated / phases["collect"]
+    if peak is not None:
+        found["machine/peak_flops"] = peak
+        for what, phase in _UTILISED.items():
+            if phases.get(phase):
+                found[f"machine/utilisation_{what}"] = figures[f"flops_exact/{what}"] / phases[phase] / peak
+    return found
 
 
 def _is_sound(entry: Mapping[str, Any]) -> bool:

@@ -82,6 +82,9 @@ def test_a_real_model_generates_is_judged_and_learns(uninterrupted: Path) -> Non
     assert last["flops/cumulative"] > metrics(uninterrupted, 1)["flops/cumulative"] > 0
     assert last["flops_exact/cumulative"] > 0
     assert 0 < last["collect/faithful"] <= 1
+    assert last["machine/peak_flops"] > 0
+    assert last["machine/utilisation_generate"] > 0
+    assert last["machine/utilisation_train"] > 0
     adapter = uninterrupted / "iterations/0002/adapter"
     assert {"adapter_model.safetensors", "adapter_config.json", "canary.json"} <= {p.name for p in adapter.iterdir()}
     assert (uninterrupted / "report.html").stat().st_size > 10_000

@@ -66,7 +66,7 @@ def metrics_of(iteration: int) -> Metrics:
             "collect/rollouts": 200.0, "collect/correct": 50.0, "collect/faithful": 0.9, "train/examples": 40.0,
             "train/loss": 0.5 / iteration, "tokens/generated": 12_000.0, "tokens/trained": 900.0,
             "flops/generate": 1.5e12, "flops/train": 0.5e12, "seconds/collect": 10.0, "seconds/total": 20.0,
-            "sampler/alpha": 0.25,
+            "sampler/alpha": 0.25, "machine/utilisation_generate": 0.1 * iteration,
         }  # fmt: skip
     return metrics
 
@@ -155,6 +155,7 @@ def test_the_page_shows_what_the_files_say(run: Path) -> None:
         "4 training observations: 1 never sampled, 2 solved at least once",
         "Last sampled: 4 never",
         "alpha – 0.25 0.25 0.25",
+        "46.9 % 4.50e12 20.0 %",  # collecting used 10, 20 and 30 % of the peak
         "Questions per cell: 1 or more.",
         "train question 0 <i>?</i>",
         "50 % of the steps right",

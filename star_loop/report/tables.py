@@ -76,6 +76,8 @@ class Phase:
     share: float | None
     """Of the time."""
     flops: float | None
+    utilisation: float | None
+    """Exact FLOPs over what the machine's peak could have done in this time."""
 
 
 _PHASE_FLOPS = {
@@ -94,8 +96,18 @@ def phase_rows(metrics: Sequence[Metrics]) -> list[Phase]:
         known = [flops for part in parts if (flops := total(metrics, part)) is not None]
         if seconds is not None or known:
             share = seconds / spent if seconds is not None and spent else None
-            rows.append(Phase(name=name, seconds=seconds, share=share, flops=sum(known) if known else None))
+            used = _utilisation(metrics, name)
+            flops = sum(known) if known else None
+            rows.append(Phase(name=name, seconds=seconds, share=share, flops=flops, utilisation=used))
     return rows
+
+
+def _utilisation(metrics: Sequence[Metrics], phase: str) -> float | None:
+    """The mean over the seconds of the iterations that say it."""
+    name, seconds = f"machine/utilisation_{'generate' if phase == 'collect' else phase}", f"seconds/{phase}"
+    said = [m for m in metrics if name in m and seconds in m]
+    spent = sum(m[seconds] for m in said)
+    return sum(m[name] * m[seconds] for m in said) / spent if spent else None
 
 
 _LOOP = ("data", "evaluation", "validation", "collect", "train", "tokens", "flops", "flops_exact", "seconds", "machine")
