@@ -97,6 +97,14 @@ def test_an_idle_token_has_no_loss_and_moves_nothing(start: Model) -> None:
         assert all(p.grad is None or not p.grad.any() for p in model.parameters())
 
 
+def test_memory_that_the_engine_did_not_give_back_is_found_with_figures() -> None:
+    from star_loop.trainers.placement import refuse_without_room
+
+    refuse_without_room(6 * 2**30, 6 * 2**30, 80 * 2**30)
+    with pytest.raises(TrainingError, match=r"need 6\.0 GiB, and 2\.0 of the GPU's 80\.0 GiB are free.*sleep=false"):
+        refuse_without_room(6 * 2**30, 2 * 2**30, 80 * 2**30)
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [

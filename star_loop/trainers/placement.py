@@ -11,6 +11,7 @@ import torch
 from peft import get_peft_model_state_dict
 from torch import Tensor
 
+from star_loop.errors import TrainingError
 from star_loop.trainers.batches import Encoded, micro_batches
 
 R = TypeVar("R")
@@ -23,6 +24,7 @@ class Placement:
     """Whether this process is the one that writes and reports."""
 
     def __init__(self, model: Any) -> None:
+        assert_room(model)
         self.model = model.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def __call__(self, act: Callable[..., R], *arguments: Any) -> R:
@@ -75,3 +77,29 @@ class Placement:
     def adapter(self) -> Mapping[str, Tensor]:
         """The whole adapter by PEFT's names; every process must ask."""
         return dict(get_peft_model_state_dict(self.model, save_embedding_layers=False))
+
+
+def assert_room(model: Any, shards: int = 1) -> None:
+    """On a GPU: what the engine gave back must hold the weights, or this process's shard of them, before they go there.
+
+    Raises:
+        TrainingError: it does not.
+    """
+    if torch.cuda.is_available():
+        needed = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) // shards
+        refuse_without_room(needed, *torch.cuda.mem_get_info())
+
+
+def refuse_without_room(needed: int, free: int, total: int) -> None:
+    """The same of numbers of bytes.
+
+    Raises:
+        TrainingError: more is needed than free.
+    """
+    if needed > free:
+        gib = [f"{size / 2**30:.1f}" for size in (needed, free, total)]
+        raise TrainingError(
+            f"the weights need {gib[0]} GiB, and {gib[1]} of the GPU's {gib[2]} GiB are free although the engine was "
+            "asked for it: generator.sleep=false ends its process before each round; or another process "
+            "is on this GPU; or spread the weights with trainer=accelerate trainer.strategy=fsdp2."
+        )

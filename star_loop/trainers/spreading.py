@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from star_loop.seeding import seed_for
 from star_loop.trainers.batches import Encoded, micro_batches
-from star_loop.trainers.placement import Placement
+from star_loop.trainers.placement import Placement, assert_room
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -61,6 +61,7 @@ class Replicated(Placement):
 
     def wrapped(self) -> Any:
         """The model in its library's wrapper, on this rank's device."""
+        assert_room(self.model)
         return self.accelerator.prepare_model(Inside(self.model.to(self.accelerator.device)))
 
     def synchronise(self, wanted: bool) -> None:
@@ -105,6 +106,7 @@ class Sharded(Replicated):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
+        assert_room(self.model, shards=self.count)
         mesh = init_device_mesh(self.accelerator.device.type, (self.count,))
         layers = set(getattr(self.model.get_base_model(), "_no_split_modules", None) or ())
         inside = Inside(self.model)
