@@ -136,6 +136,13 @@ def test_what_cannot_be_predicted_is_said(
     assert message in capsys.readouterr().err
 
 
+def test_a_run_of_several_engines_is_not_measured(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    text = OmegaConf.to_yaml(OmegaConf.create(configure("name=run", "generator.engines=2", "generator.share=8")))
+    (run.path / "config.yaml").write_text(text)
+    assert main(["--like", str(run.path)]) == 1
+    assert "generated in shares" in capsys.readouterr().err
+
+
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(1, 4))
 def test_steps_are_those_of_an_engine_that_is_watched(lengths: list[int], slots: int) -> None:
     waiting, running, steps = list(lengths), [], 0

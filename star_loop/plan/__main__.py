@@ -102,12 +102,18 @@ def experiment_of(run: RunDirectory) -> Experiment:
     """What the run is made of.
 
     Raises:
-        RunError: it is no run.
+        RunError: it is no run, or one of several engines.
     """
     path = run.path / "config.yaml"
     if not path.exists():
         raise RunError(f"{run.path} is no run directory (it has no config.yaml): give --like a finished run")
-    return build(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path))))
+    x = build(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path))))
+    if getattr(x.generator, "share", None) is not None or getattr(x.generator, "engines", 1) != 1:
+        raise RunError(
+            f"{run.path} generated in shares (generator.share, generator.engines), which hide what one engine takes: "
+            "give --like a run without them"
+        )
+    return x
 
 
 def job_of(x: Experiment, wanted: argparse.Namespace, slots: int) -> Job:

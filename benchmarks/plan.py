@@ -1,0 +1,82 @@
+"""Is the plan right? A run is predicted from another run of another size, and then compared with what it took.
+
+python -m benchmarks.plan                    two runs, an iteration of each in turn, so that both meet the same machine
+python -m benchmarks.plan LIKE RUN …         finished runs: each is predicted from the first
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from star_loop.__main__ import CONF
+from star_loop.command_line import prepare, register
+from star_loop.configuration import build
+from star_loop.launch import launch
+from star_loop.plan.__main__ import arguments, experiment_of, job_of
+from star_loop.plan.rates import Growth, habits, measured
+from star_loop.plan.work import Model
+from star_loop.store import RunDirectory
+
+OUTPUTS = Path("outputs/plan")
+PHASES = ("collect", "train", "evaluate")
+ITERATIONS = 5
+SIZES = {
+    "small": ("schedule.steps=20", "schedule.wave=128", "task.test_per_level=10"),
+    "large": ("schedule.steps=50", "schedule.wave=320", "task.test_per_level=30"),
+}
+UNTIMED = Growth(once=0.0, each=0.0)
+"""A run's journal does not time its sampler and its commits: milliseconds here."""
+
+
+def make() -> list[Path]:
+    """The two runs, with one engine; where they exist, they go on."""
+    OUTPUTS.mkdir(parents=True, exist_ok=True)
+    x = build(composed(["name=engine"]))
+    with x.generator.engine(x.model, workspace=OUTPUTS / ".engine", seed=x.seed) as engine:
+        for t in range(ITERATIONS + 1):
+            for name, size in SIZES.items():
+                launch(composed([f"name={name}", f"iterations={t}", *size]), OUTPUTS / name, engine=engine)
+    return [OUTPUTS / name for name in SIZES]
+
+
+def composed(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration that the command line would make of them."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", prepare([*overrides, "~tracker.console", "~tracker.tensorboard"]))
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def compare(like: Path, other: Path) -> float:
+    """Print a table of both.
+
+    Returns:
+        Predicted over measured seconds of the whole run.
+    """
+    before, run = RunDirectory(like), RunDirectory(other)
+    x = experiment_of(run)
+    slots = getattr(x.generator, "max_num_seqs", 256)
+    known = replace(habits(before), held_out=habits(run).held_out)  # how many are asked is no measurement
+    model = Model(rates=measured(before, slots), habits=known, sampler=UNTIMED, commit=UNTIMED)
+    rounds = arguments().parse_args(["--iterations", str(len(run.committed_metrics()) - 1)])
+    job = replace(job_of(x, rounds, slots), observations=len(x.task.train()))
+    predicted = model.predict(job, gpus=1).phases()
+    predicted["evaluate"] += model.rates.start  # as the journal has it: the first answer is waited for
+    taken = [sum(m.get(f"seconds/{phase}", 0.0) for m in run.committed_metrics()) for phase in PHASES]
+    print(f"{other} from {like}: seconds predicted, measured, ratio")
+    for phase, seconds in zip(PHASES, taken, strict=True):
+        print(f"  {phase:9} {predicted[phase]:8.1f} {seconds:8.1f} {predicted[phase] / seconds:6.2f}")
+    total = sum(predicted[phase] for phase in PHASES)
+    print(f"  {'total':9} {total:8.1f} {sum(taken):8.1f} {total / sum(taken):6.2f}", flush=True)
+    return total / sum(taken)
+
+
+if __name__ == "__main__":
+    like, *others = [Path(name) for name in sys.argv[1:]] or make()
+    for other in others:
+        compare(like, other)
