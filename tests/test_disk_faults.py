@@ -12,6 +12,8 @@ from star_loop.launch import launch
 from tests.quiz import QUIZ, configure, contents, play
 from tests.test_resume import FailingDisk, Interrupted, run_with
 
+RELIABILITY = pytest.mark.reliability
+
 
 class FaultyDisk(FailingDisk):
     """Its n-th effect fails halfway, as a broken device makes it fail; every other effect works."""
@@ -45,7 +47,7 @@ class ReadOnlyDisk(Disk):
 
 @pytest.mark.parametrize(
     ("error", "step"),
-    [(errno.EIO, 7), (errno.ENOSPC, 11), pytest.param(errno.EIO, 1, marks=pytest.mark.reliability)],
+    [(errno.EIO, 7), (errno.ENOSPC, 11), *(pytest.param(e, 1, marks=RELIABILITY) for e in (errno.EIO, errno.ENOSPC))],
 )
 def test_a_fault_at_an_effect_loses_nothing_that_was_finished(tmp_path: Path, error: int, step: int) -> None:
     """Every `step`-th effect of a run of two iterations; `make test-reliability`: every one."""
