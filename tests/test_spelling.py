@@ -36,7 +36,7 @@ def test_where_nothing_is_near_all_are_named() -> None:
     assert explain(error.value).startswith("zzz: no such key: there are allocator, evaluation, experiment, fork, ")
     with pytest.raises(HydraException) as error:
         configure("trainer=zzz")
-    assert explain(error.value) == "Could not find 'trainer/zzz': there are lora, scripted"
+    assert explain(error.value) == "Could not find 'trainer/zzz': there are accelerate, lora, scripted"
 
 
 def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
