@@ -92,6 +92,8 @@ def main() -> None:
     try:
         task()
     except Failed:
+        for said in sorted(path for folder in sweeps for path in Path(folder).glob(".submitit")):
+            print(f"what the jobs said: {said}/*/*_log.err", file=sys.stderr)
         sys.exit(1)
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(_configuration_error(error))

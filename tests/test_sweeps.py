@@ -21,7 +21,7 @@ class Hunted(Scripted):
     """A trainer in whose first round of all something happens to its job."""
 
     mark: Path
-    fate: Literal["the sweep is killed", "the job is preempted", "none"]
+    fate: Literal["the sweep is killed", "the job is preempted", "the machine is wanted back", "none"]
 
     def train(self, *arguments: Any, **options: Any) -> Metrics:
         if not self.mark.exists() and self.fate != "none":
@@ -29,7 +29,8 @@ class Hunted(Scripted):
             if self.fate == "the sweep is killed":
                 os.kill(os.getppid(), signal.SIGKILL)
                 signal.pause()
-            os.kill(os.getpid(), signal.SIGUSR2)  # what submitit's queues announce an end with
+            # submitit's queues announce an end with the one, others are told to do it with the other
+            os.kill(os.getpid(), signal.SIGUSR2 if self.fate == "the job is preempted" else signal.SIGUSR1)
         return super().train(*arguments, **options)
 
 
@@ -69,6 +70,23 @@ def test_a_job_that_submitit_preempts_is_queued_again_and_continues(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert "Caught signal SIGUSR2" in "".join(p.read_text() for p in tmp_path.glob("sweep/.submitit/*/*.err"))
     expect_both(tmp_path)
+
+
+def test_a_launch_without_a_sweep_ends_at_the_signal_and_its_command_continues(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "star_loop", *overrides(tmp_path, "the machine is wanted back"), "name=stopped"]
+    for code, said in ((128 + signal.SIGUSR1, "Nothing finished is lost; the same command continues"), (0, "")):
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert said in done.stderr
+    launch(configure(*overrides(tmp_path, "none")), tmp_path / "alone0")
+    assert contents(tmp_path / "stopped/iterations") == contents(tmp_path / "alone0/iterations")
 
 
 def test_a_sweep_on_slurm_is_a_matter_of_configuration(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class Accelerate(Lora):
         if importlib.util.find_spec("deepspeed") is None:
             raise ValueError(
                 "trainer.strategy=deepspeed, but DeepSpeed is not installed: pip install deepspeed, or take "
-                "trainer.strategy=fsdp2, which shards as much and needs nothing else."
+                "trainer.strategy=fsdp2, which shards the weights and needs nothing else."
             )
         if self.config_file is None:
             raise ValueError("trainer.strategy=deepspeed needs trainer.config_file: `accelerate config` writes one")
@@ -100,7 +100,10 @@ class Accelerate(Lora):
         }
 
     def _launch(self, job: Path, progress: Progress | None) -> dict[str, Any]:
-        processes = self.processes or _gpus() or 1
+        gpus = _gpus()
+        processes = self.processes or gpus or 1
+        if gpus and processes > gpus:
+            raise ValueError(f"trainer.processes={processes}, but this machine has {gpus} GPUs: one for each rank")
         threads = self.threads or max((os.cpu_count() or 1) // processes, 1)
         worker = WorkerProcess(
             LAUNCHER,
