@@ -16,14 +16,21 @@ def fetch(run: RunDirectory, source: str) -> Path:
     """The local directory of an iteration to begin with; of a mirror's, what is needed of it is downloaded.
 
     Raises:
-        RunError: it is not a committed iteration of a mirror.
+        RunError: it is not a committed iteration of a mirror, or cannot be reached.
     """
     if "://" not in source:
         return Path(source)
     last = source.rstrip("/").rpartition("/")[2]
     if last.isdigit() and run.iteration(int(last) + 1).committed:
         return run.iteration(int(last)).path  # all that was to be had is here
-    return download(source, run.path / FETCHED)
+    try:
+        return download(source, run.path / FETCHED)
+    except ValueError:  # it says what is wrong
+        raise
+    except Exception as error:  # what the clients of stores raise is of many kinds
+        raise RunError(
+            f"fork={source} cannot be read ({type(error).__name__}: {error}): the same command asks again"
+        ) from error
 
 
 def clear_fetched(run: RunDirectory) -> None:

@@ -12,11 +12,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from star_loop.configuration import build
 from star_loop.disk import RunError
+from star_loop.forking import fetch
 from star_loop.guard import guard_secrets
 from star_loop.launch import launch
 from star_loop.preflight import check
 from star_loop.store import RunDirectory
-from star_loop.trackers.mirror import Copying
+from star_loop.trackers.mirror import Copying, download, open_store
 from tests.quiz import QUIZ, configure, contents, play
 
 
@@ -92,6 +93,18 @@ def test_a_mirror_holds_the_run_and_every_state_of_it_is_a_run(run: RunDirectory
         Copying(run, Store(folder), "run").catch_up()
         assert mirrored(folder / "run") == promised(run), f"interrupted at change {at}"
         shutil.rmtree(folder)
+
+
+def test_a_store_without_folders_gives_back_what_it_was_given(run: RunDirectory, tmp_path: Path) -> None:
+    """fsspec's own, in memory: it copies and removes where it is told to move, as object stores do."""
+    files, root = open_store(f"memory://{tmp_path.name}/mirror")
+    Copying(run, files, f"{root}/run").catch_up()
+    back = download(f"memory://{tmp_path.name}/mirror/run/iterations/0002", tmp_path / "back")
+    assert back == tmp_path / "back/iterations/0002"
+    missing = {"checksums.txt", "observations.parquet", "timings.jsonl"}  # a fork has its own
+    assert mirrored(tmp_path / "back") == {n: data for n, data in promised(run).items() if n not in missing}
+    with pytest.raises(RunError, match="is not a committed iteration"):
+        fetch(RunDirectory(tmp_path / "new"), f"memory://{tmp_path.name}/mirror/run/iterations/0003")
 
 
 def test_what_is_there_is_not_copied_again(run: RunDirectory, tmp_path: Path) -> None:
