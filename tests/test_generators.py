@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from star_loop.generators.process import WorkerProcess
-from star_loop.generators.serving import Canary, cut_at_stop
+from star_loop.generators.serving import Canary, advice, cut_at_stop
 from star_loop.generators.transformers import Transformers
 from star_loop.generators.vllm import Vllm, VllmEngine
 from star_loop.models import Pretrained
@@ -343,3 +343,17 @@ def test_importing_the_engines_loads_neither_torch_nor_vllm():
         "print({'torch', 'vllm', 'transformers', 'peft'} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("error", "lacking"),
+    [
+        (MemoryError("std::bad_alloc"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 102656 bytes"), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("could not create a primitive"), True),
+        (ValueError("no operation 'x'"), False),
+    ],
+)
+def test_what_to_do_where_memory_runs_out_is_said(error: Exception, lacking: bool) -> None:
+    assert ("generator.max_num_seqs" in advice(error)) == lacking

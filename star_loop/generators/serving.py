@@ -138,6 +138,13 @@ def _distance(one: Sequence[float], other: Sequence[float]) -> float:
     return sum(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
+def advice(error: Exception) -> str:
+    """What to do where memory did not suffice (oneDNN then has no primitive), else nothing."""
+    signs = ("memory", "bad_alloc", "could not create a primitive")
+    lacking = isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
+    return ". Lower generator.max_num_seqs or generator.max_model_len" if lacking else ""
+
+
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:
     """The text before the first of the stop strings."""
     return text[: min((at for at in map(text.find, stop) if at >= 0), default=len(text))]

@@ -11,7 +11,7 @@ from typing import Any
 
 from star_loop.generators.likelihood import Means, means
 from star_loop.generators.process import Send, connect_to_parent
-from star_loop.generators.serving import cut_at_stop
+from star_loop.generators.serving import advice, cut_at_stop
 from star_loop.models import Pretrained
 from star_loop.records import Model
 from star_loop.seeding import seed_for
@@ -71,7 +71,7 @@ class VllmWorker:
             self._send(result=getattr(self, operation)(**message))
         except Exception as error:
             traceback.print_exc()
-            self._send(error=f"{operation}: {type(error).__name__}: {error}")
+            self._send(error=f"{operation}: {type(error).__name__}: {error}{advice(error)}")
             if operation == "start":
                 raise SystemExit(1) from error  # there is nothing to go on with
 
