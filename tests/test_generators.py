@@ -297,6 +297,18 @@ class TestWorkerProcess:
         worker.close()
         assert gone(worker.pid)
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are Linux's")
+    def test_a_worker_without_the_memory_for_a_message_dies_of_it_at_once(self, tmp_path):
+        import resource
+
+        worker = WorkerProcess("star_loop.generators.vllm_worker", workspace=tmp_path, environment={}, timeout=60)
+        with pytest.raises(EngineError, match="no operation 'sing'"):
+            worker.call("sing")
+        resource.prlimit(worker.pid, resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
+        with pytest.raises(EngineError, match=r"(?s)died.*MemoryError: a message does not fit"):
+            worker.call("sing", song="x" * 50_000_000)
+        worker.close()
+
 
 class TestCanary:
     CANARY = Canary(prompts=[[1, 2, 3]], before=[-10.0], after=[-5.0])

@@ -198,8 +198,11 @@ def _messages() -> Iterator[dict[str, Any]]:
     received: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def read() -> None:
-        for line in sys.stdin:
-            received.put(line)
+        try:
+            for line in sys.stdin:
+                received.put(line)
+        except MemoryError:
+            sys.stderr.write("MemoryError: a message does not fit into the memory that is left\n")
         _leave()
 
     threading.Thread(target=read, daemon=True, name="reader").start()
