@@ -1,34 +1,45 @@
 """Is the plan right? A run is predicted from another run of another size, and then compared with what it took.
 
-python -m benchmarks.plan                    two runs, an iteration of each in turn, so that both meet the same machine
+python -m benchmarks.plan                    two runs, an iteration of each in turn
 python -m benchmarks.plan LIKE RUN …         finished runs: each is predicted from the first
+
+The two runs have one engine, one thread for it and one for training, and are timed in seconds of processor time of both
+processes: on a quiet machine that is what a clock shows, and on a busy one it is what can be repeated.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import permutations
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from star_loop import store
 from star_loop.__main__ import CONF
 from star_loop.command_line import prepare, register
 from star_loop.configuration import build
+from star_loop.generators.vllm import VllmEngine
 from star_loop.launch import launch
+from star_loop.plan import work
 from star_loop.plan.__main__ import arguments, experiment_of, job_of
 from star_loop.plan.rates import Growth, habits, measured
-from star_loop.plan.work import Model
+from star_loop.records import Model
 from star_loop.store import RunDirectory
 
 OUTPUTS = Path("outputs/plan")
 PHASES = ("collect", "train", "evaluate")
-ITERATIONS = 5
+ITERATIONS = 4
 SIZES = {
-    "small": ("schedule.steps=20", "schedule.wave=128", "task.test_per_level=10"),
-    "large": ("schedule.steps=50", "schedule.wave=320", "task.test_per_level=30"),
+    "small": ("schedule.steps=15", "schedule.wave=96", "task.test_per_level=5"),
+    "large": ("schedule.steps=45", "schedule.wave=288", "task.test_per_level=15"),
 }
+ALONE = ("generator.threads=1", "trainer.threads=1", "~tracker.console", "~tracker.tensorboard")
 UNTIMED = Growth(once=0.0, each=0.0)
 """A run's journal does not time its sampler and its commits: milliseconds here."""
 
@@ -38,17 +49,26 @@ def make() -> list[Path]:
     OUTPUTS.mkdir(parents=True, exist_ok=True)
     x = build(composed(["name=engine"]))
     with x.generator.engine(x.model, workspace=OUTPUTS / ".engine", seed=x.seed) as engine:
+        engine.serve(Model(base=x.model))  # its start belongs to neither run
+        assert isinstance(engine, VllmEngine) and engine.pid is not None
+        store.perf_counter = partial(processor_seconds, engine.pid)
         for t in range(ITERATIONS + 1):
             for name, size in SIZES.items():
                 launch(composed([f"name={name}", f"iterations={t}", *size]), OUTPUTS / name, engine=engine)
     return [OUTPUTS / name for name in SIZES]
 
 
+def processor_seconds(worker: int) -> float:
+    """Of this process and the engine's."""
+    fields = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()
+    return process_time() + sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 def composed(overrides: Sequence[str]) -> dict[str, Any]:
     """The configuration that the command line would make of them."""
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", prepare([*overrides, "~tracker.console", "~tracker.tensorboard"]))
+        config = compose("config", prepare([*overrides, *ALONE]))
     return OmegaConf.to_container(config, resolve=True)
 
 
@@ -62,7 +82,7 @@ def compare(like: Path, other: Path) -> float:
     x = experiment_of(run)
     slots = getattr(x.generator, "max_num_seqs", 256)
     known = replace(habits(before), held_out=habits(run).held_out)  # how many are asked is no measurement
-    model = Model(rates=measured(before, slots), habits=known, sampler=UNTIMED, commit=UNTIMED)
+    model = work.Model(rates=measured(before, slots), habits=known, sampler=UNTIMED, commit=UNTIMED)
     rounds = arguments().parse_args(["--iterations", str(len(run.committed_metrics()) - 1)])
     job = replace(job_of(x, rounds, slots), observations=len(x.task.train()))
     predicted = model.predict(job, gpus=1).phases()
@@ -77,6 +97,6 @@ def compare(like: Path, other: Path) -> float:
 
 
 if __name__ == "__main__":
-    like, *others = [Path(name) for name in sys.argv[1:]] or make()
-    for other in others:
-        compare(like, other)
+    given = [Path(name) for name in sys.argv[1:]]
+    for one, other in [(given[0], run) for run in given[1:]] if given else permutations(make()):
+        compare(one, other)

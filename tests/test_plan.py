@@ -20,7 +20,7 @@ from star_loop.statistics import Statistics
 from star_loop.store import RunDirectory
 from tests.quiz import configure
 
-TRUE = Rates(step=0.003, token=3e-5, swap=0.2, start=5.0, begin=0.4, flop=3e-11)
+TRUE = Rates(step=0.003, token=3e-5, swap=0.2, start=5.0, begin=0.4, load=0.7, flop=3e-11)
 NOTHING = Growth(once=0.0, each=0.0)
 
 
@@ -63,7 +63,7 @@ def run(tmp_path: Path) -> RunDirectory:
             metrics |= {
                 "collect/accepted": done / 2, "collect/observations": done, "collect/quota": done / 2,
                 "train/examples": done / 2, "train/flops_exact": flops, "flops_exact/generate": 1e8 * done,
-                "seconds/train": TRUE.begin + TRUE.flop * flops,
+                "seconds/train": TRUE.begin + TRUE.load * (t == 1) + TRUE.flop * flops,
             }  # fmt: skip
         here.commit(adapter="adapter" if t else None, metrics=metrics, statistics=Statistics.empty(10), beliefs={})
     entries = ({"iteration": t, "phase": phase, "seconds": taken} for t, phase, taken in lines)

@@ -1,7 +1,7 @@
 """What a run would take on other machines: time, FLOPs and memory by phase, predicted from a run that was measured.
 
     a call of one engine   step · (steps of its batch)  +  token · (tokens)  +  swap, where the weights are new
-    a LoRA round           begin  +  flop · (FLOPs of the round) / ranks
+    a LoRA round           begin  +  flop · (FLOPs of the round) / ranks of one node
     sampler, commit        once  +  each · (observations)
 
 The rates are fitted to the journal of times of a finished run (`rates.py`); steps and tokens of other sizes follow from

@@ -25,12 +25,19 @@ GPUS = (1, 8, 64, 512, 4096)
 OBSERVATIONS = (10**4, 10**5, 10**6, 10**7, 10**8, 10**9)
 
 
+class Configured(Pretrained):
+    """A base model of which only `config.json` is wanted."""
+
+    def check(self) -> None:
+        """Its weights may be elsewhere."""
+
+
 def arguments() -> argparse.ArgumentParser:
     """The flags; what is not given is as in the run."""
     parser = argparse.ArgumentParser(prog="python -m star_loop.plan", description=__doc__)
     add = parser.add_argument
     add("--like", type=Path, default=Path("outputs/default"), help="a finished run: its rates, lengths and yields")
-    add("--model", help="another base (a Hub id or a folder): rates scale with its weights and FLOPs")
+    add("--model", help="another base (a Hub id, or a folder with config.json): rates scale with its weights and FLOPs")
     add("--observations", type=int, nargs="+", default=OBSERVATIONS)
     add("--gpus", type=int, nargs="+", default=GPUS)
     add("--iterations", type=int)
@@ -74,7 +81,7 @@ def plan(wanted: argparse.Namespace) -> dict[str, Any]:
     x = experiment_of(run)
     slots = getattr(x.generator, "max_num_seqs", 256)
     rates, now = measured(run, slots), habits(run)
-    base = x.model if wanted.model is None else Pretrained(name_or_path=wanted.model)
+    base = x.model if wanted.model is None else Configured(name_or_path=wanted.model)
     shapes = shapes_of(base)
     rates, now = scaled(rates, now, wanted, shapes_of(x.model), shapes)
     sampler, commit = growth(x)
@@ -144,7 +151,7 @@ def scaled(
         lengths=now.lengths * stretch,
         flops_generated=now.flops_generated * work * stretch,
         flops_trained=now.flops_trained * work * stretch,
-        adapter=int(now.adapter * weights),
+        adapter=int(now.adapter * _low_rank(after) / _low_rank(before)),
     )
     if wanted.flops is None and wanted.memory_bandwidth is None:
         return replace(
@@ -156,6 +163,11 @@ def scaled(
     read = 2 * after.parameters / wanted.memory_bandwidth / each
     token = after.prefill(100) / 100 / wanted.flops / each
     return replace(rates, step=read, token=token, swap=rates.swap + 2 * read, flop=1 / wanted.flops), now
+
+
+def _low_rank(shapes: Shapes) -> int:
+    """Weights of an adapter of rank 1."""
+    return sum(linear.inputs + linear.outputs for linear in shapes.linears)
 
 
 def memory(shapes: Shapes, base: Pretrained, gpus_each: int) -> dict[str, float]:

@@ -41,6 +41,8 @@ class Rates:
     """Until the engine answers for the first time."""
     begin: float
     """Of a LoRA round before its first step and after its last."""
+    load: float
+    """Of the first round of a launch, besides: libraries are imported."""
     flop: float
     """Of an exact FLOP of training."""
 
@@ -107,13 +109,13 @@ def measured(run: RunDirectory, slots: int) -> Rates:
     for t, metrics in enumerate(run.committed_metrics()):
         calls += _calls(run, t, slots)
         if metrics.get("seconds/train") and "train/flops_exact" in metrics:
-            rounds.append(([1.0, metrics["train/flops_exact"]], metrics["seconds/train"]))
-    if len(calls) < 4 or len(rounds) < 2:
+            rounds.append(([1.0, float(t == 1), metrics["train/flops_exact"]], metrics["seconds/train"]))
+    if len(calls) < 4 or len(rounds) < 3:
         raise RunError(f"{run.path} has too few timed waves or rounds to measure rates from: --like needs a run that "
-                       "generated with a model and trained at least twice")  # fmt: skip
+                       "generated with a model and trained at least three times")  # fmt: skip
     step, token, swap, start = fit(calls).tolist()
-    begin, flop = fit(rounds).tolist()
-    return Rates(step=step, token=token, swap=swap, start=start, begin=begin, flop=flop)
+    begin, load, flop = fit(rounds).tolist()
+    return Rates(step=step, token=token, swap=swap, start=start, begin=begin, load=load, flop=flop)
 
 
 def _calls(run: RunDirectory, t: int, slots: int) -> list[tuple[list[float], float]]:
@@ -171,16 +173,18 @@ def _sum(metrics: Sequence[Metrics], name: str) -> float:
 def fit(rows: Sequence[tuple[Sequence[float], float]]) -> NDArray[np.float64]:
     """Non-negative coefficients with the least squared relative errors of (features, seconds)."""
     features, seconds = np.array([f for f, _ in rows]), np.array([s for _, s in rows])
-    relative = features / seconds[:, None]
-    best, error = np.zeros(features.shape[1]), np.inf
+    scale = np.maximum(features.max(axis=0), 1e-300)  # FLOPs beside ones would be lost to rounding
+    relative = features / scale / seconds[:, None]
+    best, error = np.zeros(len(scale)), np.inf
     for size in range(1, features.shape[1] + 1):
         for chosen in map(list, combinations(range(features.shape[1]), size)):
             found = np.linalg.lstsq(relative[:, chosen], np.ones(len(rows)))[0]
             missed = float(np.sum((relative[:, chosen] @ found - 1) ** 2))
             if (found >= 0).all() and missed < error:
-                best, error = np.zeros(features.shape[1]), missed
+                best, error = np.zeros(len(scale)), missed
                 best[chosen] = found
-    return best
+    unscaled: NDArray[np.float64] = best / scale
+    return unscaled
 
 
 def growth(x: Experiment) -> tuple[Growth, Growth]:

@@ -12,7 +12,9 @@ _PHASES = ("collect", "train", "evaluate", "learn and commit", "start", "total")
 def text(found: Mapping[str, Any]) -> str:
     """A page of tables from what `plan` returns."""
     known, assumed, held = found["measured"], found["assumed"], found["memory"]
-    fitted = ", ".join(f"{name} {known[name]:.3g}" for name in ("step", "token", "swap", "start", "begin", "flop"))
+    fitted = ", ".join(
+        f"{name} {known[name]:.3g}" for name in ("step", "token", "swap", "start", "begin", "load", "flop")
+    )
     grown = [known["sampler"]["each"], known["commit"]["each"], known["sampler"]["held"]]
     lines = [
         f"from {known['run']} ({known['model']}), seconds: {fitted}",

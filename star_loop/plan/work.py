@@ -16,7 +16,7 @@ REMEDIES = {
     "tokens": "more GPUs, if there are waves for them",
     "tail": "a larger schedule.wave: its longest rationale is waited for",
     "evaluate": "evaluation.test_every, or fewer questions",
-    "train": "more ranks, as long as a batch has sequences for them",
+    "train": "more ranks, up to a node's GPUs and a batch's sequences",
     "weights": "a faster network, or fewer iterations",
     "sampler": "fewer iterations, or sampler=uniform: one process does it",
     "commit": "fewer iterations: it writes all statistics each time",
@@ -38,7 +38,7 @@ class Job:
     slots: int = 256
     """Completions in flight in one engine."""
     batch: int = 8
-    """Sequences of an optimiser step: no more ranks than these can work."""
+    """Sequences of an optimiser step: no more ranks than these can work, nor more than one node has GPUs."""
     gpus_each: int = 1
     """Of one engine."""
 
@@ -101,6 +101,7 @@ class Model:
         flops = _summed([part.flops for part in parts])
         first = call(self.habits.held_out, job, self.habits, max(1, gpus // job.gpus_each))  # of the base model
         seconds["evaluate"] += self._asked(first)
+        seconds["train"] += self.rates.load
         seconds["start"] = self.rates.start + READING * job.observations
         flops["evaluate"] += self.habits.held_out * self.habits.flops_generated
         return Prediction(seconds=seconds, flops=flops)
@@ -117,14 +118,14 @@ class Model:
         held_out = call(habits.held_out, job, habits, engines)
         examples = min(quota, asked * accepted)
         sent = habits.adapter / network.bandwidth * math.ceil(math.log2(nodes))
-        reduced = 2 * habits.adapter / network.bandwidth * examples / job.batch if nodes > 1 else 0.0
+        ranks = min(gpus, job.batch, network.node)  # a round is trained on one node
         trained = habits.flops_trained * examples
         return Prediction(
             seconds={
                 "tokens": waves * rates.token * sum(part.tokens for part in wave),
                 "tail": waves * rates.step * sum(part.steps for part in wave),
                 "evaluate": self._asked(held_out),
-                "train": rates.begin + rates.flop * trained / min(gpus, job.batch) + reduced,
+                "train": rates.begin + rates.flop * trained / ranks,
                 "weights": rates.swap + sent,
                 "sampler": self.sampler(job.observations),
                 "commit": self.commit(job.observations),
