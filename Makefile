@@ -2,6 +2,7 @@
 # make test   linters, type checker and the whole test suite
 # make test-reliability   60 kills (KILLS=60), a fault at every effect on the disk, fuzzing, long runs (about 20 minutes)
 # make methods   the methods compared over seeds; stops and goes on at any time (ARGS="order --seeds 0 1": a part of it)
+# make bench  speed beside what a user would otherwise run, with the embedded model; make bench-large: 110M parameters
 # make lock   resolve the pinned CPU dependencies again
 #
 # Where pip does not find a CPU build of torch by itself: make run TORCH_INDEX=<index of CPU wheels>
@@ -10,7 +11,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 export HF_HUB_OFFLINE := 1
 
-.PHONY: run setup test test-reliability methods lint lock clean
+.PHONY: run setup test test-reliability methods bench bench-large lint lock clean
 
 run: .venv/.ready
 	$(BIN)/python -m star_loop $(ARGS)
@@ -25,6 +26,12 @@ test-reliability: .venv/.ready-dev
 
 methods: .venv/.ready
 	$(BIN)/python -m benchmarks.methods run $(ARGS)
+
+bench: .venv/.ready-dev
+	$(BIN)/python -m benchmarks.speed tiny $(ARGS)
+
+bench-large: .venv/.ready-dev
+	$(BIN)/python -m benchmarks.speed large $(ARGS)
 
 lint: .venv/.ready-dev
 	$(BIN)/ruff check .

@@ -1,0 +1,102 @@
+"""Generation beside the bare engine, and several engines beside one."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.measuring import Row, alternated, ratios
+from benchmarks.speed.sizes import Size, model, questions
+from star_loop.generators.process import WorkerProcess
+from star_loop.generators.vllm import Vllm
+from star_loop.protocols import Engine
+from star_loop.records import Model, Request, Sampling
+from star_loop.tasks.arithmetic import Arithmetic
+
+SETTINGS = {"dtype": "float32", "enforce_eager": True, "kv_cache_memory_bytes": 2**30, "max_num_seqs": 256}
+"""Of the bare engine: the best that were found (NOTES.md), which are ours."""
+ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def rows(size: Size, work: Path) -> Iterator[Row]:
+    """Each compares two live engines that take turns; the one that waits uses no core."""
+    base, task = model(size, work), Arithmetic()
+    prompts = [task.bare_prompt(observation) for observation in questions(size.requests)]
+    bare = WorkerProcess("benchmarks.speed.bare", workspace=work / "bare", environment=ENVIRONMENT, timeout=600)
+    with ExitStack() as stack:
+        stack.callback(bare.close)
+        ready = bare.submit("start", model=base.location, settings=SETTINGS)
+        one = started(stack, Vllm(), base, work / "one")
+        bare.result(ready)
+        seeds = iter(range(10**6))
+
+        def ours() -> float:
+            return tokens_per_second(one, requests(prompts, size.tokens), next(seeds))
+
+        def theirs() -> float:
+            found = bare.call("generate", prompts=prompts, max_tokens=size.tokens, seed=next(seeds))
+            return float(found["tokens"] / found["seconds"])
+
+        measured, compared = alternated(ours, theirs)
+        yield Row(
+            what="generation, tokens/s", against="bare `LLM.generate`, same prompts and settings",
+            ours=measured, theirs=compared, unit="tokens/s", figures=ratios(measured, compared), goal=0.95,
+            obstacle="requests and texts go to the engine's process and back as JSON",
+        )  # fmt: skip
+        bare.close()
+        if "engines" in Vllm.model_fields:
+            yield several(stack, one, base, prompts, size, work, seeds)
+
+
+def several(
+    stack: ExitStack, one: Engine, base: Any, prompts: Sequence[str], size: Size, work: Path, seeds: Iterator[int]
+) -> Row:
+    """Two engines of one thread each, fed from one queue, on the waves that one engine takes one after the other."""
+    fields: dict[str, Any] = {"engines": 2, "threads": 1, "share": size.requests // 4}
+    two = started(stack, Vllm(**fields), base, work / "two")
+    ragged = requests(prompts, size.tokens)
+    waves = [ragged[k::2] for k in range(2)]
+
+    def with_barrier() -> float:
+        return rate(lambda: [one.generate(wave, seed=next(seeds)) for wave in waves])
+
+    def from_a_queue() -> float:
+        return rate(lambda: [two.generate(ragged, seed=next(seeds))])
+
+    measured, compared = alternated(from_a_queue, with_barrier)
+    return Row(
+        what="generation, ragged lengths, two engines fed from one queue", against="one engine, waves with a barrier",
+        ours=measured, theirs=compared, unit="tokens/s", figures=ratios(measured, compared), goal=1.3,
+        obstacle="one engine with a thread for each core leaves little idle",
+    )  # fmt: skip
+
+
+def started(stack: ExitStack, generator: Vllm, base: Any, workspace: Path) -> Engine:
+    """A live engine that serves the base."""
+    engine = stack.enter_context(generator.engine(base, workspace=workspace, seed=0))
+    engine.serve(Model(base=base))
+    return engine
+
+
+def requests(prompts: Sequence[str], tokens: int) -> list[Request]:
+    """One draw for each prompt."""
+    sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=tokens, stop=())
+    observations = questions(len(prompts))
+    return [
+        Request(prompt=prompt, observation=o, sampling=sampling, seed=k)
+        for k, (prompt, o) in enumerate(zip(prompts, observations, strict=True))
+    ]
+
+
+def tokens_per_second(engine: Engine, asked: Sequence[Request], seed: int) -> float:
+    """Of one call."""
+    return rate(lambda: [engine.generate(asked, seed=seed)])
+
+
+def rate(act: Callable[[], list[Any]]) -> float:
+    """Tokens over seconds of what `act` generates."""
+    began = time.perf_counter()
+    waves = act()
+    took = time.perf_counter() - began
+    return sum(completion.tokens for wave in waves for drawn in wave for completion in drawn) / took

@@ -1,0 +1,150 @@
+"""A whole iteration beside the loop of fresh processes, and what of ours is the loop's own."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from benchmarks.speed.measuring import Row, alternated, ratios, seconds
+from benchmarks.speed.sizes import Size, model
+from star_loop import preflight
+from star_loop.__main__ import CONF
+from star_loop.command_line import prepare, register
+from star_loop.configuration import build
+from star_loop.experiment import Experiment
+from star_loop.loop import Loop, Standing
+from star_loop.protocols import Engine
+from star_loop.records import Completion, Model, Request
+from star_loop.store import RunDirectory
+from star_loop.trackers import fan_out
+
+COMMON = ("experiment=star_acc_early_stop", "schedule.growth=1", "iterations=99", "~tracker.console")
+"""Both ask in random order, and every iteration is as large as the first."""
+
+
+def rows(size: Size, work: Path) -> Iterator[Row]:
+    """Our iterations run in one launch, which waits while the fresh processes have their turn."""
+    base = model(size, work)
+    x = experiment([*COMMON, f"model.name_or_path={base.name_or_path}", *size.overrides])
+    run = RunDirectory(work / "run")
+    splits = preflight.load(x.task)
+    with ExitStack() as stack:
+        engine = Clocked(stack.enter_context(x.generator.engine(x.model, workspace=work / "engine", seed=0)))
+        session = stack.enter_context(fan_out(x.tracker, run.path, []))
+        ours = Ours(Loop(x, run, splits, engine, session), engine)
+        theirs = Fresh(x, splits, work / "fresh", base.location)
+        took, compared = alternated(ours, theirs, warm=False)
+    yield Row(
+        what="a whole iteration", against="a fresh vLLM process, then a TRL process that merges",
+        ours=took, theirs=compared, unit="s", figures=ratios(compared, took), goal=2.5,
+        obstacle="generating and training, not starting processes, take most of it",
+    )  # fmt: skip
+    yield Row(
+        what="the loop's own share of an iteration", against="", ours=ours.own, unit="s",
+        figures=[100 * share for share in ratios(ours.own, took)], per="%", goal=2.0, at_least=False,
+    )  # fmt: skip
+
+
+def experiment(overrides: Sequence[str]) -> Experiment:
+    """What a command with these overrides would run."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", prepare(list(overrides)))
+    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    return build(resolved)
+
+
+class Clocked:
+    """An engine that knows for how long it was asked."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.seconds = engine, 0.0
+        self.release = engine.release
+
+    def serve(self, model: Model) -> None:
+        """The engine's."""
+        self.seconds += seconds(lambda: self.engine.serve(model))
+
+    def generate(self, requests: Sequence[Request], **how: Any) -> list[list[Completion]]:
+        """The engine's."""
+        began = time.perf_counter()
+        drawn = self.engine.generate(requests, **how)
+        self.seconds += time.perf_counter() - began
+        return drawn
+
+
+class Ours:
+    """Each call is an iteration of a live loop; `own` keeps what of it was the loop's own."""
+
+    def __init__(self, loop: Loop, engine: Clocked) -> None:
+        self.loop, self.engine = loop, engine
+        self.standing: Standing = loop.begin(loop.preparing())
+        self.own: list[float] = []
+
+    def __call__(self) -> float:
+        """Seconds of the next one."""
+        self.engine.seconds = 0.0
+        began = time.perf_counter()
+        self.standing = self.loop.iterate(self.standing)
+        took = time.perf_counter() - began
+        journal = self.loop.run.timings(self.standing.iteration)
+        trained = sum(entry["seconds"] for entry in journal if entry["phase"] == "train")
+        self.own.append(took - self.engine.seconds - trained - self.verifying())
+        return took
+
+    def verifying(self) -> float:
+        """Seconds of judging the iteration's texts, which is done once more."""
+        here, task = self.loop.run.iteration(self.standing.iteration).path, self.loop.x.task
+        asked = []
+        for path in [*here.glob("waves/*.jsonl"), here / "validation.jsonl", here / "evaluation.jsonl"]:
+            split = {"validation": "validation", "evaluation": "test"}.get(path.stem, "train")
+            for rollout in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+                asked.append((self.loop.splits[split][rollout["position"]], rollout["text"]))
+        return seconds(lambda: task.verifier.judge_all(asked))
+
+
+class Fresh:
+    """Each call is an iteration of the loop in `fresh.py`."""
+
+    def __init__(self, x: Experiment, splits: preflight.Splits, work: Path, base: str) -> None:
+        self.work, self.model, self.number = work, base, 0
+        work.mkdir(parents=True)
+        held_out = [*splits["validation"], *splits["test"]]
+        for name, observations in (("train", splits["train"]), ("held_out", held_out)):
+            lines = [json.dumps(asdict(observation)) + "\n" for observation in observations]
+            (work / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        trainer: Any = x.trainer
+        self.job = {
+            "quota": x.schedule.beta(1), "steps": x.schedule.steps_at(1), "batch": x.schedule.batch,
+            "wave": x.schedule.wave, "max_tokens": x.generator.max_tokens, "r": trainer.r,
+            "lora_alpha": trainer.lora_alpha, "learning_rate": trainer.learning_rate,
+            "train": str(work / "train.jsonl"), "held_out": str(work / "held_out.jsonl"),
+            "share": getattr(x.task.verifier, "share", None),
+        }  # fmt: skip
+
+    def __call__(self) -> float:
+        """Seconds of the next one."""
+        self.number += 1
+        into = self.work / str(self.number)
+        into.mkdir()
+        job = {**self.job, "model": self.model, "into": str(into), "seed": self.number}
+        (into / "job.json").write_text(json.dumps(job))
+        took = sum(seconds(lambda what=what: self._process(what, into)) for what in ("generate", "train"))
+        self.model = str(into / "merged")
+        return took
+
+    def _process(self, what: str, into: Path) -> None:
+        command = [sys.executable, "-m", "benchmarks.speed.fresh", what, str(into / "job.json")]
+        with (into / f"{what}.log").open("w") as log:
+            done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
+        if done.returncode:
+            end = (into / f"{what}.log").read_text()[-2000:]
+            raise RuntimeError(f"the fresh {what} process ended with {done.returncode}:\n{end}")

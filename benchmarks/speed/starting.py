@@ -1,0 +1,92 @@
+"""Weights into a live engine beside a restart of it; start to first token; what the command line takes to answer."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.speed.generation import requests
+from benchmarks.speed.measuring import REPETITIONS, Row, alternated, ratios, seconds
+from benchmarks.speed.sizes import Size, examples, model, questions
+from star_loop.generators.vllm import Vllm
+from star_loop.models import Pretrained
+from star_loop.records import Model
+from star_loop.tasks.arithmetic import Arithmetic
+from star_loop.trainers.lora import Lora
+
+
+def rows(size: Size, work: Path) -> Iterator[Row]:
+    """What happens between commands and phases."""
+    base = model(size, work)
+    yield hand_over(base, work)
+    yield absolute("start to first token", [first_token(base, work) for _ in range(REPETITIONS)], 20.0)
+    if size.name == "tiny":
+        for option in ("--help", "--cfg job"):
+            yield absolute(f"`python -m star_loop {option}`", [answer(option.split()) for _ in range(REPETITIONS)], 1.5)
+
+
+def hand_over(base: Pretrained, work: Path) -> Row:
+    """Two adapters in turn, each proven by its canary; a restart ends where the engine could generate."""
+    adapters = [work / f"adapter{k}" for k in (0, 1)]
+    for k, into in enumerate(adapters):
+        into.mkdir()
+        Lora(learning_rate=1e-3).train(examples(16), Model(base=base), into, steps=2, seed=k)
+    with ExitStack() as stack:
+        engine = stack.enter_context(Vllm().engine(base, workspace=work / "swapped", seed=0))
+        swaps = iter(range(10**6))
+
+        def swap() -> float:
+            return seconds(lambda: engine.serve(Model(base=base, adapter=adapters[next(swaps) % 2])))
+
+        def restart() -> float:
+            with ExitStack() as started:
+                return seconds(lambda: first_answer(started, base, work / "restarted"))
+
+        swap()
+        took, compared = alternated(swap, restart, warm=False)
+    return Row(
+        what="hand-over of the weights, canary included", against="restart of the engine",
+        ours=took, theirs=compared, unit="s", figures=ratios(compared, took), goal=50.0,
+        obstacle="the base is read, merged in float32, written and read again",
+    )  # fmt: skip
+
+
+def first_answer(stack: ExitStack, base: Pretrained, workspace: Path) -> None:
+    """Start an engine, and generate one token."""
+    engine = stack.enter_context(Vllm().engine(base, workspace=workspace, seed=0))
+    engine.serve(Model(base=base))
+    engine.generate(requests([Arithmetic().bare_prompt(questions(1)[0])], 1), seed=0)
+
+
+def first_token(base: Pretrained, work: Path) -> float:
+    """Seconds from the start of Python to the first token of an engine that was started as the loop does."""
+    code = (
+        "import sys; from contextlib import ExitStack; from pathlib import Path\n"
+        "from benchmarks.speed.starting import first_answer; from star_loop.models import Pretrained\n"
+        "with ExitStack() as stack:\n"
+        "    base = Pretrained(name_or_path=sys.argv[1], dtype='float32')\n"
+        "    first_answer(stack, base, Path(sys.argv[2])); print('first', flush=True); sys.stdin.read()"
+    )
+    began = time.perf_counter()
+    command = [sys.executable, "-c", code, base.name_or_path, str(work / "first")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        took = time.perf_counter() - began
+        process.communicate()
+    if said != "first\n":
+        raise RuntimeError(f"no token came: the process that should generate it ended with {process.returncode}")
+    return took
+
+
+def answer(options: Sequence[str]) -> float:
+    """Seconds of a command that only shows something."""
+    command = [sys.executable, "-m", "star_loop", *options]
+    return seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
+
+
+def absolute(what: str, found: Sequence[float], most: float) -> Row:
+    """Seconds that stand alone."""
+    return Row(what=what, against="", ours=found, unit="s", figures=found, per="s", goal=most, at_least=False)

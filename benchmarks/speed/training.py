@@ -1,0 +1,164 @@
+"""A LoRA round beside TRL's `SFTTrainer` with PEFT: the same examples, batches, schedule, rank and initial matrices."""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.fresh import encoded
+from benchmarks.speed.measuring import Row, alternated, ratios, seconds
+from benchmarks.speed.sizes import WIDE, Size, examples, model, random_llama
+from star_loop.models import Pretrained
+from star_loop.records import Example, Metrics, Model
+from star_loop.seeding import rng, seed_for
+from star_loop.trainers.lora import Lora
+
+
+def rows(size: Size, work: Path) -> Iterator[Row]:
+    """Speed in one process, memory in a fresh one for each round."""
+    yield speed(size, work)
+    yield memory(size, work)
+
+
+def speed(size: Size, work: Path) -> Row:
+    """From texts to an adapter on disk; imports and reading the base are not counted on either side."""
+    base, given, lora = model(size, work), examples(size.examples), Lora(learning_rate=1e-3)
+    found: dict[str, Any] = {}
+
+    def ours() -> float:
+        return seconds(lambda: found.update(ours=round_(lora, base, given)))
+
+    def theirs() -> float:
+        trainer = supervised(lora, base, given)
+        return trainer.construction + seconds(lambda: found.update(theirs=trainer.train()))
+
+    took, compared = alternated(ours, theirs)
+    mine, other = found["ours"], found["theirs"]
+    return Row(
+        what="LoRA round, trained tokens/s", against="TRL `SFTTrainer` + PEFT, same batches",
+        ours=[mine["tokens"] / t for t in took], theirs=[mine["tokens"] / t for t in compared], unit="tokens/s",
+        figures=ratios(compared, took), goal=1.5,
+        obstacle="the same matrix products and PEFT layers on both sides; what could be won changes bytes (NOTES.md)",
+        remark=f"mean loss of the round {mine['loss']:.5f} and {other['loss']:.5f}, of its last step "
+               f"{mine['last_loss']:.5f} and {other['last_loss']:.5f}",
+    )  # fmt: skip
+
+
+def memory(size: Size, work: Path) -> Row:
+    """Peak of the resident memory over what it is after the imports."""
+    random_llama(work / "wide", WIDE)
+
+    def peak(side: str) -> float:
+        command = [sys.executable, "-m", "benchmarks.speed.training", side, json.dumps(size.wide_batch), str(work)]
+        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+    measured, compared = alternated(lambda: peak("ours"), lambda: peak("theirs"), warm=False)
+    return Row(
+        what="peak memory of a LoRA round, vocabulary of 128k", against="the same",
+        ours=measured, theirs=compared, unit="GB", figures=ratios(measured, compared), goal=0.5, at_least=False,
+        obstacle="this version of TRL computes the loss in tiles of the vocabulary too",
+    )  # fmt: skip
+
+
+def round_(lora: Lora, base: Pretrained, given: Sequence[Example]) -> Metrics:
+    """One of ours."""
+    with tempfile.TemporaryDirectory() as into:
+        return lora.train(given, Model(base=base), Path(into), steps=None, seed=0)
+
+
+class Supervised:
+    """One round of TRL's."""
+
+    def __init__(self, lora: Lora, base: Pretrained, given: Sequence[Example], **settings: Any) -> None:
+        import torch
+        from peft import LoraConfig, get_peft_model
+
+        from star_loop.weights import load_model, load_tokenizer
+
+        self.lora, self.given, self.settings = lora, given, settings
+        self.tokenizer, loaded = load_tokenizer(base), load_model(base)
+        torch.manual_seed(seed_for(0, "lora"))  # the initial matrices are those of our round
+        self.model = get_peft_model(loaded, LoraConfig(
+            r=lora.r, lora_alpha=lora.lora_alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM",
+        ))  # fmt: skip
+        self.into = tempfile.TemporaryDirectory()
+        self.construction = seconds(self._construct)
+
+    def _construct(self) -> None:
+        """Texts to token ids, in the order in which our round trains."""
+        from datasets import Dataset
+        from trl import SFTConfig, SFTTrainer
+
+        order = rng(0, "order").permutation(len(self.given))
+        given = [self.given[k] for k in order]
+        sequences = [encoded(self.tokenizer, each.prompt, each.completion) for each in given]
+        settings: dict[str, Any] = {
+            "per_device_train_batch_size": self.lora.batch_size, "learning_rate": self.lora.learning_rate,
+            "lr_scheduler_type": "linear", "num_train_epochs": 1, "train_sampling_strategy": "sequential",
+            "report_to": "none", "save_strategy": "no", "logging_steps": 1, "use_cpu": True, "bf16": False,
+            "gradient_checkpointing": False, "disable_tqdm": True, "max_length": None,
+        }  # fmt: skip
+        self.trainer = SFTTrainer(
+            model=self.model, args=SFTConfig(output_dir=self.into.name, **settings | self.settings),
+            train_dataset=Dataset.from_list(sequences), processing_class=self.tokenizer,
+        )  # fmt: skip
+
+    def train(self) -> Metrics:
+        """And the adapter on disk; the loss of its first, its last, and all its steps."""
+        self.trainer.train()
+        self.trainer.save_model(self.into.name)
+        losses = [line["loss"] for line in self.trainer.state.log_history if "loss" in line]
+        self.into.cleanup()
+        return {"loss": sum(losses) / len(losses), "first_loss": losses[0], "last_loss": losses[-1]}
+
+
+def supervised(lora: Lora, base: Pretrained, given: Sequence[Example], **settings: Any) -> Supervised:
+    """A round of TRL's, ready to train, without what it would print."""
+    import logging
+
+    from transformers.trainer_callback import PrinterCallback
+
+    logging.getLogger("trl").setLevel(logging.ERROR)
+    made = Supervised(lora, base, given, **settings)
+    made.trainer.remove_callback(PrinterCallback)
+    return made
+
+
+def peak_of(side: str, shape: Sequence[int], work: Path) -> float:
+    """GB that a round of one step adds to a process that has imported what it needs."""
+    import datasets  # noqa: F401
+    import trl  # noqa: F401
+
+    from star_loop.trainers import finetuning  # noqa: F401
+
+    sequences, prompt, completion = shape
+    luck = rng(0, "wide")
+
+    def text(tokens: int) -> str:
+        return "".join(f"<{k}>" for k in luck.integers(1000, WIDE["vocab_size"], tokens))
+
+    given = [
+        Example(position=k, id=str(k), prompt=text(prompt), completion=text(completion), weight=1.0)
+        for k in range(sequences)
+    ]
+    base, lora = Pretrained(name_or_path=str(work / "wide"), dtype="float32"), Lora(batch_size=sequences)
+    before = resident()
+    if side == "ours":
+        round_(lora, base, given)
+    else:
+        supervised(lora, base, given).train()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 - before
+
+
+def resident() -> float:
+    """GB of this process's memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**30
+
+
+if __name__ == "__main__":
+    print(peak_of(sys.argv[1], json.loads(sys.argv[2]), Path(sys.argv[3])))
