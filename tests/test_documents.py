@@ -1,7 +1,7 @@
-"""Every command of README.md and docs/ is tried: run in order in one place, or composed where it ends in `# GPU` or `# Hub`.
+"""Every command of README.md and docs/ is tried: run in order in one place, or composed where its comment says `GPU`.
 
-A command may carry, as its comment, what it needs beside this machine's CPU: a GPU, the Hub. Those are composed and
-built, and nothing is loaded. The others run as they stand, with scripted engines in place of the real ones: what is
+A command may carry, as its comment, what it needs beside this machine's CPU: a GPU, the Hub, Ray. Those are composed
+and built, and nothing is loaded. The others run as they stand, with scripted engines in place of the real ones: what is
 proved is that the commands, keys and files exist and fit together.
 """
 
@@ -23,7 +23,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CHEAP = ["model=scripted", "generator=scripted", "trainer=scripted", "schedule.steps=1", "schedule.wave=64",
          "~tracker.tensorboard", "~tracker.console"]  # fmt: skip
 SMALL = ["task.train_per_level=10", "task.validation_per_level=2", "task.test_per_level=2"]
-ELSEWHERE = re.compile(r"#.*\b(GPU|Hub)\b")
+ELSEWHERE = re.compile(r"#.*\b(GPU|Hub|Ray)\b")
 
 SESSION = """
 import io, json, runpy, sys, traceback
