@@ -1,7 +1,9 @@
 """An engine that dies or hangs in the middle of a wave is replaced, and what comes is what would have come."""
 
 import os
+import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,46 @@ def test_a_wave_survives_its_engine_once(tmp_path: Path, caplog: pytest.LogCaptu
     assert len(set(workers)) == 4, "at most one more for each call"
     assert all(gone(pid) for pid in workers)
     assert [path.name for path in (tmp_path / "engine").iterdir()] == ["worker.log"]
+
+
+OUT_OF_MEMORY = r"failed: generate: .*Lower generator\.max_num_seqs|died \(killed by SIG(ABRT|SEGV)\)"
+"""Most allocations that fail are errors; some that nobody looks at end the process."""
+
+
+def starve(engine: VllmEngine) -> None:
+    """From now on its worker gets no more memory from the system."""
+    import resource
+
+    assert engine.pid is not None
+    _, hard = resource.prlimit(engine.pid, resource.RLIMIT_AS)
+    resource.prlimit(engine.pid, resource.RLIMIT_AS, (1 << 20, hard))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are Linux's")
+def test_a_wave_survives_that_memory_runs_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "16384")  # a fresh worker has little that was freed to take from
+    base = Pretrained(name_or_path=str(write_llama(tmp_path / "base")))
+    wave = [*ask(QUESTIONS[:1], Sampling(temperature=1.0, max_tokens=2)), *ask(["x" * 400] * 40)]
+    settings, told = Vllm(threads=1, cpu_kvcache_space=0.1, max_num_seqs=1), list[int]()
+    with settings.engine(base, workspace=tmp_path / "engine", seed=0) as engine:
+        assert isinstance(engine, VllmEngine)
+
+        def once(units: int) -> None:
+            if not told:
+                starve(engine)
+            told.append(units)
+
+        drawn = engine.generate(wave, seed=7, progress=once)
+        assert "is started again" in caplog.text and re.search(OUT_OF_MEMORY, caplog.text)
+        assert sum(told) == len(wave) and engine.generate(wave, seed=7) == drawn
+
+    alone = settings.model_copy(update={"restarts": 0})
+    with alone.engine(base, workspace=tmp_path / "engine", seed=0) as last:
+        assert isinstance(last, VllmEngine)
+        with pytest.raises(EngineError, match=rf"(?s)({OUT_OF_MEMORY}).*worker\.log"):
+            last.generate(wave, seed=7, progress=lambda _: starve(last))
 
 
 def test_an_engine_that_cannot_start_is_not_started_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
