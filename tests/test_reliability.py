@@ -1,8 +1,8 @@
 """SIGKILL at every phase boundary and at random moments, to the main process, the engine, or both.
 
-`make test-reliability`: 60 kills of runs that are seeded by waves and 20 by requests, about 15 minutes on 2 quiet
-cores; `KILLS=6 make test-reliability` tries 6 and 2. Each run is killed and launched again until a launch survives;
-then its bytes are those of an uninterrupted run.
+`make test-reliability`: 60 launches of runs that are seeded by waves are killed, and 20 of runs that are seeded by
+requests; `KILLS=6 make test-reliability`: 6 and 2. Each run is killed and launched again until a launch survives; then
+its bytes are those of an uninterrupted run.
 """
 
 import os
