@@ -57,11 +57,13 @@ def cost_to(curve: Curve, target: float, of: str = "flops") -> float | None:
 def paired(
     ours: Mapping[int, float | None], theirs: Mapping[int, float | None], ratio: bool = False
 ) -> Interval | None:
-    """Difference (or log-ratio) over the seeds for which both have a value."""
+    """Difference (or log-ratio) over the seeds for which both have a value; what costs nothing has no ratio."""
     both = [
         (mine, other) for seed, mine in ours.items() if mine is not None and (other := theirs.get(seed)) is not None
     ]
-    return interval([math.log(mine / other) if ratio else mine - other for mine, other in both])
+    if ratio:
+        return interval([math.log(mine / other) for mine, other in both if mine and other])
+    return interval([mine - other for mine, other in both])
 
 
 def identity(curve: Curve) -> float:

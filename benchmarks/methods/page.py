@@ -44,9 +44,9 @@ def lines(name: str, study: Study, found: Sequence[Row]) -> Iterator[str]:
     yield f"`python -m benchmarks.methods run {name}` · {' '.join(f'`{o}`' for o in study.setting)}\n"
     yield f"![accuracy against four costs]({name}.svg)\n"
     equal = f"at {budget / cost.scale:.2f} {cost.unit}"
-    yield f"Test accuracy in %, means over seeds ± half of the 95 % interval; {equal}: the most that every run spent.\n"
+    yield f"Test accuracy in %, means over seeds ± half of the 95 % interval; skills alike: the mean over skills at the end; {equal}: the most that every run spent.\n"
     targets = [f"{cost.unit} to {percent(target)}" for target in study.targets]
-    yield table_head("method", "seeds", "at the end", equal, cost.unit, *targets)
+    yield table_head("method", "seeds", "at the end", "skills alike", equal, cost.unit, *targets)
     for method, seeds in curves.items():
         yield table_line(method, *_costs(seeds, budget, study))
     yield ""
@@ -70,6 +70,7 @@ def _costs(seeds: Curves, budget: float, study: Study) -> Iterator[str]:
     key, scale = study.cost.key, study.cost.scale
     yield str(len(seeds))
     yield points(interval([curve[-1]["accuracy"] for curve in seeds.values()]))
+    yield points(interval([curve[-1]["skills_alike"] for curve in seeds.values() if "skills_alike" in curve[-1]]))
     yield points(interval([a for curve in seeds.values() if (a := accuracy_at(curve, budget, key)) is not None]))
     yield amount([curve[-1][key] / scale for curve in seeds.values()], len(seeds))
     for target in study.targets:

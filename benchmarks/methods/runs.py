@@ -1,6 +1,7 @@
 """One run of a study: composed, launched on an engine that outlives it, and reduced to the row that is kept."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -156,6 +157,7 @@ def curve(run: RunDirectory) -> Iterator[Point]:
         visited = int(np.count_nonzero(statistics.attempts + statistics.hinted_attempts))
         yield {
             "accuracy": metrics["evaluation/accuracy"],
+            "skills_alike": skills_alike(metrics),
             "validation": metrics["validation/accuracy"],
             "flops": metrics["flops_exact/cumulative"],
             **sums,
@@ -163,6 +165,15 @@ def curve(run: RunDirectory) -> Iterator[Point]:
             "trained": len(trained),
             **_of_the_iteration(metrics),
         }
+
+
+def skills_alike(metrics: Metrics) -> float:
+    """Test accuracy as the mean over skills of the mean over their levels, however many levels each has."""
+    skills: dict[str, list[float]] = {}
+    for name, value in metrics.items():
+        if levelled := re.fullmatch(r"evaluation/(\w+)/level_\d+", name):
+            skills.setdefault(levelled[1], []).append(value)
+    return float(np.mean([np.mean(accuracies) for accuracies in skills.values()]))
 
 
 def _of_the_iteration(metrics: Metrics) -> Point:
