@@ -44,7 +44,10 @@ def lines(name: str, study: Study, found: Sequence[Row]) -> Iterator[str]:
     yield f"`python -m benchmarks.methods run {name}` · {' '.join(f'`{o}`' for o in study.setting)}\n"
     yield f"![accuracy against four costs]({name}.svg)\n"
     equal = f"at {budget / cost.scale:.2f} {cost.unit}"
-    yield f"Test accuracy in %, means over seeds ± half of the 95 % interval; skills alike: the mean over skills at the end; {equal}: the most that every run spent.\n"
+    yield (
+        "Test accuracy in %, means over seeds ± half of the 95 % interval; skills alike: the mean over skills at the "
+        f"end; {equal}: the most that every run spent.\n"
+    )
     targets = [f"{cost.unit} to {percent(target)}" for target in study.targets]
     yield table_head("method", "seeds", "at the end", "skills alike", equal, cost.unit, *targets)
     for method, seeds in curves.items():
