@@ -60,7 +60,7 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:
 def test_two_nodes_write_what_one_process_writes_and_one_of_them_may_go(
     tmp_path: Path, cluster: tuple[Any, Any]
 ) -> None:
-    """The embedded task, end to end; a node is gone in the middle of the first wave."""
+    """The embedded task, end to end; a node is killed when the first waves begin."""
     alone, two, fewer = (tmp_path / name for name in ("alone", "two", "fewer"))
     for directory in (alone, two, fewer):
         directory.mkdir()
@@ -83,7 +83,7 @@ def test_two_nodes_write_what_one_process_writes_and_one_of_them_may_go(
     assert made_by(two) == expected
     assert made_by(fewer) == expected
     log = "".join(path.read_text() for path in (fewer / "run/attempts").rglob("*.log"))
-    assert "is started again" in log
+    assert "an actor was lost while it was to" in log
     for directory in (two, fewer):
         assert not [path for path in (directory / "run/.engine").rglob("*") if path.is_file()]
         assert living(directory) == []

@@ -176,7 +176,7 @@ class RayEngine:
             **{name: getattr(settings, name) for name in Vllm.model_fields}
             | {"engines": 1, "share": None, "restarts": 0}
         )
-        place = {"num_cpus": resources["CPU"], "num_gpus": resources["GPU"], "max_restarts": 0}
+        place = {"num_cpus": resources["CPU"], "num_gpus": resources["GPU"], "max_restarts": 0, "max_concurrency": 2}
         self._actor = self._ray.remote(Host).options(**place).remote(hosted, base, seed)
         self._placed = False
 
@@ -215,8 +215,11 @@ class RayEngine:
         self._call("release")
 
     def abort(self) -> None:
-        """End the actor at once."""
-        self._ray.kill(self._actor)
+        """End what the actor is doing at once, so that it can be closed; end the actor itself if it does not answer."""
+        try:
+            self._ray.get(self._actor.abort.remote(), timeout=CLOSING if self._placed else 0)
+        except self._ray.exceptions.RayError:
+            self._ray.kill(self._actor)
 
     def close(self) -> None:
         """Let the actor end its engine, if it lives, and end it."""

@@ -34,6 +34,10 @@ class Host:
         said, self._said.records = self._said.records, []
         return result, said
 
+    def abort(self) -> None:
+        """Called while another call is under way, which then fails."""
+        self._engine.abort()
+
     def serve(self, files: Mapping[str, bytes] | None) -> None:
         """These files are the adapter; None: the base."""
         old = self._engine.served.adapter
