@@ -9,20 +9,14 @@ processes: on a quiet machine that is what a clock shows, and on a busy one it i
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
 from pathlib import Path
 from time import process_time
-from typing import Any
-
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from star_loop import store
-from star_loop.__main__ import CONF
-from star_loop.command_line import prepare, register
+from star_loop.command_line import composed
 from star_loop.configuration import build
 from star_loop.generators.vllm import VllmEngine
 from star_loop.launch import launch
@@ -47,14 +41,14 @@ UNTIMED = Growth(once=0.0, each=0.0)
 def make() -> list[Path]:
     """The two runs, with one engine; where they exist, they go on."""
     OUTPUTS.mkdir(parents=True, exist_ok=True)
-    x = build(composed(["name=engine"]))
+    x = build(composed(["name=engine", *ALONE]))
     with x.generator.engine(x.model, workspace=OUTPUTS / ".engine", seed=x.seed) as engine:
         engine.serve(Model(base=x.model))  # its start belongs to neither run
         assert isinstance(engine, VllmEngine) and engine.pid is not None
         store.perf_counter = partial(processor_seconds, engine.pid)
         for t in range(ITERATIONS + 1):
             for name, size in SIZES.items():
-                launch(composed([f"name={name}", f"iterations={t}", *size]), OUTPUTS / name, engine=engine)
+                launch(composed([f"name={name}", f"iterations={t}", *size, *ALONE]), OUTPUTS / name, engine=engine)
     return [OUTPUTS / name for name in SIZES]
 
 
@@ -62,14 +56,6 @@ def processor_seconds(worker: int) -> float:
     """Of this process and the engine's."""
     fields = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()
     return process_time() + sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-
-
-def composed(overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration that the command line would make of them."""
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", prepare([*overrides, *ALONE]))
-    return OmegaConf.to_container(config, resolve=True)
 
 
 def compare(like: Path, other: Path) -> float:

@@ -20,9 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-PACKAGE = Path(__file__).parent
-CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
-"""Inside the package when installed from a wheel, beside it in a checkout."""
+from star_loop.command_line import CONF
 
 
 class Failed(Exception):

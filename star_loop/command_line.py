@@ -4,10 +4,16 @@ import difflib
 import logging
 import re
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, cast
 
+from hydra import compose, initialize_config_dir
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+
+PACKAGE = Path(__file__).parent
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
+"""Inside the package when installed from a wheel, beside it in a checkout."""
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*\.\w+=")
 _UNSAFE = re.compile(r"[^\w.,=+-]+")
@@ -61,6 +67,19 @@ def prepare(arguments: list[str]) -> list[str]:
     sweep = [argument for argument in arguments if argument in SWEEP]
     others = [_allow_new(argument) for argument in arguments if argument not in SWEEP]
     return [*sweep[:1], *(_exclude_fixed_keys(others) if sweep else others)]
+
+
+def composed(overrides: Sequence[str]) -> dict[str, Any]:
+    """The resolved configuration that `python -m star_loop` makes of these overrides, for `launch` in a script.
+
+    Example:
+        >>> composed(["experiment=smoke", "iterations=2"])["iterations"]
+        2
+    """
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", prepare(list(overrides)))
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | None:

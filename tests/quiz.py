@@ -4,11 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-
-from star_loop.__main__ import CONF
-from star_loop.command_line import prepare, register
+from star_loop.command_line import composed
 from star_loop.launch import launch
 from star_loop.loop import Standing
 from star_loop.protocols import Task, TrainingError, Verifier
@@ -83,9 +79,7 @@ QUIZ = ("experiment=smoke", "task._target_=tests.quiz.Quiz", "schedule.steps=2",
 
 def configure(*overrides: str) -> dict[str, Any]:
     """The resolved configuration, as the command line would give it."""
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_container(compose("config", prepare(list(overrides))), resolve=True)  # type: ignore[return-value]
+    return composed(overrides)
 
 
 def play(directory: Path, *overrides: str) -> Standing:

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from benchmarks.methods import teachers
 from benchmarks.methods.studies import STUDIES, pool_path
-from star_loop.__main__ import CONF
-from star_loop.command_line import prepare, register
+from star_loop.command_line import composed
 from star_loop.configuration import build
 from star_loop.experiment import Experiment
 from star_loop.launch import launch
@@ -102,11 +99,7 @@ class Engines:
 
 def configuration(run: Run, more: Sequence[str] = ()) -> dict[str, Any]:
     """The resolved configuration of a run, with more overrides."""
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", prepare([*run.overrides, *more]))
-    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    return resolved | {"name": run.method}
+    return composed([*run.overrides, *more]) | {"name": run.method}
 
 
 def perform(run: Run, outputs: Path, engines: Engines) -> Row:

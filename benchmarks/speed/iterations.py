@@ -10,14 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-
 from benchmarks.speed.measuring import Row, alternated, ratios, seconds
 from benchmarks.speed.sizes import Size, model
 from star_loop import preflight
-from star_loop.__main__ import CONF
-from star_loop.command_line import prepare, register
+from star_loop.command_line import composed
 from star_loop.configuration import build
 from star_loop.experiment import Experiment
 from star_loop.loop import Loop, Standing
@@ -55,11 +51,7 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
 
 def experiment(overrides: Sequence[str]) -> Experiment:
     """What a command with these overrides would run."""
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", prepare(list(overrides)))
-    resolved: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    return build(resolved)
+    return build(composed(overrides))
 
 
 class Clocked:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.speed.measuring import REPETITIONS, Row
+from benchmarks.speed.measuring import Row
 from benchmarks.speed.sizes import Size
 
 OBSERVATIONS = 10**6
@@ -23,13 +23,13 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
             question = f"There are {k} cats and {k % 7} birds in the field. How many legs do they have?"
             file.write(json.dumps({"question": question, "answer": str(4 * k + 2 * (k % 7))}) + "\n")
     found = []
-    for k in range(REPETITIONS):
+    for k in range(2):  # it hardly varies, and takes half a minute
         command = [sys.executable, "-m", "benchmarks.speed.orchestrator", str(path), str(work / f"million{k}")]
         said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         found.append(float(said.split()[-1]))
     yield Row(
         what="memory of the orchestrator, 1M observations", against="", ours=found, unit="GB", figures=found, per="GB",
-        goal=1.0, at_least=False,
+        goal=1.0, at_least=False, remark="twice",
     )  # fmt: skip
 
 
