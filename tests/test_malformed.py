@@ -302,7 +302,7 @@ def option_files() -> Iterator[tuple[str, dict[str, Any]]]:
         group = path.parent.name
         if {"experiment", "hydra", "tune"} & set(path.relative_to(CONF).parts) or content is None:
             continue
-        content.pop("defaults", None)
+        content = {name: part for name, part in content.items() if name not in ("defaults", "hydra")}
         if path.read_text().startswith("# @package _global_"):
             content, group = content["model"], "model"
         yield ("" if path.parent == CONF else f"tracker.{path.stem}" if group == "tracker" else group), content
