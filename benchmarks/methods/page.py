@@ -73,7 +73,8 @@ def _costs(seeds: Curves, budget: float, study: Study) -> Iterator[str]:
     key, scale = study.cost.key, study.cost.scale
     yield str(len(seeds))
     yield points(interval([curve[-1]["accuracy"] for curve in seeds.values()]))
-    yield points(interval([curve[-1]["skills_alike"] for curve in seeds.values() if "skills_alike" in curve[-1]]))
+    alike = [curve[-1].get("skills_alike") for curve in seeds.values()]  # rows from before it was kept lack it
+    yield points(None if None in alike else interval([value for value in alike if value is not None]))
     yield points(interval([a for curve in seeds.values() if (a := accuracy_at(curve, budget, key)) is not None]))
     yield amount([curve[-1][key] / scale for curve in seeds.values()], len(seeds))
     for target in study.targets:
