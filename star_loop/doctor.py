@@ -24,6 +24,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from star_loop.generators.devices import cores
+
 GIB = 2**30
 SEQUENCES, LENGTH, TOKENS, RANK = 64, 1024, 4096, 32
 """Completions in flight, their tokens; tokens of a training step at once; LoRA's r."""
@@ -104,13 +106,12 @@ _EXTRAS = {
 
 def look(outputs: Path = Path()) -> Machine:
     """The machine that this process runs on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.exists() and (written := limit.read_text().strip()).isdigit():
         memory = min(memory, int(written))
     return Machine(
-        cores=cores, memory=memory, disk=shutil.disk_usage(outputs).free, gpus=list(_gpus()),
+        cores=cores(), memory=memory, disk=shutil.disk_usage(outputs).free, gpus=list(_gpus()),
         packages={name: found for name in _PACKAGES if (found := _version(name))},
     )  # fmt: skip
 

@@ -418,19 +418,16 @@ def test_a_graph_from_a_file_is_kept_in_the_run(tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------------------------------------------- a fork
 
+PILOTED = (
+    "experiment=cures_counts", "preparation=pilots", "model=scripted", "generator=scripted", "trainer=scripted",
+)  # fmt: skip
+
 
 def test_a_fork_takes_over_what_was_prepared_and_pays_for_what_it_prepares_itself(tmp_path: Path) -> None:
-    pilots = (
-        "experiment=cures_counts",
-        "preparation=pilots",
-        "model=scripted",
-        "generator=scripted",
-        "trainer=scripted",
-    )
-    play(tmp_path / "run", *pilots, "iterations=2")
+    play(tmp_path / "run", *PILOTED, "iterations=2")
     source = f"fork={tmp_path}/run/iterations/0001"
-    play(tmp_path / "same", *pilots, source, "generator.temperature=0.5", "iterations=2")
-    play(tmp_path / "other", *pilots, source, "preparation.pilots.rollouts=2", "iterations=3")
+    play(tmp_path / "same", *PILOTED, source, "generator.temperature=0.5", "iterations=2")
+    play(tmp_path / "other", *PILOTED, source, "preparation.pilots.rollouts=2", "iterations=3")
     files = {name: contents(tmp_path / name / "preparation") for name in ("run", "same", "other")}
     assert files["same"] == {**files["run"], "pilots/inherited": b""}
     assert files["other"] != files["run"]
@@ -446,20 +443,13 @@ def test_a_fork_takes_over_what_was_prepared_and_pays_for_what_it_prepares_itsel
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
 def test_a_damaged_preparation_is_named_also_when_it_is_forked(tmp_path: Path, damage: str) -> None:
-    pilots = (
-        "experiment=cures_counts",
-        "preparation=pilots",
-        "model=scripted",
-        "generator=scripted",
-        "trainer=scripted",
-    )
-    play(tmp_path / "run", *pilots, "iterations=1")
+    play(tmp_path / "run", *PILOTED, "iterations=1")
     for name in ("columns.npz", "metrics.json"):
         path = tmp_path / "run/preparation/pilots" / name
         whole = path.read_bytes()
         path.write_bytes(whole[:-9] if damage == "truncated" else bytes([whole[0] ^ 1]) + whole[1:])
         with pytest.raises(RunError, match=rf"preparation/pilots/{name} is damaged"):
-            play(tmp_path / name, *pilots, f"fork={tmp_path}/run/iterations/0001", "iterations=2")
+            play(tmp_path / name, *PILOTED, f"fork={tmp_path}/run/iterations/0001", "iterations=2")
         with pytest.raises(RunError, match=rf"preparation/pilots/{name} is damaged"):
-            play(tmp_path / "run", *pilots, "iterations=2")
+            play(tmp_path / "run", *PILOTED, "iterations=2")
         path.write_bytes(whole)

@@ -45,16 +45,14 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
             obstacle="requests and texts go to the engine's process and back as JSON",
         )  # fmt: skip
         bare.close()
-        if "engines" in Vllm.model_fields:
-            yield several(stack, one, base, prompts, size, work, seeds)
+        yield several(stack, one, base, prompts, size, work, seeds)
 
 
 def several(
     stack: ExitStack, one: Engine, base: Any, prompts: Sequence[str], size: Size, work: Path, seeds: Iterator[int]
 ) -> Row:
     """Two engines of one thread each, fed from one queue, on the waves that one engine takes one after the other."""
-    fields: dict[str, Any] = {"engines": 2, "threads": 1, "share": size.requests // 4}
-    two = started(stack, Vllm(**fields), base, work / "two")
+    two = started(stack, Vllm(engines=2, threads=1, share=size.requests // 4), base, work / "two")
     ragged = requests(prompts, size.tokens)
     waves = [ragged[k::2] for k in range(2)]
 

@@ -22,7 +22,7 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
     base, task = model(size, work), Arithmetic()
     shapes, peak = shapes_of(base), peak_flops(base)
     sets = [task.bare_prompt(observation) for observation in questions(size.requests)]
-    asked, generated, read = requests(sets, size.tokens), [], []
+    asked, generated = requests(sets, size.tokens), []
     with ExitStack() as stack:
         engine = started(stack, Vllm(), base, work / "floor")
         for k in range(REPETITIONS + 1):
@@ -31,7 +31,6 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
                 shapes.generate(drawn[0].prompt_tokens, [drawn[0].tokens]) for drawn in engine.generate(asked, seed=k)
             ))  # fmt: skip
             generated.append(100 * sum(found) / took / peak)
-            read.append(took)
     trained = []
     for _ in range(REPETITIONS + 1):
         with tempfile.TemporaryDirectory() as into:

@@ -13,6 +13,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
+from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError
 from star_loop.protocols import Arrived, Engine, EngineError, Progress
 from star_loop.records import Completion, Model, Request
@@ -26,8 +27,6 @@ Post = Callable[[Callable[[], None]], None]
 """Hands something that is to be done to the caller's thread."""
 Job = Callable[[Any, Post], Sequence[R]]
 """Work that any of the engines can do, in the engine's thread."""
-Means = tuple[float, float, float]
-"""See `likelihood.means`."""
 SCORED = 64
 """Sequences that are scored together."""
 

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from star_loop.generators.engines import several
+from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError
 from star_loop.generators.ray_host import Host
 from star_loop.generators.vllm import SHARE, Vllm
@@ -203,11 +204,9 @@ class RayEngine:
             progress(len(done))
         return done
 
-    def score(
-        self, sequences: Sequence[tuple[Sequence[int], int]], top: int
-    ) -> list[tuple[float, float, float] | None]:
+    def score(self, sequences: Sequence[tuple[Sequence[int], int]], top: int) -> list[Means | None]:
         """See `VllmEngine.score`."""
-        found: list[tuple[float, float, float] | None] = self._call("score", list(sequences), top)
+        found: list[Means | None] = self._call("score", list(sequences), top)
         return found
 
     def release(self) -> None:

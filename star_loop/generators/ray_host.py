@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from star_loop.generators.likelihood import Means
 from star_loop.generators.vllm import Vllm, VllmEngine
 from star_loop.models import Pretrained
 from star_loop.records import Completion, Model, Request
@@ -49,9 +50,7 @@ class Host:
         """See `VllmEngine`; so are the others."""
         return self._engine.generate(requests, seed=seed)
 
-    def score(
-        self, sequences: Sequence[tuple[Sequence[int], int]], top: int
-    ) -> list[tuple[float, float, float] | None]:
+    def score(self, sequences: Sequence[tuple[Sequence[int], int]], top: int) -> list[Means | None]:
         """Scores."""
         return self._engine.score(sequences, top)
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from star_loop.generators.devices import places
 from star_loop.generators.engines import several
+from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError, WorkerProcess
 from star_loop.generators.serving import Sequences, Serving, warn_too_long
 from star_loop.models import Pretrained
@@ -218,9 +219,7 @@ class VllmEngine(Serving):
                 self.close()
                 self._serve(served)
 
-    def score(
-        self, sequences: Sequence[tuple[Sequence[int], int]], top: int
-    ) -> list[tuple[float, float, float] | None]:
+    def score(self, sequences: Sequence[tuple[Sequence[int], int]], top: int) -> list[Means | None]:
         """Of (token ids, index of the first that counts): see `likelihood.means`; None: it fills the context."""
         asked = [[list(ids), first] for ids, first in sequences]
         found = self._surviving(lambda: self._call("score", sequences=asked, top=top))

@@ -31,9 +31,7 @@ def text(found: Mapping[str, Any]) -> str:
     for p in found["predictions"]:
         s = p["seconds"]
         named = f"{p['observations']:,}" if p["observations"] != last else ""
-        times = " ".join(
-            f"{_time(s[phase]):>9}" for phase in ("collect", "train", "evaluate", "learn and commit", "start", "total")
-        )
+        times = " ".join(f"{_time(s[phase]):>9}" for phase in _PHASES)
         lines.append(
             f"{named:>13} {p['gpus']:>5} {times} {sum(p['flops'].values()):8.1e} {p['process_bytes'] / GIB:>6.2f} GiB  "
             f"{p['bottleneck']}"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as ranks
-from peft import get_peft_model_state_dict
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
@@ -132,7 +131,7 @@ class Sharded(Replicated):
 
     def adapter(self) -> Mapping[str, Tensor]:
         """Gathered, and nothing of the base."""
-        state = get_peft_model_state_dict(self.model, save_embedding_layers=False)
+        state = super().adapter()
         return {name: t.full_tensor() if isinstance(t, DTensor) else t for name, t in state.items()}
 
 
