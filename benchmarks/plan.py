@@ -21,7 +21,7 @@ from star_loop.configuration import build
 from star_loop.generators.vllm import VllmEngine
 from star_loop.launch import launch
 from star_loop.plan import work
-from star_loop.plan.__main__ import arguments, experiment_of, job_of
+from star_loop.plan.__main__ import arguments, experiment_of, job_of, slots_of
 from star_loop.plan.rates import Growth, habits, measured
 from star_loop.records import Model
 from star_loop.store import RunDirectory
@@ -66,11 +66,10 @@ def compare(like: Path, other: Path) -> float:
     """
     before, run = RunDirectory(like), RunDirectory(other)
     x = experiment_of(run)
-    slots = getattr(x.generator, "max_num_seqs", 256)
     known = replace(habits(before), held_out=habits(run).held_out)  # how many are asked is no measurement
-    model = work.Model(rates=measured(before, slots), habits=known, sampler=UNTIMED, commit=UNTIMED)
+    model = work.Model(rates=measured(before, slots_of(x)), habits=known, sampler=UNTIMED, commit=UNTIMED)
     rounds = arguments().parse_args(["--iterations", str(len(run.committed_metrics()) - 1)])
-    job = replace(job_of(x, rounds, slots), observations=len(x.task.train()))
+    job = replace(job_of(x, rounds), observations=len(x.task.train()))
     predicted = model.predict(job, gpus=1).phases()
     predicted["evaluate"] += model.rates.start  # as the journal has it: the first answer is waited for
     taken = [sum(m.get(f"seconds/{phase}", 0.0) for m in run.committed_metrics()) for phase in PHASES]

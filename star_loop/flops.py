@@ -142,27 +142,29 @@ def shapes_of(base: Pretrained, targets: str | Sequence[str] = "all-linear") -> 
 
 @lru_cache(maxsize=8)
 def peak_flops(base: Pretrained) -> float | None:
-    """Operations per second of a square matrix product in the base's dtype: what the phases' FLOPs are held against.
+    """Operations per second of a square linear layer in the base's dtype: what the phases' FLOPs are held against.
 
     The best within a tenth of a second: on one GPU, or on all the CPU threads that torch takes. None: there is a GPU
     that this process has not used, and should not begin to use for this.
     """
     import torch
 
+    from star_loop.trainers.products import by_onednn
     from star_loop.weights import weight_dtype
 
     if torch.cuda.is_available() and not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return None
     device, n = ("cuda", 4096) if torch.cuda.is_available() else ("cpu", 512)
-    matrix = torch.ones(n, n, dtype=weight_dtype(base), device=device)
-    product = torch.empty_like(matrix)
+    layer = torch.nn.Linear(n, n, bias=False, dtype=weight_dtype(base), device=device)
+    rows = torch.ones(n, n, dtype=layer.weight.dtype, device=device)
     best, began = math.inf, perf_counter()
-    while perf_counter() - began < _PEAK_SECONDS:
-        start = perf_counter()
-        torch.mm(matrix, matrix, out=product)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, perf_counter() - start)
+    with torch.no_grad(), by_onednn(layer):
+        while perf_counter() - began < _PEAK_SECONDS:
+            start = perf_counter()
+            layer(rows)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            best = min(best, perf_counter() - start)
     return float(2 * n**3 / best)
 
 

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 REPETITIONS = 5
@@ -90,3 +91,9 @@ def in_words(values: Sequence[float], unit: str) -> str:
 def readable(value: float) -> str:
     """Three significant digits."""
     return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def resident(which: str = "VmRSS") -> float:
+    """GB of this process's memory now; `VmHWM`: at most so far. (`ru_maxrss` would begin with the parent's.)"""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields[which].split()[0]) / 2**20

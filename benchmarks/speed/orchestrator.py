@@ -1,13 +1,12 @@
 """Memory of the orchestrator: an iteration over a million observations, without a model."""
 
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.speed.measuring import Row
+from benchmarks.speed.measuring import Row, resident
 from benchmarks.speed.sizes import Size
 
 OBSERVATIONS = 10**6
@@ -42,7 +41,7 @@ def main(path: str, outputs: str) -> None:
         "~tracker.tensorboard", "~tracker.console",
     ]  # fmt: skip
     command()
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+    print(resident("VmHWM"))
 
 
 if __name__ == "__main__":

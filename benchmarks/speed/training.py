@@ -1,7 +1,6 @@
 """A LoRA round beside TRL's `SFTTrainer` with PEFT: the same examples, batches, schedule, rank and initial matrices."""
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.fresh import encoded
-from benchmarks.speed.measuring import Row, alternated, ratios, seconds
+from benchmarks.speed.measuring import Row, alternated, ratios, resident, seconds
 from benchmarks.speed.sizes import WIDE, Size, examples, model, random_llama
 from star_loop.models import Pretrained
 from star_loop.records import Example, Metrics, Model
@@ -151,13 +150,7 @@ def peak_of(side: str, shape: Sequence[int], work: Path) -> float:
         round_(lora, base, given)
     else:
         supervised(lora, base, given).train()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 - before
-
-
-def resident() -> float:
-    """GB of this process's memory now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**30
+    return resident("VmHWM") - before
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ engine, to whichever is free, so what comes depends on the size of a share, not 
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -39,8 +39,7 @@ class Abortable(Protocol):
         """Let what is under way fail at once; afterwards the engine can only be closed."""
 
 
-@contextmanager
-def several(starts: Sequence[Start], *, share: int | None, restarts: int) -> Iterator["Engines"]:
+def several(starts: Sequence[Start], *, share: int | None, restarts: int) -> closing["Engines"]:
     """Engines begun by each of `starts`, as one; they are gone when the context is left.
 
     Args:
@@ -48,11 +47,9 @@ def several(starts: Sequence[Start], *, share: int | None, restarts: int) -> Ite
         share: requests of a share; None: a call is one share.
         restarts: how often an engine that failed is replaced within one call.
     """
-    engines = Engines([Lane(number, start) for number, start in enumerate(starts)], share=share, restarts=restarts)
-    try:
-        yield engines
-    finally:
-        engines.close()
+    return closing(
+        Engines([Lane(number, start) for number, start in enumerate(starts)], share=share, restarts=restarts)
+    )
 
 
 class Lane:

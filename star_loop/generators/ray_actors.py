@@ -15,7 +15,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -138,15 +138,10 @@ def _reach(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
-@contextmanager
 def _actor(
     settings: Ray, base: Pretrained, seed: int, resources: Mapping[str, float], adapters: "Adapters"
-) -> Iterator["RayEngine"]:
-    engine = RayEngine(settings, base, seed, resources, adapters)
-    try:
-        yield engine
-    finally:
-        engine.close()
+) -> closing["RayEngine"]:
+    return closing(RayEngine(settings, base, seed, resources, adapters))
 
 
 class Adapters:

@@ -4,7 +4,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -125,15 +125,10 @@ class Vllm(Generator):
         places(self.engines, self.tensor_parallel_size)
 
 
-@contextmanager
 def _started(
     settings: Vllm, base: Pretrained, workspace: Path, seed: int, environment: Mapping[str, str]
-) -> Iterator["VllmEngine"]:
-    engine = VllmEngine(settings, base, workspace=workspace, seed=seed, environment=environment)
-    try:
-        yield engine
-    finally:
-        engine.close()
+) -> closing["VllmEngine"]:
+    return closing(VllmEngine(settings, base, workspace=workspace, seed=seed, environment=environment))
 
 
 class VllmEngine(Serving):

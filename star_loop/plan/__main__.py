@@ -79,8 +79,7 @@ def plan(wanted: argparse.Namespace) -> dict[str, Any]:
     """
     run = RunDirectory(wanted.like)
     x = experiment_of(run)
-    slots = getattr(x.generator, "max_num_seqs", 256)
-    rates, now = measured(run, slots), habits(run)
+    rates, now = measured(run, slots_of(x)), habits(run)
     base = x.model if wanted.model is None else Configured(name_or_path=wanted.model)
     shapes = shapes_of(base)
     rates, now = scaled(rates, now, wanted, shapes_of(x.model), shapes)
@@ -89,7 +88,7 @@ def plan(wanted: argparse.Namespace) -> dict[str, Any]:
         rates=rates, habits=now, sampler=sampler, commit=commit,
         network=Network(bandwidth=wanted.network, node=wanted.node),
     )  # fmt: skip
-    job = job_of(x, wanted, slots)
+    job = job_of(x, wanted)
     return {
         "measured": {"run": str(run.path), "model": base.name_or_path, **asdict(rates), "sampler": asdict(sampler),
                      "commit": asdict(commit)},
@@ -123,14 +122,19 @@ def experiment_of(run: RunDirectory) -> Experiment:
     return x
 
 
-def job_of(x: Experiment, wanted: argparse.Namespace, slots: int) -> Job:
+def slots_of(x: Experiment) -> int:
+    """Completions that an engine has in flight at once."""
+    return getattr(x.generator, "max_num_seqs", 256)
+
+
+def job_of(x: Experiment, wanted: argparse.Namespace) -> Job:
     """The run's own job, with what the flags change."""
     iterations = wanted.iterations or x.iterations
     quotas = [
         x.schedule.quota_at(t) if wanted.quota is None else wanted.quota or None for t in range(1, iterations + 1)
     ]
     return Job(
-        observations=1, quotas=quotas, slots=slots, wave=wanted.wave or x.schedule.wave, share=wanted.share,
+        observations=1, quotas=quotas, slots=slots_of(x), wave=wanted.wave or x.schedule.wave, share=wanted.share,
         batch=wanted.batch or x.schedule.batch,
         gpus_each=wanted.gpus_each or getattr(x.generator, "tensor_parallel_size", 1),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from star_loop.generators.devices import cores
 from star_loop.generators.process import WorkerError, WorkerProcess
 from star_loop.protocols import Progress, TrainingError
 from star_loop.records import Model
@@ -104,7 +105,7 @@ class Accelerate(Lora):
         processes = self.processes or gpus or 1
         if gpus and processes > gpus:
             raise ValueError(f"trainer.processes={processes}, but this machine has {gpus} GPUs: one for each rank")
-        threads = self.threads or max((os.cpu_count() or 1) // processes, 1)
+        threads = self.threads or max(cores() // processes, 1)
         worker = WorkerProcess(
             LAUNCHER,
             arguments=[*self._options(processes), "-m", WORKER, str(job.resolve())],

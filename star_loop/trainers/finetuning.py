@@ -29,6 +29,7 @@ from star_loop.seeding import seed_for
 from star_loop.trainers.batches import Encoded, beginnings
 from star_loop.trainers.losses import head_losses
 from star_loop.trainers.placement import Placement
+from star_loop.trainers.products import by_onednn
 from star_loop.weights import load_model, read_adapter, sequence_logprobs, write_canary
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def run(
         ValueError: the base is in float16, or the start adapter has another shape than `settings` ask for.
         TrainingError: see `Lora.train`.
     """
-    with _threads(settings.threads), _student(settings, start, seed) as model:
+    with _threads(settings.threads), _student(settings, start, seed) as model, by_onednn(model):
         student = place(model)
         prompts = beginnings([sequence for batch in batches for sequence in batch])
         frozen, trainable = student.checksums(trainable=False), student.checksums(trainable=True)
