@@ -31,12 +31,12 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
                 shapes.generate(drawn[0].prompt_tokens, [drawn[0].tokens]) for drawn in engine.generate(asked, seed=k)
             ))  # fmt: skip
             generated.append(100 * sum(found) / took / peak)
-    trained = []
+    trained, lora, given = [], Lora(threads=size.threads), examples(size.examples)
     for _ in range(REPETITIONS + 1):
         with tempfile.TemporaryDirectory() as into:
             figures: dict[str, float] = {}
             took = seconds(lambda into=into, figures=figures: figures.update(
-                Lora().train(examples(size.examples), Model(base=base), Path(into), steps=None, seed=0)
+                lora.train(given, Model(base=base), Path(into), steps=None, seed=0)
             ))  # fmt: skip
             trained.append(100 * figures["flops_exact"] / took / peak)
     size_of = f"peak {peak / 1e9:.0f} GFLOP/s, {shapes.parameters * WEIGHT_BYTES / 1e6:.1f} MB of weights"

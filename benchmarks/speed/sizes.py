@@ -27,6 +27,8 @@ class Size:
     """The most that a completion may have."""
     examples: int
     """Of a measured round, which passes over them once."""
+    threads: int | None = None
+    """Of a round, on either side, where fewer than the cores are the best."""
     wide_batch: tuple[int, int, int] = (8, 128, 128)
     """Sequences of an optimiser step with a wide vocabulary, tokens of a prompt, tokens of a completion."""
     overrides: tuple[str, ...] = ()
@@ -34,7 +36,7 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(name="tiny", requests=512, tokens=160, examples=320),
+    "tiny": Size(name="tiny", requests=512, tokens=160, examples=320, threads=1),
     "large": Size(
         name="large", requests=96, tokens=96, examples=64,
         overrides=(

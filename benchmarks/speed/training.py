@@ -25,7 +25,10 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
 
 def speed(size: Size, work: Path) -> Row:
     """From texts to an adapter on disk; imports and reading the base are not counted on either side."""
+    import torch
+
     base, given, lora = model(size, work), examples(size.examples), Lora(learning_rate=1e-3)
+    torch.set_num_threads(size.threads or torch.get_num_threads())
     found: dict[str, Any] = {}
 
     def ours() -> float:
@@ -41,7 +44,7 @@ def speed(size: Size, work: Path) -> Row:
         what="LoRA round, trained tokens/s", against="TRL `SFTTrainer` + PEFT, same batches",
         ours=[mine["tokens"] / t for t in took], theirs=[mine["tokens"] / t for t in compared], unit="tokens/s",
         figures=ratios(compared, took), goal=1.5,
-        obstacle="the same matrix products and PEFT layers on both sides; what could be won changes bytes (NOTES.md)",
+        obstacle="the same products, attention and PEFT layers on both sides",
         remark=f"mean loss of the round {mine['loss']:.5f} and {other['loss']:.5f}, of its last step "
                f"{mine['last_loss']:.5f} and {other['last_loss']:.5f}",
     )  # fmt: skip
