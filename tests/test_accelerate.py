@@ -169,6 +169,7 @@ def test_ranks_do_not_outlive_their_launch(kill: signal.Signals, start: Model, t
     script = (
         "import os, signal, sys; from pathlib import Path; from star_loop.models import Pretrained; "
         "from star_loop.records import Model; from tests.test_accelerate import *; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # which a process in the background ignores
         "start = Model(base=Pretrained(name_or_path=sys.argv[1]), adapter=Path(sys.argv[2])); into = Path(sys.argv[3]); "
         "Accelerate(**ROUND, processes=2).train(EXAMPLES, start, into, steps=10_000, seed=0, "
         f"progress=lambda steps: os.kill(os.getpid(), {int(kill)}))"
