@@ -1,6 +1,6 @@
 # make run    the embedded default: a tiny model teaches itself arithmetic (2½ minutes on 2 cores)
 # make test   linters, type checker and the whole test suite
-# make test-reliability   80 kills (KILLS=60), a fault at every effect on the disk, fuzzing, long runs (half an hour or so; KILLS=6: less)
+# make test-reliability   80 kills (KILLS=60), a fault at every effect on the disk, fuzzing, long runs (about an hour; KILLS=6: less)
 # make methods   the methods compared over seeds; stops and goes on at any time (ARGS="order --seeds 0 1": a part of it)
 # make bench  speed beside what a user would otherwise run, with the embedded model; make bench-large: 110M parameters
 # make lock   resolve the pinned CPU dependencies again
