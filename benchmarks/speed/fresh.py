@@ -31,9 +31,12 @@ def generate(job: Job) -> None:
     tokenizer = llm.get_tokenizer()
 
     def ask(observations: list[Observation], temperature: float) -> list[str]:
+        """Empty: cut off, which is never right."""
         parameters = SamplingParams(temperature=temperature, max_tokens=job["max_tokens"], detokenize=False)
         drawn = llm.generate([observation.question for observation in observations], parameters, use_tqdm=False)
-        return tokenizer.batch_decode([output.outputs[0].token_ids for output in drawn], skip_special_tokens=True)
+        texts = tokenizer.batch_decode([output.outputs[0].token_ids for output in drawn], skip_special_tokens=True)
+        ended = [output.outputs[0].finish_reason == "stop" for output in drawn]
+        return [text if whole else "" for text, whole in zip(texts, ended, strict=True)]
 
     held_out = read(job["held_out"])
     marks = [right(job, o, text) for o, text in zip(held_out, ask(held_out, 0.0), strict=True)]
@@ -44,9 +47,9 @@ def generate(job: Job) -> None:
         left = order[start : start + job["wave"]]
         for _ in range(2):
             texts = ask(left, 1.0) if left else []
-            pairs = list(zip(left, texts, strict=True))
-            examples += [{"prompt": o.question, "completion": text} for o, text in pairs if right(job, o, text)]
-            left = [o for o, text in pairs if not right(job, o, text)]
+            judged = [(o, text, right(job, o, text)) for o, text in zip(left, texts, strict=True)]
+            examples += [{"prompt": o.question, "completion": text} for o, text, good in judged if good]
+            left = [o for o, _, good in judged if not good]
         if len(examples) >= job["quota"]:
             break
     into = Path(job["into"])
@@ -92,6 +95,8 @@ def encoded(tokenizer: Any, prompt: str, completion: str) -> dict[str, list[int]
 
 def right(job: Job, observation: Observation, text: str) -> bool:
     """Whether a rationale is accepted."""
+    if not text:
+        return False
     if job["share"] is not None:
         from benchmarks.speed.chance import Chance
 
