@@ -127,7 +127,7 @@ ORDER = Study(
 
 REACH = Study(
     title="Out of reach",
-    question="What does asking the hardest first cost where half of the observations cannot be solved?",
+    question="What does asking the hardest first cost where three in eight observations cannot be solved?",
     setting=(
         "task.levels={addition:[6,7,13,14],subtraction:[6,7,13,14],multiplication:[6,7,13,14],three_sum:[5,6],"
         "multiply_add:[5,6]}",
