@@ -21,7 +21,7 @@ from star_loop.trainers.batches import Encoded, micro_batches
 from star_loop.trainers.lora import Lora
 from star_loop.trainers.spreading import IDLE, shares
 from tests.models import write_adapter, write_llama
-from tests.test_end_to_end import living
+from tests.test_end_to_end import heed_interrupts, living
 from tests.test_lora import example
 
 ROUND = {
@@ -169,7 +169,6 @@ def test_ranks_do_not_outlive_their_launch(kill: signal.Signals, start: Model, t
     script = (
         "import os, signal, sys; from pathlib import Path; from star_loop.models import Pretrained; "
         "from star_loop.records import Model; from tests.test_accelerate import *; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # which a process in the background ignores
         "start = Model(base=Pretrained(name_or_path=sys.argv[1]), adapter=Path(sys.argv[2])); into = Path(sys.argv[3]); "
         "Accelerate(**ROUND, processes=2).train(EXAMPLES, start, into, steps=10_000, seed=0, "
         f"progress=lambda steps: os.kill(os.getpid(), {int(kill)}))"
@@ -177,5 +176,6 @@ def test_ranks_do_not_outlive_their_launch(kill: signal.Signals, start: Model, t
     into = tmp_path / "adapter"
     into.mkdir()
     command = [sys.executable, "-c", script, start.base.name_or_path, str(start.adapter), str(into)]
-    assert subprocess.run(command, check=False, capture_output=True).returncode == -kill
+    ended = subprocess.run(command, check=False, capture_output=True, preexec_fn=heed_interrupts)
+    assert ended.returncode == -kill
     wait_until_gone(into)

@@ -31,7 +31,7 @@ def generate(job: Job) -> None:
     tokenizer = llm.get_tokenizer()
 
     def ask(observations: list[Observation], temperature: float) -> list[str]:
-        """Empty: cut off, which is never right."""
+        """Texts; one that was cut off, which is never right, is empty."""
         parameters = SamplingParams(temperature=temperature, max_tokens=job["max_tokens"], detokenize=False)
         drawn = llm.generate([observation.question for observation in observations], parameters, use_tqdm=False)
         texts = tokenizer.batch_decode([output.outputs[0].token_ids for output in drawn], skip_special_tokens=True)

@@ -59,7 +59,7 @@ def model(size: Size, work: Path) -> Pretrained:
 def random_llama(into: Path, shape: dict[str, int]) -> Path:
     """A Llama of this shape with random weights in a directory, with the embedded model's tokenizer, grown to its size.
 
-    Its output is close to uniform, except for the end of sequence: of 96 tokens, a third of the texts need fewer.
+    Its output is close to uniform, except for the end of sequence, which some of the texts reach within 96 tokens.
     """
     if into.exists():
         return into

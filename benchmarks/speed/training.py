@@ -62,7 +62,6 @@ def memory(size: Size, work: Path) -> Row:
     return Row(
         what="peak memory of a LoRA round, vocabulary of 128k", against="the same",
         ours=measured, theirs=compared, unit="GB", figures=ratios(measured, compared), goal=0.5, at_least=False,
-        obstacle="this version of TRL computes the loss in tiles of the vocabulary too",
     )  # fmt: skip
 
 
