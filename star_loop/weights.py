@@ -132,6 +132,15 @@ def read_adapter(adapter: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]
     return config, weights
 
 
+def checkpoint_weights(merged: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """A merged model's weights under the names and in the layout of a checkpoint: what `save_merged` writes."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    tied = merged.all_tied_weights_keys or {}
+    weights = {name: weight for name, weight in merged.state_dict().items() if name not in tied}
+    return dict(revert_weight_conversion(merged, weights))
+
+
 def save_merged(model: Model, into: Path, dtype: torch.dtype | None = None) -> None:
     """Write the merged model and its tokenizer where transformers and vLLM can load them.
 

@@ -8,11 +8,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from star_loop.models import Pretrained, fingerprint
 from star_loop.records import Model
 from star_loop.weights import (
+    checkpoint_weights,
     context_length,
     encode_completion,
     encode_prompt,
@@ -176,6 +178,13 @@ class TestMerging:
         assert torch.equal(logits(saved), logits(load_merged(model)))
         assert AutoTokenizer.from_pretrained(tmp_path / "merged").eos_token_id == EOS
         assert any((tmp_path / "merged").glob("*.safetensors"))
+
+    def test_weights_of_a_checkpoint_are_what_is_saved(self, base, adapter, tmp_path):
+        model = Model(base=base, adapter=adapter)
+        save_merged(model, tmp_path)
+        saved, passed = load_file(tmp_path / "model.safetensors"), checkpoint_weights(load_merged(model))
+        assert saved.keys() == passed.keys()
+        assert all(torch.equal(saved[name], passed[name]) for name in saved)
 
     def test_rounded_once(self, base, adapter):
         model = Model(base=base, adapter=adapter)

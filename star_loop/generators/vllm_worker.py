@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from star_loop.generators.likelihood import Means, means
 from star_loop.generators.process import Send, connect_to_parent
 from star_loop.generators.serving import advice, cut_at_stop
+from star_loop.generators.vllm_extension import WorkerExtension, reload_merged
 from star_loop.models import Pretrained
 from star_loop.records import Model
 from star_loop.seeding import seed_for
@@ -26,30 +26,6 @@ Known = Mapping[int, Any]
 """Token -> vLLM's `Logprob`, for one place: its own token and the most probable ones."""
 Texts = Sequence[tuple[Sequence[int], int]]
 """(token ids, index of the first that counts)"""
-
-
-class WeightExtension:
-    """Methods added to vLLM's own workers, one of which holds each shard of the model."""
-
-    model_runner: Any
-
-    def seed_everything(self, seed: int) -> None:
-        """Every generator that sampling draws from."""
-        from vllm.utils.torch_utils import set_random_seed
-
-        set_random_seed(seed)
-
-    def refresh_lm_head(self) -> None:
-        """Pack a CPU's output layer again.
-
-        `reload_weights` packs every linear layer except an output layer that is tied to the embedding, which would go
-        on multiplying with the old weights.
-        """
-        from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
-
-        for module in self.model_runner.get_model().modules():
-            if isinstance(module, ParallelLMHead):
-                module.quant_method.process_weights_after_loading(module)
 
 
 class VllmWorker:
@@ -101,7 +77,7 @@ class VllmWorker:
         if self.settings["adapter"] == "lora":
             self._apply(model)
         else:
-            self._merge(model)
+            reload_merged(self.llm, model, self.dtype)
         self.llm.reset_prefix_cache()
 
     def logprobs(self, sequences: Sequence[Sequence[int]]) -> list[float]:
@@ -159,7 +135,7 @@ class VllmWorker:
             "gpu_memory_utilization": wanted["gpu_memory_utilization"], "enable_prefix_caching": True,
             "max_logprobs": -1,
             "tensor_parallel_size": wanted["tensor_parallel_size"], "enforce_eager": self.eager,
-            "worker_extension_cls": "star_loop.generators.vllm_worker.WeightExtension",
+            "worker_extension_cls": f"{WorkerExtension.__module__}.{WorkerExtension.__name__}",
         }  # fmt: skip
         if wanted["max_num_batched_tokens"] is not None:
             arguments["max_num_batched_tokens"] = wanted["max_num_batched_tokens"]
@@ -181,16 +157,6 @@ class VllmWorker:
         # vLLM's own `auto` rounds float32 weights to bfloat16.
         dtype = self.settings["dtype"] if self.settings["dtype"] != "auto" else weight_dtype(self.base)
         return str(dtype).removeprefix("torch.")
-
-    def _merge(self, model: Model) -> None:
-        from star_loop.weights import save_merged
-
-        merged = Path(os.environ["TMPDIR"]) / "merged"
-        save_merged(model, merged, self.dtype)
-        self.llm.collective_rpc("reload_weights", kwargs={"weights_path": str(merged)})
-        if self.on_cpu:
-            self.llm.collective_rpc("refresh_lm_head")
-        shutil.rmtree(merged)
 
     def _apply(self, model: Model) -> None:
         from vllm.lora.request import LoRARequest
