@@ -16,15 +16,14 @@ a round has fp32 weights, and the engine keeps its own.
 import os
 import platform
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from star_loop.generators.devices import cores
+from star_loop.generators.devices import Gpu, cores, gpus
 
 GIB = 2**30
 SEQUENCES, LENGTH, TOKENS, RANK = 64, 1024, 4096, 32
@@ -72,15 +71,6 @@ SIZES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """As `nvidia-smi` names it."""
-
-    name: str
-    memory: float
-    """Bytes."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """What was found."""
@@ -111,21 +101,9 @@ def look(outputs: Path = Path()) -> Machine:
     if limit.exists() and (written := limit.read_text().strip()).isdigit():
         memory = min(memory, int(written))
     return Machine(
-        cores=cores(), memory=memory, disk=shutil.disk_usage(outputs).free, gpus=list(_gpus()),
+        cores=cores(), memory=memory, disk=shutil.disk_usage(outputs).free, gpus=list(gpus()),
         packages={name: found for name in _PACKAGES if (found := _version(name))},
     )  # fmt: skip
-
-
-def _gpus() -> Iterator[Gpu]:
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        found = subprocess.run(query, capture_output=True, text=True, check=True, timeout=10).stdout
-    except (OSError, subprocess.SubprocessError):  # no driver: no GPU
-        return
-    for line in found.splitlines():
-        name, _, mebibytes = line.rpartition(",")
-        if mebibytes.strip().isdigit():
-            yield Gpu(name.strip(), int(mebibytes) * 2**20)
 
 
 def _version(package: str) -> str | None:

@@ -254,6 +254,13 @@ def test_engines_get_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
         devices.divide(3, 2, ["0", "1", "2", "3"])
 
 
+def test_a_model_is_spread_over_as_few_gpus_as_hold_it() -> None:
+    assert [devices.spread(size, 72.0, 8) for size in (1.0, 57.5, 57.7, 115.3, 400.0)] == [1, 1, 2, 4, 8]
+    with pytest.raises(ValueError, match=r"more than 80% of 4 times the 72\.0 GiB .*: take a smaller model"):
+        devices.spread(300.0 * 2**30, 72.0 * 2**30, 7)
+    assert devices.fewest(Pretrained(name_or_path="tiny"), "auto", 0.9) == 1
+
+
 def test_several_engines_must_be_told_how_a_call_is_cut() -> None:
     with pytest.raises(ValueError, match=r"generator\.engines=2 .*add generator\.share=64"):
         Vllm(engines=2).check()

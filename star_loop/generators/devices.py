@@ -1,8 +1,24 @@
-"""Where each of several engines on one machine works."""
+"""The cores and GPUs of this machine, and which of them each engine gets."""
 
 import os
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
+
+from star_loop.models import Pretrained
+
+ROOM = 0.8
+"""Share of an engine's memory that the weights may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """As `nvidia-smi` names it."""
+
+    name: str
+    memory: float
+    """Bytes."""
 
 
 def places(engines: int | Literal["auto"], gpus_each: int) -> list[Mapping[str, str]]:
@@ -35,6 +51,66 @@ def divide(engines: int | Literal["auto"], gpus_each: int, gpus: Sequence[str]) 
             f"GPUs, and {len(gpus)} are seen: lower one of them, or check CUDA_VISIBLE_DEVICES"
         )
     return [{"CUDA_VISIBLE_DEVICES": ",".join(gpus[k * gpus_each : (k + 1) * gpus_each])} for k in range(count)]
+
+
+def fewest(base: Pretrained, dtype: str, utilization: float) -> int:
+    """`spread` of a model over the GPUs that this process sees; 1 where there is no choice.
+
+    Args:
+        base: the model.
+        dtype: of the weights; `auto`: its own.
+        utilization: share of a GPU's memory that may be taken.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    count, found = len(visible_gpus()), list(gpus())
+    if count < 2 or not found:
+        return 1
+    import torch
+
+    from star_loop.flops import shapes_of
+    from star_loop.weights import weight_dtype
+
+    each: torch.dtype = weight_dtype(base) if dtype == "auto" else getattr(torch, dtype)
+    return spread(shapes_of(base).parameters * each.itemsize, utilization * min(gpu.memory for gpu in found), count)
+
+
+def spread(weights: float, memory: float, count: int) -> int:
+    """The fewest GPUs, a power of two, that hold a copy of the weights and leave a fifth for keys and values.
+
+    Args:
+        weights: bytes.
+        memory: bytes of a GPU that may be taken.
+        count: GPUs.
+
+    Raises:
+        ValueError: all of them do not.
+    """
+    each = 1
+    while weights > ROOM * memory * each:
+        each *= 2
+    if each > count:
+        most = 1 << (count.bit_length() - 1)
+        raise ValueError(
+            f"the weights take {weights / 2**30:.1f} GiB, more than {ROOM:.0%} of {most} times the "
+            f"{memory / 2**30:.1f} GiB that may be taken of a GPU: take a smaller model or more GPUs, or say "
+            "generator.tensor_parallel_size"
+        )
+    return each
+
+
+def gpus() -> Iterator[Gpu]:
+    """All of this machine; neither torch nor CUDA is loaded."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, check=True, timeout=10).stdout
+    except (OSError, subprocess.SubprocessError):  # no driver: no GPU
+        return
+    for line in found.splitlines():
+        name, _, mebibytes = line.rpartition(",")
+        if mebibytes.strip().isdigit():
+            yield Gpu(name.strip(), int(mebibytes) * 2**20)
 
 
 def visible_gpus() -> list[str]:

@@ -55,7 +55,8 @@ class Ray(Vllm):
     num_cpus: float = Field(1.0, ge=0)
     """Of each engine, for Ray to count."""
     num_gpus: float | None = Field(None, ge=0)
-    """Of each engine; None: `tensor_parallel_size` in a cluster with GPUs. Say it where the first is yet to come."""
+    """Of each engine; None: `tensor_parallel_size` (`auto`: 1) in a cluster with GPUs. Say it where the first is yet to
+    come, or where `auto` may need more."""
     wait: float = Field(600.0, gt=0)
     """Seconds that an engine waits for a node with room; afterwards it is left out, if others have come."""
 
@@ -86,7 +87,8 @@ class Ray(Vllm):
     def _resources(self) -> dict[str, float]:
         gpus = self.num_gpus
         if gpus is None:
-            gpus = self.tensor_parallel_size if _ray().cluster_resources().get("GPU") else 0
+            each = 1 if self.tensor_parallel_size == "auto" else self.tensor_parallel_size
+            gpus = each if _ray().cluster_resources().get("GPU") else 0
         return {"CPU": self.num_cpus, "GPU": gpus}
 
     def _count(self, resources: Mapping[str, float]) -> int:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
-from star_loop.generators.devices import places
+from star_loop.generators.devices import fewest, places
 from star_loop.generators.engines import several
 from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError, WorkerProcess
@@ -59,8 +59,8 @@ class Vllm(Generator):
     """On a CPU: GiB of key-value cache. Fixed, not a share of what is free, so that scheduling is reproducible."""
     threads: int | None = Field(None, ge=1)
     """On a CPU: OpenMP threads; None: one for each core."""
-    tensor_parallel_size: int = Field(1, ge=1)
-    """GPUs that share one copy of the model."""
+    tensor_parallel_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """GPUs that share one copy of the model; `auto`: the fewest that hold it."""
     engines: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
     """How many work at once, each in a process of its own and with GPUs of its own; `auto`: as many as there are GPUs
     for; one without a GPU."""
@@ -97,14 +97,16 @@ class Vllm(Generator):
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:
         """Start a worker, or several; they are gone, with all that they started, when the context is left."""
+        each = self._gpus_each(base)
+        settings = self.model_copy(update={"tensor_parallel_size": each})
         if self.share_size is None:
-            with _started(self, base, workspace, seed, {}) as one:
+            with _started(settings, base, workspace, seed, {}) as one:
                 yield one
             return
-        alone = self.model_copy(update={"restarts": 0})
+        alone = settings.model_copy(update={"restarts": 0})
         starts = [
             partial(_started, alone, base, workspace / f"engine-{number}", seed, environment)
-            for number, environment in enumerate(places(self.engines, self.tensor_parallel_size))
+            for number, environment in enumerate(places(self.engines, each))
         ]
         with several(starts, share=self.share_size, restarts=self.restarts) as engines:
             yield engines
@@ -122,7 +124,11 @@ class Vllm(Generator):
                 f"generator.engines={self.engines} share the requests of a call, and what is generated depends on how "
                 "they are cut: add generator.share=64 (or more on GPUs), or generator.seeding=request"
             )
-        places(self.engines, self.tensor_parallel_size)
+        places(self.engines, 1 if self.tensor_parallel_size == "auto" else self.tensor_parallel_size)
+
+    def _gpus_each(self, base: Pretrained) -> int:
+        auto = self.tensor_parallel_size == "auto"
+        return fewest(base, self.dtype, self.gpu_memory_utilization) if auto else int(self.tensor_parallel_size)
 
 
 def _started(

@@ -133,10 +133,11 @@ def job_of(x: Experiment, wanted: argparse.Namespace) -> Job:
     quotas = [
         x.schedule.quota_at(t) if wanted.quota is None else wanted.quota or None for t in range(1, iterations + 1)
     ]
+    each = getattr(x.generator, "tensor_parallel_size", 1)
     return Job(
         observations=1, quotas=quotas, slots=slots_of(x), wave=wanted.wave or x.schedule.wave, share=wanted.share,
         batch=wanted.batch or x.schedule.batch,
-        gpus_each=wanted.gpus_each or getattr(x.generator, "tensor_parallel_size", 1),
+        gpus_each=wanted.gpus_each or (1 if each == "auto" else each),
     )  # fmt: skip
 
 
