@@ -42,14 +42,15 @@ def seconds(asked: list[Rollout], swap: bool, start: bool) -> float:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunDirectory:
-    """Three iterations of waves of 64, each with half as many second tries; 200 questions of an evaluation."""
+    """Three iterations of waves of 64, each with half as many second tries; an evaluation is two calls of 100."""
     run, luck, lines = RunDirectory(tmp_path / "run"), rng(0, "test"), []
     run.path.mkdir()
     for t in range(4):
         here = run.iteration(t)
-        held_out = rollouts(200, 0, luck, range(200))
-        here.evaluation("validation", lambda: held_out)  # noqa: B023
-        lines.append((t, "evaluate", seconds(held_out, t > 0, t == 0)))
+        for name, first in (("validation", True), ("evaluation", False)):
+            held_out = rollouts(100, 0, luck, range(100))
+            here.evaluation(name, lambda: held_out)  # noqa: B023
+            lines.append((t, "evaluate", seconds(held_out, first and t > 0, first and t == 0)))
         metrics = {"validation/accuracy": 0.5}
         for wave in range(t and 2 + t):
             positions = np.arange(64) + 64 * wave

@@ -59,8 +59,8 @@ class Habits:
     """Accepted rationales of an observation that is visited, by iteration from 1."""
     tries: Sequence[float]
     """Requests of an observation that is visited: the first, and the second where that failed; by iteration from 1."""
-    held_out: int
-    """Questions of an evaluation."""
+    held_out: Sequence[int]
+    """Questions of each call of an evaluation: validation and test, one after the other."""
     flops_generated: float
     """Exact FLOPs of a request."""
     flops_trained: float
@@ -159,7 +159,7 @@ def habits(run: RunDirectory) -> Habits:
         prompt=float(np.mean([r.prompt_tokens for r in rollouts])),
         accepted=[m["collect/accepted"] / m["collect/observations"] for m in metrics[1:]],
         tries=[sum(map(len, waves)) / sum(len({r.position for r in wave}) for wave in waves) for waves in waves],
-        held_out=sum(len(list(read(path))) for path in splits),
+        held_out=[len(list(read(path))) for path in splits if path.exists()],
         flops_generated=_sum(metrics, "flops_exact/generate") / len(rollouts),
         flops_trained=_sum(metrics, "train/flops_exact") / max(_sum(metrics, "train/examples"), 1),
         adapter=sum(path.stat().st_size for path in adapters[-1].iterdir()),

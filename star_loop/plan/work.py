@@ -99,11 +99,10 @@ class Model:
         parts = [self.iteration(job, t, gpus) for t in range(len(job.quotas))]
         seconds = _summed([part.seconds for part in parts])
         flops = _summed([part.flops for part in parts])
-        first = call(self.habits.held_out, job, self.habits, max(1, gpus // job.gpus_each))  # of the base model
-        seconds["evaluate"] += self._asked(first)
+        seconds["evaluate"] += self._evaluation(job, gpus)  # of the base model
         seconds["train"] += self.rates.load
         seconds["start"] = self.rates.start + READING * job.observations
-        flops["evaluate"] += self.habits.held_out * self.habits.flops_generated
+        flops["evaluate"] += sum(self.habits.held_out) * self.habits.flops_generated
         return Prediction(seconds=seconds, flops=flops)
 
     def iteration(self, job: Job, t: int, gpus: int) -> Prediction:
@@ -115,7 +114,6 @@ class Model:
         asked = min(math.ceil(quota / max(accepted, 1e-9) / job.wave) * job.wave, job.observations)
         waves = math.ceil(asked / job.wave)
         wave = [call(share * asked / waves, job, habits, engines) for share in (1.0, tries - 1)]
-        held_out = call(habits.held_out, job, habits, engines)
         examples = min(quota, asked * accepted)
         sent = habits.adapter / network.bandwidth * math.ceil(math.log2(nodes))
         ranks = min(gpus, job.batch, network.node)  # a round is trained on one node
@@ -124,7 +122,7 @@ class Model:
             seconds={
                 "tokens": waves * rates.token * sum(part.tokens for part in wave),
                 "tail": waves * rates.step * sum(part.steps for part in wave),
-                "evaluate": self._asked(held_out),
+                "evaluate": self._evaluation(job, gpus),
                 "train": rates.begin + rates.flop * trained / ranks,
                 "weights": rates.swap + sent,
                 "sampler": self.sampler(job.observations),
@@ -133,12 +131,14 @@ class Model:
             flops={
                 "generate": asked * tries * habits.flops_generated,
                 "train": trained,
-                "evaluate": habits.held_out * habits.flops_generated,
+                "evaluate": sum(habits.held_out) * habits.flops_generated,
             },
         )
 
-    def _asked(self, what: "Call") -> float:
-        return self.rates.token * what.tokens + self.rates.step * what.steps
+    def _evaluation(self, job: Job, gpus: int) -> float:
+        engines = max(1, gpus // job.gpus_each)
+        calls = [call(count, job, self.habits, engines) for count in self.habits.held_out]
+        return sum(self.rates.token * part.tokens + self.rates.step * part.steps for part in calls)
 
 
 @dataclass(frozen=True, slots=True)
