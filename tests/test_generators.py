@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+import torch
 
 from star_loop.generators.process import WorkerProcess
 from star_loop.generators.serving import Canary, advice, cut_at_stop
@@ -21,6 +22,7 @@ from star_loop.protocols import EngineError
 from star_loop.records import Completion, Model, Observation, Request, Sampling
 from tests.models import write_adapter, write_llama
 
+CORES = sorted(os.sched_getaffinity(0))
 ENGINES = ("transformers", "vllm")
 QUESTIONS = ("What is 2 + 3?", "Where do the birds sleep when it rains all day long?", "Why?", "Ünïcödé ✓", "1 + 1 = ")
 GREEDY = Sampling(temperature=0.0, max_tokens=24)
@@ -196,6 +198,20 @@ def test_adapter_merged_or_beside_the_weights_is_the_same_model(base, adapted, t
             engine.serve(adapted)
             greedy.append(texts(engine.generate(ask(sampling=GREEDY), seed=0)))
     assert greedy[0] == greedy[1]
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(len(CORES) < 2 or torch.accelerator.is_available(), reason="wants a CPU with a core for each shard")
+def test_every_shard_of_a_model_gets_the_adapter(engines, base, adapted, tmp_path, monkeypatch):
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "|".join(map(str, CORES[:2])))
+    settings = Vllm(tensor_parallel_size=2, cpu_kvcache_space=0.1)
+    with settings.engine(base, workspace=tmp_path, seed=0) as engine:
+        for model in (adapted, Model(base=base)):
+            greedy = []
+            for e in (engine, engines["transformers"]):
+                e.serve(model)
+                greedy.append(texts(e.generate(ask(sampling=GREEDY), seed=0)))
+            assert greedy[0] == greedy[1]
 
 
 class Recorded(VllmEngine):
