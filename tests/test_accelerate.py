@@ -1,11 +1,13 @@
 """LoRA rounds over ranks: `accelerate launch` on two processes of a CPU, compared with the single process."""
 
+import json
 import os
 import select
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,10 +56,14 @@ def alone(start: Model, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_two_ranks_train_what_one_process_trains(strategy: str, start: Model, alone, tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero-1", "zero-2"])
+def test_two_ranks_train_what_one_process_trains(
+    strategy: str, start: Model, alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last step has 6 sequences for 2 ranks, cut into micro-batches of at most 40 tokens."""
-    metrics = train(Accelerate(**ROUND, processes=2, strategy=strategy), start, tmp_path / "adapter")
+    metrics = train(
+        Accelerate(**ROUND, processes=2, **spread(strategy, tmp_path, monkeypatch)), start, tmp_path / "adapter"
+    )
     expected, matrices = alone
     assert metrics.keys() == expected.keys()
     for name, value in expected.items():
@@ -71,6 +77,21 @@ def test_two_ranks_train_what_one_process_trains(strategy: str, start: Model, al
     assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
         "adapter_config.json", "adapter_model.safetensors", "canary.json"
     }  # fmt: skip
+
+
+def spread(strategy: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The settings of a strategy; DeepSpeed is not among the dependencies."""
+    kind, _, stage = strategy.partition("-")
+    if kind != "zero":
+        return {"strategy": strategy}
+    pytest.importorskip("deepspeed")
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    config = {
+        "compute_environment": "LOCAL_MACHINE", "distributed_type": "DEEPSPEED",
+        "deepspeed_config": {"zero_stage": int(stage), "offload_optimizer_device": "none"},
+    }  # fmt: skip
+    (folder / "accelerate.json").write_text(json.dumps(config))
+    return {"strategy": "deepspeed", "config_file": folder / "accelerate.json"}
 
 
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=24), st.integers(1, 6), st.integers(1, 100))

@@ -36,14 +36,16 @@ def main() -> None:
 def train(job: Mapping[str, Any], send: Send) -> None:
     """This rank's part of the round."""
     import torch
-    from accelerate import Accelerator
+    from accelerate import Accelerator, PartialState
 
     from star_loop.trainers import finetuning
     from star_loop.trainers.spreading import placements
 
     settings = Accelerate(**job["trainer"])
     sequences = [Encoded(ids=ids, prompt=prompt, weight=weight) for ids, prompt, weight in job["sequences"]]
-    accelerator = Accelerator(cpu=not torch.cuda.is_available())
+    on_cpu = not torch.cuda.is_available()
+    PartialState(cpu=on_cpu)  # first, since Accelerate knows no DeepSpeed where it is told that there is no GPU
+    accelerator = Accelerator(cpu=on_cpu and settings.strategy != "deepspeed")
     first = accelerator.is_main_process
     curve = finetuning.run(
         settings,

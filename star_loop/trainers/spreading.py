@@ -136,10 +136,7 @@ class Sharded(Replicated):
 
 
 class ByDeepSpeed(Replicated):
-    """DeepSpeed's engine, ZeRO stage 1 or 2: optimiser states and gradients of the adapter are sharded.
-
-    Written after DeepSpeed's documentation; it has not been run.
-    """
+    """DeepSpeed's engine, ZeRO stage 1 or 2: optimiser states and gradients of the adapter are sharded."""
 
     def wrapped(self) -> Any:
         """The model; the engine comes with the optimiser.
@@ -154,6 +151,7 @@ class ByDeepSpeed(Replicated):
             )
         plugin.deepspeed_config |= {
             "train_micro_batch_size_per_gpu": 1,  # ours are cut by tokens
+            "train_batch_size": self.count,
             "gradient_accumulation_steps": 1,
             "gradient_clipping": self.settings.max_grad_norm or 0.0,
         }
