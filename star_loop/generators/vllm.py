@@ -97,16 +97,14 @@ class Vllm(Generator):
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:
         """Start a worker, or several; they are gone, with all that they started, when the context is left."""
-        each = self._gpus_each(base)
-        settings = self.model_copy(update={"tensor_parallel_size": each})
         if self.share_size is None:
-            with _started(settings, base, workspace, seed, {}) as one:
+            with _started(self, base, workspace, seed, {}) as one:
                 yield one
             return
-        alone = settings.model_copy(update={"restarts": 0})
+        alone = self.model_copy(update={"restarts": 0})
         starts = [
             partial(_started, alone, base, workspace / f"engine-{number}", seed, environment)
-            for number, environment in enumerate(places(self.engines, each))
+            for number, environment in enumerate(places(self.engines, self.gpus_each(base)))
         ]
         with several(starts, share=self.share_size, restarts=self.restarts) as engines:
             yield engines
@@ -115,6 +113,11 @@ class Vllm(Generator):
     def share_size(self) -> int | None:
         """None: there is one engine, and a call is not cut."""
         return self.share or (None if self.engines == 1 else SHARE)
+
+    def gpus_each(self, base: Pretrained) -> int:
+        """That share one copy of this model."""
+        auto = self.tensor_parallel_size == "auto"
+        return fewest(base, self.dtype, self.gpu_memory_utilization) if auto else int(self.tensor_parallel_size)
 
     def _check_engines(self) -> None:
         if self.engines == 1:
@@ -125,10 +128,6 @@ class Vllm(Generator):
                 "they are cut: add generator.share=64 (or more on GPUs), or generator.seeding=request"
             )
         places(self.engines, 1 if self.tensor_parallel_size == "auto" else self.tensor_parallel_size)
-
-    def _gpus_each(self, base: Pretrained) -> int:
-        auto = self.tensor_parallel_size == "auto"
-        return fewest(base, self.dtype, self.gpu_memory_utilization) if auto else int(self.tensor_parallel_size)
 
 
 def _started(
@@ -293,6 +292,7 @@ class VllmEngine(Serving):
             workspace=self.workspace, environment=environment, timeout=self.settings.timeout,
         )  # fmt: skip
         settings = self.settings.model_dump(mode="json")
+        settings["tensor_parallel_size"] = self.settings.gpus_each(self.base)
         return self._worker.submit("start", base=self.base.model_dump(), settings=settings, seed=self.seed)
 
     def _call(self, operation: str, item: Any = None, **arguments: Any) -> Any:
