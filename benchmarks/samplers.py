@@ -1,15 +1,15 @@
 """What samplers cost as the observations grow: CPU seconds of a proposal plus learning, and peak memory.
 
-python benchmarks/samplers.py [largest]     10⁴ … 10⁷ observations by default, each size in a process of its own
+python -m benchmarks.samplers [largest]     10⁴ … 10⁷ observations by default, each size in a process of its own
 """
 
-import resource
 import subprocess
 import sys
 from time import process_time
 
 import numpy as np
 
+from benchmarks.speed.measuring import resident
 from star_loop.protocols import Outcome, Sampler, State
 from star_loop.samplers.adastar import AdaStar
 from star_loop.samplers.cures import Cures
@@ -53,8 +53,7 @@ def measure(name: str, n: int) -> None:
         outcome = outcome_of(t, proposal.positions, luck)
         state, facts = sampler.learn(during, outcome), facts.add(outcome)
         seconds = process_time() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    print(f"{name:20} {n:>10,} observations {seconds:8.3f} s {peak:6.2f} GB", flush=True)
+    print(f"{name:20} {n:>10,} observations {seconds:8.3f} s {resident('VmHWM'):6.2f} GB", flush=True)
 
 
 def piloted(sampler: Sampler, state: State, t: int, luck: np.random.Generator) -> State:
@@ -77,7 +76,7 @@ def main(largest: int) -> None:
     """Every sampler at every size."""
     for name in samplers():
         for n in (10**k for k in range(4, 8) if 10**k <= largest):
-            subprocess.run([sys.executable, __file__, name, str(n)], check=True)
+            subprocess.run([sys.executable, "-m", "benchmarks.samplers", name, str(n)], check=True)
 
 
 if __name__ == "__main__":
