@@ -133,13 +133,15 @@ def slug(overrides: str) -> str:
 
 def _reference(*, _root_: DictConfig) -> str:
     """What `--help` shows of the configuration that was composed; Hydra substitutes what follows a dollar sign."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.global_hydra import GlobalHydra
 
     from star_loop.configuration import build
     from star_loop.reference import help_text
 
-    loader = GlobalHydra.instance().config_loader()
-    groups = {name: loader.get_group_options(name) for name in loader.list_groups("") if name != "hydra"}
+    loader = cast(ConfigLoaderImpl, GlobalHydra.instance().config_loader())
+    files = loader.repository  # the loader itself would read the whole configuration again for each group
+    groups = {name: files.get_group_options(name) for name in loader.list_groups("") if name != "hydra"}
     keys = [str(key) for key in _root_ if key != "hydra"]
     config = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)
     return help_text(build(cast(dict[str, Any], config)), groups).replace("$", "$$")

@@ -49,7 +49,7 @@ def hand_over(base: Pretrained, work: Path) -> Row:
     return Row(
         what="hand-over of the weights, canary included", against="restart of the engine",
         ours=took, theirs=compared, unit="s", figures=ratios(compared, took), goal=50.0,
-        obstacle="the base is read, merged in float32, written and read again",
+        obstacle="the base is merged in float32, and each of its layers packed again",
     )  # fmt: skip
 
 
