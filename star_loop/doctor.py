@@ -101,7 +101,7 @@ def look(outputs: Path = Path()) -> Machine:
     if limit.exists() and (written := limit.read_text().strip()).isdigit():
         memory = min(memory, int(written))
     return Machine(
-        cores=cores(), memory=memory, disk=shutil.disk_usage(outputs).free, gpus=list(gpus()),
+        cores=cores(), memory=memory, disk=shutil.disk_usage(outputs).free, gpus=gpus(),
         packages={name: found for name in _PACKAGES if (found := _version(name))},
     )  # fmt: skip
 

@@ -41,10 +41,10 @@ SIZES = {
         name="large", requests=96, tokens=96, examples=64,
         overrides=(
             "schedule.steps=8", "schedule.growth=1", "schedule.wave=64", "generator.max_tokens=96",
-            "trainer.learning_rate=1e-9", "task.train_per_level=20", "task.test_per_level=2",
-            "task.validation_per_level=1", "task.verifier._target_=benchmarks.speed.chance.Chance",
+            "trainer.learning_rate=1e-9",  # texts go on ending alike on either side, so both do the same work
+            "task.train_per_level=20", "task.test_per_level=2", "task.validation_per_level=1",
+            "task.verifier._target_=benchmarks.speed.chance.Chance",
             "task.verifier.share=1",  # of those that end
-            # At this learning rate as many end in each iteration of either side: they are asked for the same work.
         ),
     ),
 }  # fmt: skip

@@ -2,11 +2,12 @@
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from star_loop.models import Pretrained
+if TYPE_CHECKING:
+    from star_loop.models import Pretrained
 
 ROOM = 0.8
 """Share of an engine's memory that the weights may take."""
@@ -53,7 +54,12 @@ def divide(engines: int | Literal["auto"], gpus_each: int, gpus: Sequence[str]) 
     return [{"CUDA_VISIBLE_DEVICES": ",".join(gpus[k * gpus_each : (k + 1) * gpus_each])} for k in range(count)]
 
 
-def fewest(base: Pretrained, dtype: str, utilization: float) -> int:
+def stated(gpus_each: int | Literal["auto"]) -> int:
+    """GPUs of an engine while its model is not known: `auto` counts as one."""
+    return 1 if gpus_each == "auto" else gpus_each
+
+
+def fewest(base: "Pretrained", dtype: str, utilization: float) -> int:
     """`spread` of a model over the GPUs that this process sees; 1 where there is no choice.
 
     Args:
@@ -64,8 +70,9 @@ def fewest(base: Pretrained, dtype: str, utilization: float) -> int:
     Raises:
         ValueError: it does not fit.
     """
-    count, found = len(visible_gpus()), list(gpus())
-    if count < 2 or not found:
+    found = gpus()
+    count = len(visible_gpus()) if len(found) > 1 else 1  # a single engine's start does not wait for torch here
+    if count < 2:
         return 1
     import torch
 
@@ -100,17 +107,15 @@ def spread(weights: float, memory: float, count: int) -> int:
     return each
 
 
-def gpus() -> Iterator[Gpu]:
+def gpus() -> list[Gpu]:
     """All of this machine; neither torch nor CUDA is loaded."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:
         found = subprocess.run(query, capture_output=True, text=True, check=True, timeout=10).stdout
     except (OSError, subprocess.SubprocessError):  # no driver: no GPU
-        return
-    for line in found.splitlines():
-        name, _, mebibytes = line.rpartition(",")
-        if mebibytes.strip().isdigit():
-            yield Gpu(name.strip(), int(mebibytes) * 2**20)
+        return []
+    rows = (line.rpartition(",") for line in found.splitlines())
+    return [Gpu(name.strip(), int(size) * 2**20) for name, _, size in rows if size.strip().isdigit()]
 
 
 def visible_gpus() -> list[str]:

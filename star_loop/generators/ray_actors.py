@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from star_loop.generators.devices import stated
 from star_loop.generators.engines import several
 from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError
@@ -87,8 +88,7 @@ class Ray(Vllm):
     def _resources(self) -> dict[str, float]:
         gpus = self.num_gpus
         if gpus is None:
-            each = 1 if self.tensor_parallel_size == "auto" else self.tensor_parallel_size
-            gpus = each if _ray().cluster_resources().get("GPU") else 0
+            gpus = stated(self.tensor_parallel_size) if _ray().cluster_resources().get("GPU") else 0
         return {"CPU": self.num_cpus, "GPU": gpus}
 
     def _count(self, resources: Mapping[str, float]) -> int:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
-from star_loop.generators.devices import fewest, places
+from star_loop.generators.devices import fewest, places, stated
 from star_loop.generators.engines import several
 from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError, WorkerProcess
@@ -101,10 +101,11 @@ class Vllm(Generator):
             with _started(self, base, workspace, seed, {}) as one:
                 yield one
             return
-        alone = self.model_copy(update={"restarts": 0})
+        each = self.gpus_each(base)
+        alone = self.model_copy(update={"restarts": 0, "tensor_parallel_size": each})
         starts = [
             partial(_started, alone, base, workspace / f"engine-{number}", seed, environment)
-            for number, environment in enumerate(places(self.engines, self.gpus_each(base)))
+            for number, environment in enumerate(places(self.engines, each))
         ]
         with several(starts, share=self.share_size, restarts=self.restarts) as engines:
             yield engines
@@ -116,8 +117,8 @@ class Vllm(Generator):
 
     def gpus_each(self, base: Pretrained) -> int:
         """That share one copy of this model."""
-        auto = self.tensor_parallel_size == "auto"
-        return fewest(base, self.dtype, self.gpu_memory_utilization) if auto else int(self.tensor_parallel_size)
+        size = self.tensor_parallel_size
+        return fewest(base, self.dtype, self.gpu_memory_utilization) if size == "auto" else size
 
     def _check_engines(self) -> None:
         if self.engines == 1:
@@ -127,7 +128,7 @@ class Vllm(Generator):
                 f"generator.engines={self.engines} share the requests of a call, and what is generated depends on how "
                 "they are cut: add generator.share=64 (or more on GPUs), or generator.seeding=request"
             )
-        places(self.engines, 1 if self.tensor_parallel_size == "auto" else self.tensor_parallel_size)
+        places(self.engines, stated(self.tensor_parallel_size))
 
 
 def _started(

@@ -15,6 +15,7 @@ from star_loop.disk import RunError
 from star_loop.doctor import Size
 from star_loop.experiment import Experiment
 from star_loop.flops import Shapes, shapes_of
+from star_loop.generators.devices import stated
 from star_loop.models import Pretrained
 from star_loop.plan.rates import Habits, Rates, growth, habits, measured
 from star_loop.plan.text import text
@@ -133,11 +134,10 @@ def job_of(x: Experiment, wanted: argparse.Namespace) -> Job:
     quotas = [
         x.schedule.quota_at(t) if wanted.quota is None else wanted.quota or None for t in range(1, iterations + 1)
     ]
-    each = getattr(x.generator, "tensor_parallel_size", 1)
     return Job(
         observations=1, quotas=quotas, slots=slots_of(x), wave=wanted.wave or x.schedule.wave, share=wanted.share,
         batch=wanted.batch or x.schedule.batch,
-        gpus_each=wanted.gpus_each or (1 if each == "auto" else each),
+        gpus_each=wanted.gpus_each or stated(getattr(x.generator, "tensor_parallel_size", 1)),
     )  # fmt: skip
 
 

@@ -42,6 +42,10 @@ class Job:
     gpus_each: int = 1
     """Of one engine."""
 
+    def engines(self, gpus: int) -> int:
+        """That work at once."""
+        return max(1, gpus // self.gpus_each)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
@@ -99,7 +103,7 @@ class Model:
         parts = [self.iteration(job, t, gpus) for t in range(len(job.quotas))]
         seconds = _summed([part.seconds for part in parts])
         flops = _summed([part.flops for part in parts])
-        seconds["evaluate"] += self._evaluation(job, gpus)  # of the base model
+        seconds["evaluate"] += self._evaluation(job, job.engines(gpus))  # of the base model
         seconds["train"] += self.rates.load
         seconds["start"] = self.rates.start + READING * job.observations
         flops["evaluate"] += sum(self.habits.held_out) * self.habits.flops_generated
@@ -108,7 +112,7 @@ class Model:
     def iteration(self, job: Job, t: int, gpus: int) -> Prediction:
         """The iteration after `t`, without the start."""
         rates, habits, network = self.rates, self.habits, self.network
-        engines, nodes = max(1, gpus // job.gpus_each), math.ceil(gpus / network.node)
+        engines, nodes = job.engines(gpus), math.ceil(gpus / network.node)
         accepted, tries = (numbers[min(t, len(numbers) - 1)] for numbers in (habits.accepted, habits.tries))
         quota = job.quotas[t] or job.observations
         asked = min(math.ceil(quota / max(accepted, 1e-9) / job.wave) * job.wave, job.observations)
@@ -122,7 +126,7 @@ class Model:
             seconds={
                 "tokens": waves * rates.token * sum(part.tokens for part in wave),
                 "tail": waves * rates.step * sum(part.steps for part in wave),
-                "evaluate": self._evaluation(job, gpus),
+                "evaluate": self._evaluation(job, engines),
                 "train": rates.begin + rates.flop * trained / ranks,
                 "weights": rates.swap + sent,
                 "sampler": self.sampler(job.observations),
@@ -135,8 +139,7 @@ class Model:
             },
         )
 
-    def _evaluation(self, job: Job, gpus: int) -> float:
-        engines = max(1, gpus // job.gpus_each)
+    def _evaluation(self, job: Job, engines: int) -> float:
         calls = [call(count, job, self.habits, engines) for count in self.habits.held_out]
         return sum(self.rates.token * part.tokens + self.rates.step * part.steps for part in calls)
 
