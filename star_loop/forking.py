@@ -15,14 +15,16 @@ FETCHED = ".fork"
 def fetch(run: RunDirectory, source: str) -> Path:
     """The local directory of an iteration to begin with; of a mirror's, what is needed of it is downloaded.
 
+    Once the first iteration of its own is committed, a fork does without the run that it began with.
+
     Raises:
         RunError: it is not a committed iteration of a mirror, or cannot be reached.
     """
-    if "://" not in source:
-        return Path(source)
     last = source.rstrip("/").rpartition("/")[2]
     if last.isdigit() and run.iteration(int(last) + 1).committed:
         return run.iteration(int(last)).path  # all that was to be had is here
+    if "://" not in source:
+        return Path(source)
     try:
         return download(source, run.path / FETCHED)
     except ValueError:  # it says what is wrong

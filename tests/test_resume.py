@@ -267,6 +267,16 @@ def test_a_fork_may_change_the_method(tmp_path: Path) -> None:
     assert set(standing.beliefs) == {"n"}
 
 
+def test_a_fork_goes_on_without_the_run_that_it_began_with(tmp_path: Path) -> None:
+    play(tmp_path / "run", "iterations=2")
+    fork = f"fork={tmp_path}/run/iterations/0002"
+    play(tmp_path / "whole", "iterations=4", fork)
+    play(tmp_path / "new", "iterations=3", fork)
+    shutil.rmtree(tmp_path / "run")
+    play(tmp_path / "new", "iterations=4", fork)
+    assert contents(tmp_path / "new/iterations") == contents(tmp_path / "whole/iterations")
+
+
 def test_a_fork_with_other_observations_is_refused(tmp_path: Path) -> None:
     play(tmp_path / "run", "iterations=1")
     with pytest.raises(RunError, match="other observations"):
