@@ -9,6 +9,7 @@ processes: on a quiet machine that is what a clock shows, and on a busy one it i
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
@@ -28,7 +29,7 @@ from star_loop.store import RunDirectory
 
 OUTPUTS = Path("outputs/plan")
 PHASES = ("collect", "train", "evaluate")
-ITERATIONS = 4
+ITERATIONS = 7
 SIZES = {
     "small": ("schedule.steps=15", "schedule.wave=96", "task.test_per_level=5"),
     "large": ("schedule.steps=45", "schedule.wave=288", "task.test_per_level=15"),
@@ -58,27 +59,33 @@ def processor_seconds(worker: int) -> float:
     return process_time() + sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
-def compare(like: Path, other: Path) -> float:
-    """Print a table of both.
+def compare(like: Path, other: Path) -> None:
+    """Print a table of both: `other` predicted from all that `like` was, and from its rates alone.
 
-    Returns:
-        Predicted over measured seconds of the whole run.
+    The latter has the lengths and yields of `other` itself: what is learned is not the machine's.
     """
     before, run = RunDirectory(like), RunDirectory(other)
     x = experiment_of(run)
-    known = replace(habits(before), held_out=habits(run).held_out)  # how many are asked is no measurement
-    model = work.Model(rates=measured(before, slots_of(x)), habits=known, sampler=UNTIMED, commit=UNTIMED)
     rounds = arguments().parse_args(["--iterations", str(len(run.committed_metrics()) - 1)])
     job = replace(job_of(x, rounds), observations=len(x.task.train()))
-    predicted = model.predict(job, gpus=1).phases()
-    predicted["evaluate"] += model.rates.start  # as the journal has it: the first answer is waited for
+    rates, own = measured(before, slots_of(x)), habits(run)
+    known = replace(habits(before), held_out=own.held_out)  # how many are asked is no measurement
+    columns = []
+    for these in (known, own):
+        model = work.Model(rates=rates, habits=these, sampler=UNTIMED, commit=UNTIMED)
+        predicted = model.predict(job, gpus=1).phases()
+        predicted["evaluate"] += rates.start  # as the journal has it: the first answer is waited for
+        columns.append([predicted[phase] for phase in PHASES])
     taken = [sum(m.get(f"seconds/{phase}", 0.0) for m in run.committed_metrics()) for phase in PHASES]
-    print(f"{other} from {like}: seconds predicted, measured, ratio")
-    for phase, seconds in zip(PHASES, taken, strict=True):
-        print(f"  {phase:9} {predicted[phase]:8.1f} {seconds:8.1f} {predicted[phase] / seconds:6.2f}")
-    total = sum(predicted[phase] for phase in PHASES)
-    print(f"  {'total':9} {total:8.1f} {sum(taken):8.1f} {total / sum(taken):6.2f}", flush=True)
-    return total / sum(taken)
+    print(f"{other} from {like}: seconds measured; predicted, ratio; with its own yields, ratio")
+    for phase, seconds, *predictions in zip((*PHASES, "total"), *map(_with_sum, (taken, *columns)), strict=True):
+        print(
+            f"  {phase:9} {seconds:8.1f}" + "".join(f" {p:10.1f} {p / seconds:6.2f}" for p in predictions), flush=True
+        )
+
+
+def _with_sum(seconds: Sequence[float]) -> list[float]:
+    return [*seconds, sum(seconds)]
 
 
 if __name__ == "__main__":
