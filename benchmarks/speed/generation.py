@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.measuring import Row, alternated, ratios
+from benchmarks.speed.roofline import Floor
 from benchmarks.speed.sizes import Size, model, questions
 from star_loop.generators.process import WorkerProcess
 from star_loop.generators.vllm import Vllm
@@ -22,6 +23,7 @@ ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"
 def rows(size: Size, work: Path) -> Iterator[Row]:
     """Each compares two live engines that take turns; the one that waits uses no core."""
     base, task = model(size, work), Arithmetic()
+    floor = Floor(base)
     prompts = [task.bare_prompt(observation) for observation in questions(size.requests)]
     bare = WorkerProcess("benchmarks.speed.bare", workspace=work / "bare", environment=ENVIRONMENT, timeout=600)
     with ExitStack() as stack:
@@ -31,8 +33,16 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
         bare.result(ready)
         seeds = iter(range(10**6))
 
+        flops: list[float] = []
+        took: list[float] = []
+
         def ours() -> float:
-            return tokens_per_second(one, requests(prompts, size.tokens), next(seeds))
+            began = time.perf_counter()
+            drawn = one.generate(requests(prompts, size.tokens), seed=next(seeds))
+            took.append(time.perf_counter() - began)
+            texts = [completion for each in drawn for completion in each]
+            flops.append(sum(floor.shapes.generate(text.prompt_tokens, [text.tokens]) for text in texts))
+            return sum(text.tokens for text in texts) / took[-1]
 
         def theirs() -> float:
             found = bare.call("generate", prompts=prompts, max_tokens=size.tokens, seed=next(seeds))
@@ -44,6 +54,7 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
             ours=measured, theirs=compared, unit="tokens/s", figures=ratios(measured, compared), goal=0.95,
             obstacle="requests and texts go to the engine's process and back as JSON",
         )  # fmt: skip
+        yield floor.share("generation", flops[1:], took[1:])
         bare.close()
         yield several(stack, one, base, prompts, size, work, seeds)
 
@@ -85,11 +96,6 @@ def requests(prompts: Sequence[str], tokens: int) -> list[Request]:
         Request(prompt=prompt, observation=o, sampling=sampling, seed=k)
         for k, (prompt, o) in enumerate(zip(prompts, observations, strict=True))
     ]
-
-
-def tokens_per_second(engine: Engine, asked: Sequence[Request], seed: int) -> float:
-    """Of one call."""
-    return rate(lambda: [engine.generate(asked, seed=seed)])
 
 
 def rate(act: Callable[[], list[Any]]) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.speed.fresh import encoded
 from benchmarks.speed.measuring import Row, alternated, ratios, resident, seconds
+from benchmarks.speed.roofline import Floor
 from benchmarks.speed.sizes import WIDE, Size, examples, model, random_llama
 from star_loop.models import Pretrained
 from star_loop.records import Example, Metrics, Model
@@ -19,15 +20,16 @@ from star_loop.trainers.lora import Lora
 
 def rows(size: Size, work: Path) -> Iterator[Row]:
     """Speed in one process, memory in a fresh one for each round."""
-    yield speed(size, work)
+    yield from speed(size, work)
     yield memory(size, work)
 
 
-def speed(size: Size, work: Path) -> Row:
+def speed(size: Size, work: Path) -> Iterator[Row]:
     """From texts to an adapter on disk; imports and reading the base are not counted on either side."""
     import torch
 
     base, given, lora = model(size, work), examples(size.examples), Lora(learning_rate=1e-3)
+    floor = Floor(base)
     torch.set_num_threads(size.threads or torch.get_num_threads())
     found: dict[str, Any] = {}
 
@@ -40,7 +42,7 @@ def speed(size: Size, work: Path) -> Row:
 
     took, compared = alternated(ours, theirs)
     mine, other = found["ours"], found["theirs"]
-    return Row(
+    yield Row(
         what="LoRA round, trained tokens/s", against="TRL `SFTTrainer` + PEFT, same batches",
         ours=[mine["tokens"] / t for t in took], theirs=[mine["tokens"] / t for t in compared], unit="tokens/s",
         figures=ratios(compared, took), goal=1.5,
@@ -48,6 +50,7 @@ def speed(size: Size, work: Path) -> Row:
         remark=f"mean loss of the round {mine['loss']:.5f} and {other['loss']:.5f}, of its last step "
                f"{mine['last_loss']:.5f} and {other['last_loss']:.5f}",
     )  # fmt: skip
+    yield floor.share("LoRA round", [mine["flops_exact"]] * len(took), took)
 
 
 def memory(size: Size, work: Path) -> Row:
