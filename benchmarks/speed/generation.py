@@ -6,13 +6,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.measuring import Row, alternated, ratios
+from benchmarks.speed.measuring import Row, alternated, ratios, seconds
 from benchmarks.speed.roofline import Floor
 from benchmarks.speed.sizes import Size, model, questions
 from star_loop.generators.process import WorkerProcess
 from star_loop.generators.vllm import Vllm
 from star_loop.protocols import Engine
-from star_loop.records import Model, Request, Sampling
+from star_loop.records import Completion, Model, Request, Sampling
 from star_loop.tasks.arithmetic import Arithmetic
 
 SETTINGS = {"dtype": "float32", "enforce_eager": True, "kv_cache_memory_bytes": 2**30, "max_num_seqs": 256}
@@ -31,15 +31,13 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
         ready = bare.submit("start", model=base.location, settings=SETTINGS)
         one = started(stack, Vllm(), base, work / "one")
         bare.result(ready)
-        seeds = iter(range(10**6))
-
+        seeds, asked = iter(range(10**6)), requests(prompts, size.tokens)
         flops: list[float] = []
         took: list[float] = []
 
         def ours() -> float:
-            began = time.perf_counter()
-            drawn = one.generate(requests(prompts, size.tokens), seed=next(seeds))
-            took.append(time.perf_counter() - began)
+            drawn: list[list[Completion]] = []
+            took.append(seconds(lambda: drawn.extend(one.generate(asked, seed=next(seeds)))))
             texts = [completion for each in drawn for completion in each]
             flops.append(sum(floor.shapes.generate(text.prompt_tokens, [text.tokens]) for text in texts))
             return sum(text.tokens for text in texts) / took[-1]
@@ -56,15 +54,14 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
         )  # fmt: skip
         yield floor.share("generation", flops[1:], took[1:])
         bare.close()
-        yield several(stack, one, base, prompts, size, work, seeds)
+        yield several(stack, one, base, asked, size, work, seeds)
 
 
 def several(
-    stack: ExitStack, one: Engine, base: Any, prompts: Sequence[str], size: Size, work: Path, seeds: Iterator[int]
+    stack: ExitStack, one: Engine, base: Any, ragged: Sequence[Request], size: Size, work: Path, seeds: Iterator[int]
 ) -> Row:
     """Two engines of one thread each, fed from one queue, on the waves that one engine takes one after the other."""
     two = started(stack, Vllm(engines=2, threads=1, share=size.requests // 4), base, work / "two")
-    ragged = requests(prompts, size.tokens)
     waves = [ragged[k::2] for k in range(2)]
 
     def with_barrier() -> float:
