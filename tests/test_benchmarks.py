@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.methods import page, runs, teachers
+from benchmarks.methods.__main__ import once
 from benchmarks.methods.analysis import accuracy_at, cost_to, identity, interval, paired
-from benchmarks.methods.runs import Engines, Row, Run, configuration, keep, rows
+from benchmarks.methods.runs import Engines, Row, Run, configuration, keep, rows, settings
 from benchmarks.methods.simulate import ORDERS, WORLDS, simulated
 from benchmarks.methods.studies import STUDIES
 from star_loop.configuration import build
@@ -91,6 +92,19 @@ def test_rows_of_other_settings_do_not_count(tmp_path: Path, monkeypatch: pytest
     line["overrides"][0] += "0"
     (tmp_path / "stopping.jsonl").write_text(json.dumps(line) + "\n")
     assert rows("stopping") == []
+
+
+def test_a_run_counts_in_every_study_that_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "RESULTS", tmp_path)
+    here, there = (Run(study=s, method=m, seed=1) for s, m in (("stopping", "early stop"), ("unique", "everything")))
+    assert here.overrides != there.overrides  # in another order
+    assert once([there, here, replace(here, seed=2)]) == [there, replace(here, seed=2)]
+    keep(Row(run=here, curve=BEND))
+    assert rows("unique") == [Row(run=there, curve=BEND)]
+
+
+def test_of_two_overrides_of_a_key_the_later_counts() -> None:
+    assert settings(["a=1", "b=1", "a=2"]) == settings(["a=2", "b=1"]) != settings(["a=2", "b=1", "a=1"])
 
 
 @pytest.mark.parametrize("kind", ["competent", "careless"])

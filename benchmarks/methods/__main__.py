@@ -31,7 +31,7 @@ def main() -> None:
         parser.error(f"there is no study {unknown[0]!r}, found {', '.join(STUDIES)}")
     if arguments.what == "run":
         due = [run for study in studies for run in missing(study, arguments.methods, arguments.seeds)]
-        run(due if arguments.studies else [run for run in due if in_default_set(run)], arguments.jobs)
+        run(once(due if arguments.studies else [run for run in due if in_default_set(run)]), arguments.jobs)
     for study in studies:
         page.write(study)
 
@@ -45,6 +45,14 @@ def missing(name: str, methods: list[str] | None, seeds: list[int] | None) -> li
         for method in methods or study.methods
     ]
     return [run for run in every if run not in done]
+
+
+def once(due: list[Run]) -> list[Run]:
+    """Of runs that do the same, the first."""
+    first: dict[frozenset[str], Run] = {}
+    for run in due:
+        first.setdefault(run.settings, run)
+    return list(first.values())
 
 
 def in_default_set(run: Run) -> bool:

@@ -39,6 +39,16 @@ class Run:
         """What makes it; a row that was made with others does not count."""
         return STUDIES[self.study].overrides(self.method, self.seed)
 
+    @property
+    def settings(self) -> frozenset[str]:
+        """The same for runs that do the same, whichever study they belong to."""
+        return settings(self.overrides)
+
+
+def settings(overrides: Sequence[str]) -> frozenset[str]:
+    """What these overrides come to, in any order: of two for one key the later counts."""
+    return frozenset({override.partition("=")[0]: override for override in overrides}.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -55,14 +65,16 @@ class Row:
 
 
 def rows(study: str) -> list[Row]:
-    """Those that were made with the study's present settings, in order of method and seed."""
-    path = RESULTS / f"{study}.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    """Those that were made with the study's present settings, in order of method and seed.
+
+    A run that another study has made with the same settings counts here too.
+    """
     kept = {}
+    lines = [line for path in sorted(RESULTS.glob("*.jsonl")) for line in path.read_text(encoding="utf-8").splitlines()]
     for line in map(json.loads, lines):
-        if line["method"] in STUDIES[study].methods:
-            run = Run(study=study, method=line["method"], seed=line["seed"])
-            if run.overrides == line["overrides"]:
+        for method in STUDIES[study].methods:
+            run = Run(study=study, method=method, seed=line["seed"])
+            if run.settings == settings(line["overrides"]):
                 kept[run] = Row(run=run, curve=line["curve"])
     order = list(STUDIES[study].methods)
     return sorted(kept.values(), key=lambda row: (order.index(row.run.method), row.run.seed))

@@ -214,7 +214,6 @@ MIXTURE = Study(
         ),
     },
     control="random",
-    core=("random", "stratified", "Skill-It"),
     targets=TARGETS,
 )
 
