@@ -1,6 +1,6 @@
 """The evidence, run and reported.
 
-python -m benchmarks.methods run               the default set, five seeds of what the claims need, in about two hours
+python -m benchmarks.methods run               the default set, five seeds of what the claims need, in about 90 minutes
                                                on 2 cores; stop it at any time, the same command goes on
 python -m benchmarks.methods run study …       all methods and seeds of these studies
 python -m benchmarks.methods table [study …]   the tables and plots from the results that are kept

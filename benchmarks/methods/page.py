@@ -18,14 +18,14 @@ from benchmarks.methods.analysis import (
     paired,
 )
 from benchmarks.methods.runs import RESULTS, Point, Row, rows
-from benchmarks.methods.studies import MEASURES, STUDIES, Cost, Study
+from benchmarks.methods.studies import DEVELOPMENT, MEASURES, STUDIES, Cost, Study
 
 Curves = Mapping[int, list[Point]]
 
 
 def write(name: str) -> None:
     """`results/<study>.md` and `.svg`, from the rows that are kept; nothing where there are none."""
-    study, found = STUDIES[name], [row for row in rows(name) if row.run.seed < STUDIES[name].seeds]
+    study, found = STUDIES[name], [row for row in rows(name) if row.run.seed < DEVELOPMENT]
     if not found:
         print(f"{name}: no results yet")
         return

@@ -11,6 +11,8 @@ from pathlib import Path
 Overrides = Sequence[str]
 OUTPUTS = Path("outputs/methods")
 """The run directories."""
+DEVELOPMENT = 1000
+"""The first of the seeds that settings are tried with, which no table counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

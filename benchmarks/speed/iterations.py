@@ -42,6 +42,7 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
         what="a whole iteration", against="a fresh vLLM process, then a TRL process that merges",
         ours=took, theirs=compared, unit="s", figures=ratios(compared, took), goal=2.5,
         obstacle="generating and training, not starting processes, take most of it",
+        remark=f"{len(splits['validation']) + len(splits['test']):,} questions evaluated",
     )  # fmt: skip
     yield Row(
         what="the loop's own share of an iteration", against="", ours=ours.own, unit="s",

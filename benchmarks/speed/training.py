@@ -1,17 +1,14 @@
 """A LoRA round beside TRL's `SFTTrainer` with PEFT: the same examples, batches, schedule, rank and initial matrices."""
 
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.fresh import encoded
-from benchmarks.speed.measuring import Row, alternated, ratios, resident, seconds
+from benchmarks.speed.measuring import Row, alternated, ratios, seconds
 from benchmarks.speed.roofline import Floor
-from benchmarks.speed.sizes import WIDE, Size, examples, model, random_llama
+from benchmarks.speed.sizes import Size, examples, model
 from star_loop.models import Pretrained
 from star_loop.records import Example, Metrics, Model
 from star_loop.seeding import rng, seed_for
@@ -19,12 +16,6 @@ from star_loop.trainers.lora import Lora
 
 
 def rows(size: Size, work: Path) -> Iterator[Row]:
-    """Speed in one process, memory in a fresh one for each round."""
-    yield from speed(size, work)
-    yield memory(size, work)
-
-
-def speed(size: Size, work: Path) -> Iterator[Row]:
     """From texts to an adapter on disk; imports and reading the base are not counted on either side."""
     import torch
 
@@ -51,22 +42,6 @@ def speed(size: Size, work: Path) -> Iterator[Row]:
                f"{mine['last_loss']:.5f} and {other['last_loss']:.5f}",
     )  # fmt: skip
     yield floor.share("LoRA round", [mine["flops_exact"]] * len(took), took)
-
-
-def memory(size: Size, work: Path) -> Row:
-    """Peak of the resident memory over what it is after the imports."""
-    random_llama(work / "wide", WIDE)
-
-    def peak(side: str) -> float:
-        command = [sys.executable, "-m", "benchmarks.speed.training", side, json.dumps(size.wide_batch), str(work)]
-        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-
-    measured, compared = alternated(lambda: peak("ours"), lambda: peak("theirs"), times=3, warm=False)
-    return Row(
-        what="peak memory of a LoRA round, vocabulary of 128k", against="the same",
-        ours=measured, theirs=compared, unit="GB", figures=ratios(measured, compared), goal=0.5, at_least=False,
-        remark="three times",
-    )  # fmt: skip
 
 
 def round_(lora: Lora, base: Pretrained, given: Sequence[Example]) -> Metrics:
@@ -131,33 +106,3 @@ def supervised(lora: Lora, base: Pretrained, given: Sequence[Example], **setting
     made = Supervised(lora, base, given, **settings)
     made.trainer.remove_callback(PrinterCallback)
     return made
-
-
-def peak_of(side: str, shape: Sequence[int], work: Path) -> float:
-    """GB that a round of one step adds to a process that has imported what it needs."""
-    import datasets  # noqa: F401
-    import trl  # noqa: F401
-
-    from star_loop.trainers import finetuning  # noqa: F401
-
-    sequences, prompt, completion = shape
-    luck = rng(0, "wide")
-
-    def text(tokens: int) -> str:
-        return "".join(f"<{k}>" for k in luck.integers(1000, WIDE["vocab_size"], tokens))
-
-    given = [
-        Example(position=k, id=str(k), prompt=text(prompt), completion=text(completion), weight=1.0)
-        for k in range(sequences)
-    ]
-    base, lora = Pretrained(name_or_path=str(work / "wide"), dtype="float32"), Lora(batch_size=sequences)
-    before = resident()
-    if side == "ours":
-        round_(lora, base, given)
-    else:
-        supervised(lora, base, given).train()
-    return resident("VmHWM") - before
-
-
-if __name__ == "__main__":
-    print(peak_of(sys.argv[1], json.loads(sys.argv[2]), Path(sys.argv[3])))
