@@ -72,9 +72,10 @@ def rows(study: str) -> list[Row]:
     kept = {}
     lines = [line for path in sorted(RESULTS.glob("*.jsonl")) for line in path.read_text(encoding="utf-8").splitlines()]
     for line in map(json.loads, lines):
+        made = settings(line["overrides"])
         for method in STUDIES[study].methods:
             run = Run(study=study, method=method, seed=line["seed"])
-            if run.settings == settings(line["overrides"]):
+            if run.settings == made:
                 kept[run] = Row(run=run, curve=line["curve"])
     order = list(STUDIES[study].methods)
     return sorted(kept.values(), key=lambda row: (order.index(row.run.method), row.run.seed))

@@ -51,7 +51,7 @@ def put(document: Path, size: str) -> None:
 
 def markdown(size: str) -> str:
     """Every kept row with its goal and verdict, and under which conditions they were measured."""
-    kept = {group: found for group in GROUPS if (found := read(size).get(group)) and found["rows"]}
+    kept = {group: found for group in GROUPS if (found := read(size).get(group))}
     rows = [Row.read(fields) for found in kept.values() for fields in found["rows"]]
     under: dict[tuple[str, str, str], list[str]] = {}
     for group, found in kept.items():
