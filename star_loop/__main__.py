@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from star_loop.command_line import CONF
+from star_loop.errors import ConfigError
 
 
 class Failed(Exception):
@@ -79,7 +80,9 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _stop)
-    from star_loop.command_line import prepare, register, sweeps, unknown_option
+    from hydra._internal.utils import get_args_parser
+
+    from star_loop.command_line import help_page, prepare, register, sweeps, unknown_option
 
     register()
     typed = sys.argv[1:]
@@ -88,12 +91,16 @@ def main() -> None:
         sys.exit(2)
     sys.argv[1:] = prepare(typed)
     try:
-        task()
+        options = get_args_parser().parse_args()
+        if options.help:
+            print(help_page(options))
+        else:
+            task()
     except Failed:
         for said in sorted(path for folder in sweeps for path in Path(folder).glob(".submitit")):
             print(f"what the jobs said: {said}/*/*_log.err", file=sys.stderr)
         sys.exit(1)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:
         sys.exit(_configuration_error(error))
     except KeyboardInterrupt as interrupted:
         again = shlex.join([Path(sys.executable).name, "-m", "star_loop", *typed])

@@ -3,12 +3,15 @@
 import difflib
 import logging
 import re
+from argparse import Namespace
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 PACKAGE = Path(__file__).parent
@@ -56,10 +59,9 @@ class Sweeps(Callback):  # type: ignore[misc]
 
 
 def register() -> None:
-    """Make `${safe:…}`, `${slug:…}` and `${reference:}` known to the configuration."""
+    """Make `${safe:…}` and `${slug:…}` known to the configuration."""
     OmegaConf.register_new_resolver("safe", safe, replace=True)
     OmegaConf.register_new_resolver("slug", slug, replace=True)
-    OmegaConf.register_new_resolver("reference", _reference, replace=True)
 
 
 def prepare(arguments: list[str]) -> list[str]:
@@ -80,6 +82,41 @@ def composed(overrides: Sequence[str]) -> dict[str, Any]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", prepare(list(overrides)))
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+
+
+def help_page(typed: Namespace) -> str:
+    """What `--help` shows of the configuration that was composed.
+
+    Hydra's own way to a help page reads the whole configuration again for each of its groups.
+
+    Args:
+        typed: what Hydra's parser makes of the arguments.
+
+    Raises:
+        HydraException, OmegaConfBaseException: it cannot be composed.
+        ConfigError: it cannot be built.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_automatic_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.errors import SearchPathException
+
+    from star_loop.configuration import build
+    from star_loop.reference import help_text
+
+    path = create_automatic_config_search_path(__file__, None, typed.config_path or str(CONF))
+    if typed.config_dir:
+        if not (own := Path(typed.config_dir).absolute()).is_dir():
+            raise SearchPathException(f"Additional config directory '{own}' not found")
+        path.prepend("command-line", f"file://{own}", SearchPathQuery(provider="schema"))
+    loader = ConfigLoaderImpl(path)
+    config = loader.load_configuration(typed.config_name or "config", typed.overrides, RunMode.RUN)
+    HydraConfig.instance().set_config(config)
+    files = loader.repository
+    groups = {name: files.get_group_options(name) for name in loader.list_groups("") if name != "hydra"}
+    keys = [str(key) for key in config if key != "hydra"]
+    resolved = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
+    return help_text(build(cast(dict[str, Any], resolved)), groups)
 
 
 def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | None:
@@ -129,22 +166,6 @@ def slug(overrides: str) -> str:
     """
     plain = re.sub(r"(^|,)\++", r"\1", overrides)
     return _UNSAFE.sub("-", plain).strip("-.") or "job"
-
-
-def _reference(*, _root_: DictConfig) -> str:
-    """What `--help` shows of the configuration that was composed; Hydra substitutes what follows a dollar sign."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra.core.global_hydra import GlobalHydra
-
-    from star_loop.configuration import build
-    from star_loop.reference import help_text
-
-    loader = cast(ConfigLoaderImpl, GlobalHydra.instance().config_loader())
-    files = loader.repository  # the loader itself would read the whole configuration again for each group
-    groups = {name: files.get_group_options(name) for name in loader.list_groups("") if name != "hydra"}
-    keys = [str(key) for key in _root_ if key != "hydra"]
-    config = OmegaConf.to_container(OmegaConf.masked_copy(_root_, keys), resolve=True)
-    return help_text(build(cast(dict[str, Any], config)), groups).replace("$", "$$")
 
 
 def _allow_new(argument: str) -> str:

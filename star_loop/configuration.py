@@ -8,11 +8,8 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 
 from star_loop.component import Component
+from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be built; names the key, the value and the remedy."""
 
 
 def build(config: Mapping[str, Any]) -> Experiment:

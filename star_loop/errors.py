@@ -5,6 +5,10 @@ class BootstrapError(RuntimeError):
     """The loop cannot go on learning: nothing was correct, or nothing moves. Says what to change."""
 
 
+class ConfigError(ValueError):
+    """A configuration that cannot be built; names the key, the value and the remedy."""
+
+
 class EngineError(RuntimeError):
     """A generator failed: names the stage and shows the end of its log."""
 

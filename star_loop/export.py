@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from star_loop.cards import data_card, model_card
-from star_loop.configuration import ConfigError, build
+from star_loop.configuration import build
 from star_loop.disk import Disk, RunError, parquet_bytes
+from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
 from star_loop.records import Model, Rollout
 from star_loop.report.files import configuration

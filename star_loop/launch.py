@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from star_loop import preflight
-from star_loop.configuration import ConfigError, build
+from star_loop.configuration import build
 from star_loop.disk import Disk, RunError
+from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
 from star_loop.forking import adopt, clear_fetched, fetch
 from star_loop.guard import fingerprint, guard_config, guard_files, guard_identity, guard_secrets

@@ -79,6 +79,25 @@ def test_help_lists_every_group_and_option_also_of_ones_own(tmp_path: Path) -> N
     assert "\n  sampler.power=3.0  " in done.stdout
 
 
+@pytest.mark.parametrize(
+    "typed, answer",
+    [
+        (["sampler.powr=3"], "sampler.powr: no such key: did you mean power?"),
+        (["sampler=adastr"], "Could not find 'sampler/adastr': did you mean adastar?"),
+        (["--config-dir", "nowhere"], "nowhere' not found"),
+        (["--config-name", "mine"], "Cannot find primary config 'mine'"),
+        (["-m", "seed=0,1"], "Ambiguous value for argument 'seed=0,1'"),
+    ],
+)
+def test_help_of_what_cannot_run_says_why(typed: list[str], answer: str, tmp_path: Path) -> None:
+    done = command("-h", *typed, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("star_loop: configuration error: ")
+    assert answer in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_tab_completes_groups_options_and_keys(tmp_path: Path) -> None:
     for typed, offered in (
         ("sampler=", {f"sampler={path.stem}" for path in (CONF / "sampler").glob("*.yaml")}),

@@ -9,7 +9,8 @@ import pytest
 from star_loop.__main__ import CONF
 from star_loop.command_line import prepare, safe, slug
 from star_loop.component import Component
-from star_loop.configuration import ConfigError, build
+from star_loop.configuration import build
+from star_loop.errors import ConfigError
 from star_loop.guard import flatten
 from star_loop.launch import show
 from star_loop.protocols import Sampler

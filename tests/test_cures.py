@@ -9,7 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from star_loop.allocators.neyman import Neyman, advantage_variance, apportion, positive_variance, success
-from star_loop.configuration import ConfigError, build
+from star_loop.configuration import build
+from star_loop.errors import ConfigError
 from star_loop.protocols import Proposal
 from star_loop.records import Rollout, Score
 from star_loop.samplers.cures import Cures, deviation, effective_share, temperature

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_loop.configuration import ConfigError, build
+from star_loop.configuration import build
+from star_loop.errors import ConfigError
 from star_loop.launch import launch
 from star_loop.preflight import load
 from star_loop.records import Observation

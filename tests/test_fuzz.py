@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_loop.configuration import ConfigError, build
+from star_loop.configuration import build
 from star_loop.disk import Disk, RunError
+from star_loop.errors import ConfigError
 from star_loop.launch import EXPECTED, launch
 from star_loop.ledger import Ledger
 from star_loop.preflight import load

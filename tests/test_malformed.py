@@ -20,7 +20,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from star_loop.__main__ import CONF
-from star_loop.configuration import ConfigError, build
+from star_loop.configuration import build
+from star_loop.errors import ConfigError
 from star_loop.generators.pool import Pool
 from star_loop.launch import EXPECTED
 from star_loop.preflight import load

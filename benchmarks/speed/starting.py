@@ -16,8 +16,6 @@ from star_loop.records import Model
 from star_loop.tasks.arithmetic import Arithmetic
 from star_loop.trainers.lora import Lora
 
-LISTED = "of a help Hydra reads every group twice, for lists that ours does not show; it depends on the hour"
-
 
 def rows(size: Size, work: Path) -> Iterator[Row]:
     """What happens between commands and phases."""
@@ -26,9 +24,9 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
     yield hand_over(base, work, starts)
     yield absolute("start to first token", starts.first_tokens, 20.0)
     if size.name == "tiny":
-        for option, obstacle in (("--help", LISTED), ("--cfg job", "")):
+        for option in ("--help", "--cfg job"):
             found = [answer(option.split()) for _ in range(REPETITIONS)]
-            yield absolute(f"`python -m star_loop {option}`", found, 1.5, obstacle)
+            yield absolute(f"`python -m star_loop {option}`", found, 1.5)
 
 
 class Starts:
@@ -95,12 +93,9 @@ def answer(options: Sequence[str]) -> float:
     return seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
 
 
-def absolute(what: str, found: Sequence[float], most: float, obstacle: str = "") -> Row:
+def absolute(what: str, found: Sequence[float], most: float) -> Row:
     """Seconds that stand alone."""
-    return Row(
-        what=what, against="", ours=found, unit="s", figures=found, per="s", goal=most, at_least=False,
-        obstacle=obstacle,
-    )  # fmt: skip
+    return Row(what=what, against="", ours=found, unit="s", figures=found, per="s", goal=most, at_least=False)
 
 
 if __name__ == "__main__":
