@@ -1,7 +1,7 @@
 """From a composed configuration to the tree of components: checked first, then built, without I/O and without torch."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, get_args, get_origin
 
@@ -72,7 +72,7 @@ def _call(target: type[Component], arguments: dict[str, Any], key: str) -> Compo
     try:
         return target(**arguments)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(target, problem, key) for problem in error.errors())) from error
+        raise ConfigError("\n".join(_explain(target, problem, key, arguments) for problem in error.errors())) from error
 
 
 def _refuse_bare(annotation: Any, value: Any, key: str) -> None:
@@ -90,8 +90,8 @@ def _refuse_bare(annotation: Any, value: Any, key: str) -> None:
             raise ConfigError(f"{key}: which {kind.__name__}? Give {key}._target_=… (found: {given})")
 
 
-def _explain(target: type[Component], problem: Any, key: str) -> str:
-    where = _join(key, ".".join(str(part) for part in problem["loc"]))
+def _explain(target: type[Component], problem: Any, key: str, arguments: Mapping[str, Any]) -> str:
+    where = _join(key, ".".join(map(str, _written(problem["loc"], arguments))))
     if problem["type"] == "extra_forbidden":
         known = sorted(target.model_fields)
         close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
@@ -102,6 +102,18 @@ def _explain(target: type[Component], problem: Any, key: str) -> str:
     found = problem["input"]
     shown = f"a {type(found).__name__}" if isinstance(found, Component | dict) else repr(found)
     return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {shown}"
+
+
+def _written(location: Sequence[str | int], arguments: Mapping[str, Any]) -> Iterator[str | int]:
+    """What of pydantic's location is a key or an index, and not the name of a kind that the value might have had."""
+    found: Any = arguments
+    for depth, part in enumerate(location):
+        try:
+            found = found[part]
+        except (TypeError, LookupError):
+            if depth:  # a missing key of the component itself is named
+                continue
+        yield part
 
 
 def _join(key: str, name: Any) -> str:

@@ -18,8 +18,8 @@ from typing import Any
 
 from star_loop.models import Pretrained
 
-_PEAK_SECONDS = 0.1
-"""For how long the peak is looked for."""
+_PEAK_SECONDS = 0.5
+"""For how long the peak is looked for: virtual machines have halves of a second at half of their speed."""
 
 
 def inference_flops(parameters: int, tokens: int) -> int:
@@ -144,7 +144,7 @@ def shapes_of(base: Pretrained, targets: str | Sequence[str] = "all-linear") -> 
 def peak_flops(base: Pretrained) -> float | None:
     """Operations per second of a square linear layer in the base's dtype: what the phases' FLOPs are held against.
 
-    The best within a tenth of a second: on one GPU, or on all the CPU threads that torch takes. None: there is a GPU
+    The best within half a second: on one GPU, or on all the CPU threads that torch takes. None: there is a GPU
     that this process has not used, and should not begin to use for this.
     """
     import torch

@@ -82,7 +82,7 @@ def test_an_experiment_is_a_point_in_a_grid_of_switches(experiment: str, expecte
         ("sampler.powr=3", r"sampler\.powr: no such key: did you mean power\?"),
         ("sampler.power=hello", r"sampler\.power: .*number.*got 'hello'"),
         ("sampler.power=-1", r"sampler\.power: .*greater than or equal to 0, got -1"),
-        ("schedule.quota=often", r"schedule\.quota"),
+        ("schedule.quota=often", r"^schedule\.quota: .*'beta', got 'often'\nschedule\.quota: .*integer.*got 'often'$"),
         ("selectors.cap.limit=0", r"selectors\.cap\.limit: .*got 0"),
         ("seed=-1", r"seed: .*got -1"),
         ("start_from=scratch", r"start_from: .*'base' or 'previous', got 'scratch'"),
@@ -102,6 +102,16 @@ def test_every_problem_of_a_component_is_reported_at_once() -> None:
     with pytest.raises(ConfigError) as error:
         build(configure(*QUIZ, "sampler.power=x", "sampler.alpha=y"))
     assert {line.split(":")[0] for line in str(error.value).splitlines()} == {"sampler.power", "sampler.alpha"}
+
+
+def test_keys_and_indices_within_a_value_are_named_and_nothing_else() -> None:
+    graph = "sampler.mixture.graph={add: [mul, [sub]]}"
+    with pytest.raises(ConfigError) as error:
+        build(configure(*QUIZ, "sampler=skill_it", graph))
+    named = {line.split(": ")[0] for line in str(error.value).splitlines()}
+    assert "sampler.mixture.graph.add" in named
+    with pytest.raises(ConfigError, match=r"^sampler\.by\.1: input should be a valid string, got 7"):
+        build(configure(*QUIZ, "sampler=skill_it", "+sampler.by=[skill, 7]"))
 
 
 def test_a_missing_key_is_asked_for() -> None:
