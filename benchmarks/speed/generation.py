@@ -33,7 +33,7 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
         one = started(stack, Vllm(), base, work / "one")
         bare.result(ready)
         asked = requests(prompts, size.tokens)
-        seeds, same_seeds = count(), count()  # of one wave in one engine, the same seed brings the same texts
+        seeds, same_seeds = count(), count()  # on a CPU, the same seed brings the same texts
         flops: list[float] = []
         took: list[float] = []
         lengths: tuple[list[int], list[int]] = ([], [])
@@ -52,12 +52,11 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
             return float(found["tokens"] / found["seconds"])
 
         measured, compared = alternated(ours, theirs)
-        if lengths[0] != lengths[1]:
-            raise RuntimeError(f"not the same work: {lengths[0]} and {lengths[1]} tokens")
         yield Row(
-            what="generation, tokens/s", against="bare `LLM.generate`, same prompts, settings and texts",
+            what="generation, tokens/s", against="bare `LLM.generate`, same prompts, settings and seeds",
             ours=measured, theirs=compared, unit="tokens/s", figures=ratios(measured, compared), goal=0.95,
             obstacle="two processes differ by chance: in one, both take the same time",
+            remark=f"{sum(lengths[0]):,} and {sum(lengths[1]):,} tokens",
         )  # fmt: skip
         yield floor.share("generation", flops[1:], took[1:])
         bare.close()
