@@ -36,19 +36,20 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
         seeds, same_seeds = count(), count()  # on a CPU, the same seed brings the same texts
         flops: list[float] = []
         took: list[float] = []
-        lengths: tuple[list[int], list[int]] = ([], [])
+        my_tokens: list[int] = []
+        their_tokens: list[int] = []
 
         def ours() -> float:
             drawn: list[list[Completion]] = []
             took.append(seconds(lambda: drawn.extend(one.generate(asked, seed=next(seeds)))))
             texts = [completion for each in drawn for completion in each]
             flops.append(sum(floor.shapes.generate(text.prompt_tokens, [text.tokens]) for text in texts))
-            lengths[0].append(sum(text.tokens for text in texts))
-            return lengths[0][-1] / took[-1]
+            my_tokens.append(sum(text.tokens for text in texts))
+            return my_tokens[-1] / took[-1]
 
         def theirs() -> float:
             found = bare.call("generate", prompts=prompts, max_tokens=size.tokens, seed=next(same_seeds))
-            lengths[1].append(found["tokens"])
+            their_tokens.append(found["tokens"])
             return float(found["tokens"] / found["seconds"])
 
         measured, compared = alternated(ours, theirs)
@@ -56,7 +57,7 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
             what="generation, tokens/s", against="bare `LLM.generate`, same prompts, settings and seeds",
             ours=measured, theirs=compared, unit="tokens/s", figures=ratios(measured, compared), goal=0.95,
             obstacle="two processes differ by chance: in one, both take the same time",
-            remark=f"{sum(lengths[0]):,} and {sum(lengths[1]):,} tokens",
+            remark=f"{sum(my_tokens):,} and {sum(their_tokens):,} tokens",
         )  # fmt: skip
         yield floor.share("generation", flops[1:], took[1:])
         bare.close()

@@ -27,8 +27,9 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
     if size.name == "tiny":
         million = [("million", str(questions(work)), str(work / f"run{k}")) for k in range(2)]
     with ThreadPoolExecutor(2) as pool:  # no time is taken here, so two at a time
-        found = list(pool.map(peak, [*wide, *million]))
-    ours, theirs, orchestrator = found[0:6:2], found[1:6:2], found[6:]
+        rounds, orchestrators = pool.map(peak, wide), pool.map(peak, million)
+    found, orchestrator = list(rounds), list(orchestrators)
+    ours, theirs = found[::2], found[1::2]
     yield Row(
         what="peak memory of a LoRA round, vocabulary of 128k", against="TRL `SFTTrainer` + PEFT, same batches",
         ours=ours, theirs=theirs, unit="GB", figures=ratios(ours, theirs), goal=0.5, at_least=False,

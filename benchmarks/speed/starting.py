@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 
 from benchmarks.speed.generation import requests
@@ -66,10 +67,10 @@ def hand_over(base: Pretrained, work: Path, restart: Starts) -> Row:
         Lora(learning_rate=1e-3).train(examples(16), Model(base=base), into, steps=2, seed=k)
     with ExitStack() as stack:
         engine = stack.enter_context(Vllm().engine(base, workspace=work / "swapped", seed=0))
-        swaps = iter(range(10**6))
+        turns = cycle(adapters)
 
         def swap() -> float:
-            return seconds(lambda: engine.serve(Model(base=base, adapter=adapters[next(swaps) % 2])))
+            return seconds(lambda: engine.serve(Model(base=base, adapter=next(turns))))
 
         swap()
         took, compared = alternated(swap, restart, warm=False)
