@@ -48,9 +48,13 @@ class Verifier(Component, ABC):
         """`judge` for each; a verifier that waits for others may ask about several at once."""
         return [self.judge(observation, text) for observation, text in asked]
 
-    def state(self, answer: str) -> str:
-        """The shortest text in which this verifier finds the answer."""
-        return answer
+    def statement(self, observation: Observation) -> str:
+        """Return the shortest text that states the gold answer as this verifier wants it stated."""
+        return observation.answer
+
+    def instruction(self, observation: Observation) -> str:
+        """Return a sentence that asks for such a statement, for answers of this observation's kind; empty: none."""
+        return ""
 
 
 class Task(Component, ABC):
@@ -99,7 +103,7 @@ class Task(Component, ABC):
 
     def gold_text(self, observation: Observation) -> str:
         """A completion that the verifier must accept, to prove that it can."""
-        return self.verifier.state(observation.answer) if observation.rationale is None else observation.rationale
+        return self.verifier.statement(observation) if observation.rationale is None else observation.rationale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +121,8 @@ class Outcome:
     iteration: int
     positions: Positions
     attempts: NDArray[np.int64]
-    """Un-hinted rollouts of each."""
     wins: NDArray[np.int64]
-    """Correct ones among them."""
+    """Un-hinted rollouts of each, and the correct ones among them."""
     hinted_attempts: NDArray[np.int64]
     hinted_wins: NDArray[np.int64]
     first_wins: NDArray[np.int64]
@@ -128,9 +131,8 @@ class Outcome:
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Metrics of the iteration so far (`train/…`, `validation/…`); empty within the iteration."""
     right_energy: NDArray[np.float64] | None = None
-    """Mean ‖∇ log π‖² of correct un-hinted rationales, NaN where there are none; None: not scored."""
     wrong_energy: NDArray[np.float64] | None = None
-    """The same of incorrect ones."""
+    """Mean ‖∇ log π‖² of correct and of incorrect un-hinted rationales, NaN where there are none; None: not scored."""
     energy_gap: NDArray[np.float64] | None = None
     """‖E_right ∇ log π - E_wrong ∇ log π‖², NaN where either side is missing; None: not measured."""
 

@@ -148,6 +148,8 @@ class Verdict:
     """How the verdict came about, in a word or two: `equal`, `different`, `no answer marker`, …"""
     score: float | None = None
     """Share of the rationale's steps that are right, in [0, 1], where the verifier can grade steps."""
+    reading: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """What each stage of reading left of the text, by the stage's name and in order; the judge command shows it."""
 
     @classmethod
     def compared(cls, answer: str, correct: bool, where: str, score: float | None = None) -> "Verdict":

@@ -140,4 +140,4 @@ def test_both_carries_of_a_composed_row_are_checked() -> None:
 def test_exact_finds_the_answer_in_its_own_statement(answer: str) -> None:
     gold = Observation(id="1", question="?", answer=answer)
     for verifier in (Exact(), Exact(marker="Answer:"), Exact(marker=None)):
-        assert verifier.judge(gold, verifier.state(answer)).correct == Exact(marker=None).judge(gold, answer).correct
+        assert verifier.judge(gold, verifier.statement(gold)).correct == Exact(marker=None).judge(gold, answer).correct

@@ -15,7 +15,6 @@ from star_loop.protocols import Verifier
 from star_loop.records import Observation
 from star_loop.tasks.benchmark import SPLITS, Size
 from star_loop.tasks.choices import choices_of
-from star_loop.tasks.forms import how_to_state
 from star_loop.tasks.prompting import Prompted
 from star_loop.tasks.splitting import Subset, by_question, divide, without_leaks
 from star_loop.tasks.table import Row, RowError, Table, hub, pick, read, text
@@ -141,7 +140,7 @@ class File(Prompted):
     def _opening(self) -> str:
         said = self.instruction
         if said is None and not self._exemplars:
-            said = how_to_state(self.verifier, Rows(self, "train", self._tables["train"])[0])
+            said = self.verifier.instruction(Rows(self, "train", self._tables["train"])[0])
         return f"{said}\n\n" if said else ""
 
 

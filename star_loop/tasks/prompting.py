@@ -17,7 +17,6 @@ from pydantic import Field
 
 from star_loop.records import Observation
 from star_loop.tasks.choices import choices_of
-from star_loop.tasks.forms import statement_of
 from star_loop.tasks.splitting import SplitTask
 from star_loop.tasks.table import Row, pick, read, text
 from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice, read_choice
@@ -74,7 +73,7 @@ class Prompted(SplitTask):
 
     def statement(self, observation: Observation) -> str:
         """How a rationale should end."""
-        return statement_of(self.verifier, observation)
+        return self.verifier.statement(observation)
 
     def check(self) -> None:
         """The worked examples must be readable, and acceptable to the verifier.

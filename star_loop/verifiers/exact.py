@@ -57,9 +57,13 @@ class Exact(Verifier):
     marker: str | None = Field(default="####", min_length=1)
     """What the answer stands behind; None: the whole text is the answer."""
 
-    def state(self, answer: str) -> str:
-        """The answer behind the marker."""
-        return answer if self.marker is None else f"{self.marker} {answer}"
+    def statement(self, observation: Observation) -> str:
+        """Return the answer behind the marker."""
+        return observation.answer if self.marker is None else f"{self.marker} {observation.answer}"
+
+    def instruction(self, observation: Observation) -> str:
+        """Ask for the marker; where there is none, for nothing."""
+        return "" if self.marker is None else f'Think step by step. End with "{self.marker} " and the answer.'
 
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Compare what follows the last marker with the gold answer."""

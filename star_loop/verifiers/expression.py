@@ -52,6 +52,19 @@ class Expression(Verifier):
         how = f"{fault or 'equal'} ({stated.how if stated else 'none'})"
         return Verdict(answer=expression, correct=not fault, how=how)
 
+    def statement(self, observation: Observation) -> str:
+        """Return a sentence with a solution, which is looked for; without one it says "unknown"."""
+        try:
+            target = evaluate(observation.answer)[0]
+        except Unreadable:
+            return f"The answer is {observation.answer}."
+        given = [int(number) for number in observation.meta.get("numbers", ())]
+        return f"The answer is {solve(given, target, use=self.use) or 'unknown'}."
+
+    def instruction(self, observation: Observation) -> str:
+        """Ask for the expression."""
+        return 'Think step by step. End with "The answer is " and the expression.'
+
     def _fault(self, observation: Observation, value: Fraction, used: Counter[int]) -> str:
         given = Counter(int(number) for number in observation.meta.get("numbers", ()))
         if used - given or (self.use == "all" and used != given):

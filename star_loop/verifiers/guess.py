@@ -37,6 +37,14 @@ class Guess(Verifier):
         """What the chosen verifier says."""
         return self.choose(observation).judge(observation, text)
 
+    def statement(self, observation: Observation) -> str:
+        """Return what the chosen verifier wants."""
+        return self.choose(observation).statement(observation)
+
+    def instruction(self, observation: Observation) -> str:
+        """Ask as the chosen verifier does."""
+        return self.choose(observation).instruction(observation)
+
 
 _CHOICES, _GAME, _YES_OR_NO, _EXACT = MultipleChoice(), Expression(), YesNo(), Exact()
 NAMED: Mapping[str, type[Verifier]] = {

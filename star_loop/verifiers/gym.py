@@ -50,6 +50,10 @@ class Gym(Verifier):
             answer=answer, correct=bool(full), how=f"{'full marks' if full else 'less than full marks'} (marker)"
         )
 
+    def statement(self, observation: Observation) -> str:
+        """Return the answer between the tags."""
+        return f"{OPEN}{observation.answer}{CLOSE}"
+
     @cached_property
     def _process(self) -> MathProcess:
         return MathProcess((sys.executable, "-m", "star_loop.verifiers.gym"))

@@ -36,6 +36,14 @@ class Label(Verifier):
         correct = found == self.read(observation.answer)
         return Verdict.compared(found, correct, stated.how)
 
+    def statement(self, observation: Observation) -> str:
+        """Return a sentence with the gold label."""
+        return f"The answer is {self.read(observation.answer) or observation.answer}."
+
+    def instruction(self, observation: Observation) -> str:
+        """Ask for one of the labels."""
+        return f'Think step by step. End with "The answer is X.", where X is {" or ".join(self.labels)}.'
+
     def read(self, words: str, *, alone: bool = False) -> str | None:
         """The label that these words begin with, followed by nothing or by a reason; None: no label, or two.
 

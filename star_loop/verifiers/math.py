@@ -62,6 +62,14 @@ class Math(Verifier):
         found = iter(self._pool.ask_all(self.timeout, questions))
         return [each if isinstance(each, Verdict) else each.settled(next(found)) for each in read]
 
+    def statement(self, observation: Observation) -> str:
+        """Return the answer in a box."""
+        return f"\\boxed{{{observation.answer}}}"
+
+    def instruction(self, observation: Observation) -> str:
+        """Ask for a box."""
+        return r"Think step by step. End with the answer in \boxed{}."
+
     @cached_property
     def _pool(self) -> MathPool:
         return MathPool(self.processes)

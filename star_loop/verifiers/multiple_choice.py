@@ -40,6 +40,15 @@ class MultipleChoice(Verifier):
         correct = found == read_choice(observation.answer, observation.choices)
         return Verdict.compared(LETTERS[found], correct, stated.how)
 
+    def statement(self, observation: Observation) -> str:
+        """Return a sentence with the gold option's letter."""
+        index = read_choice(observation.answer, observation.choices)
+        return f"The answer is {observation.answer if index is None else f'({LETTERS[index]})'}."
+
+    def instruction(self, observation: Observation) -> str:
+        """Ask for the letter."""
+        return 'Think step by step. End with "The answer is (X)." and the letter of the right option for X.'
+
 
 def read_choice(words: str, choices: Sequence[str], *, alone: bool = False) -> int | None:
     """The option, counted from 0, that these words name; None: none, or more than one.
