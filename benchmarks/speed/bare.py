@@ -32,10 +32,11 @@ def start(model: str, settings: dict[str, Any]) -> Any:
 def generate(engine: Any, prompts: Sequence[str], max_tokens: int, seed: int) -> dict[str, float]:
     """Seconds of one call, and how many tokens came."""
     from vllm import SamplingParams
-    from vllm.utils.torch_utils import set_random_seed
+
+    from star_loop.generators.vllm_internals import WorkerExtension
 
     engine.reset_prefix_cache()
-    set_random_seed(seed)
+    WorkerExtension().seed_everything(seed)
     began = time.perf_counter()
     outputs = engine.generate(list(prompts), SamplingParams(temperature=1.0, max_tokens=max_tokens), use_tqdm=False)
     took = time.perf_counter() - began

@@ -1,25 +1,19 @@
 """The process in which vLLM runs; `vllm.py` starts it and talks to it as `process.py` says."""
 
-import logging
 import os
-import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from star_loop.generators import vllm_internals
 from star_loop.generators.likelihood import Means, means
 from star_loop.generators.process import Send, connect_to_parent
 from star_loop.generators.serving import advice, cut_at_stop
-from star_loop.generators.vllm_extension import WorkerExtension, reload_merged
 from star_loop.models import Pretrained
 from star_loop.records import Model
 from star_loop.seeding import seed_for
-
-LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Those that vLLM has kernels for."""
-TICK = 5.0
-"""Seconds between signs of life while no request finishes."""
 
 Fields = Mapping[str, Any]
 Known = Mapping[int, Any]
@@ -54,20 +48,17 @@ class VllmWorker:
     def start(self, base: Fields, settings: Fields, seed: int) -> Fields:
         """Load vLLM and the base model."""
         self.eager = _be_eager(settings["enforce_eager"])
-        import vllm
-        from vllm.platforms import current_platform
-
         from star_loop.weights import load_tokenizer
 
         self.base, self.settings = Pretrained(**base), settings
         self.tokenizer = load_tokenizer(self.base)
-        self.on_cpu = current_platform.is_cpu()
-        self.llm = vllm.LLM(**self._arguments(seed))
-        logging.getLogger("vllm.v1.core.block_pool").setLevel(logging.WARNING)  # a line for each wave otherwise
-        config = self.llm.llm_engine.model_config
-        self.dtype, self.context = config.dtype, config.max_model_len
+        device = vllm_internals.device_type()
+        self.on_cpu = device == "cpu"
+        self.llm = vllm_internals.start(self._arguments(seed))
+        config = vllm_internals.model_config(self.llm)
+        self.dtype, self.context, self.vocabulary = config.dtype, config.max_model_len, config.get_vocab_size()
         return {
-            "version": vllm.__version__, "device": current_platform.device_type,
+            "version": vllm_internals.version(), "device": device,
             "dtype": str(self.dtype).removeprefix("torch."), "context": self.context,
         }  # fmt: skip
 
@@ -75,9 +66,9 @@ class VllmWorker:
         """Generate with this adapter (None: the base) from now on."""
         model = Model(base=self.base, adapter=Path(adapter) if adapter else None)
         if self.settings["adapter"] == "lora":
-            self._apply(model)
+            self._lora = vllm_internals.swap_lora(self.llm, self._lora, model.adapter)
         else:
-            reload_merged(self.llm, model, self.dtype)
+            vllm_internals.reload_merged(self.llm, model, self.dtype)
         self.llm.reset_prefix_cache()
 
     def logprobs(self, sequences: Sequence[Sequence[int]]) -> list[float]:
@@ -91,17 +82,15 @@ class VllmWorker:
         """`likelihood.means` of the tokens from an index on; None where no token could follow."""
         found: list[Means | None] = [None] * len(sequences)
         places = [index for index, (ids, _) in enumerate(sequences) if len(ids) < self.context]
-        vocabulary = self.llm.llm_engine.model_config.get_vocab_size()
-        for number, known in self._known([sequences[index] for index in places], min(top, vocabulary)):
+        for number, known in self._known([sequences[index] for index in places], min(top, self.vocabulary)):
             ids, first = sequences[places[number]]
-            found[places[number]] = means(known, ids[first:], vocabulary)
+            found[places[number]] = means(known, ids[first:], self.vocabulary)
         return found
 
     def generate(self, requests: Sequence[Fields], seed: int) -> None:
         """Send an item for each request as it finishes."""
         if self.settings["seeding"] == "wave":
-            self.llm.reset_prefix_cache()
-            self.llm.collective_rpc("seed_everything", args=(seed % 2**32,))
+            vllm_internals.seed_everything(self.llm, seed)
         jobs, origins = [], []
         for index, request in enumerate(requests):
             ids = self._encode(request["prompt"])
@@ -135,12 +124,12 @@ class VllmWorker:
             "gpu_memory_utilization": wanted["gpu_memory_utilization"], "enable_prefix_caching": True,
             "max_logprobs": -1,
             "tensor_parallel_size": wanted["tensor_parallel_size"], "enforce_eager": self.eager,
-            "worker_extension_cls": f"{WorkerExtension.__module__}.{WorkerExtension.__name__}",
         }  # fmt: skip
         if wanted["max_num_batched_tokens"] is not None:
             arguments["max_num_batched_tokens"] = wanted["max_num_batched_tokens"]
         if wanted["adapter"] == "lora":
-            rank = next((r for r in LORA_RANKS if r >= wanted["max_lora_rank"]), LORA_RANKS[-1])
+            ranks = vllm_internals.LORA_RANKS
+            rank = next((rank for rank in ranks if rank >= wanted["max_lora_rank"]), ranks[-1])
             arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
         if self.on_cpu:
             arguments["kv_cache_memory_bytes"] = int(wanted["cpu_kvcache_space"] * 2**30)
@@ -158,34 +147,21 @@ class VllmWorker:
         dtype = self.settings["dtype"] if self.settings["dtype"] != "auto" else weight_dtype(self.base)
         return str(dtype).removeprefix("torch.")
 
-    def _apply(self, model: Model) -> None:
-        from vllm.lora.request import LoRARequest
-
-        number = 1
-        if self._lora is not None:
-            self.llm.llm_engine.remove_lora(self._lora.lora_int_id)
-            number = self._lora.lora_int_id + 1  # a number that comes twice may meet the old adapter's cache
-        self._lora = LoRARequest(f"adapter-{number}", number, str(model.adapter)) if model.adapter else None
-
     def _known(self, sequences: Texts, top: int) -> Iterator[tuple[int, Sequence[Known]]]:
         """(index of the sequence, what is known of each token from `first` on), as they finish."""
         forced = self.settings["adapter"] == "lora"
         return self._forced(sequences, top) if forced else self._prompted(sequences, top)
 
     def _prompted(self, sequences: Texts, top: int) -> Iterator[tuple[int, Sequence[Known]]]:
-        from vllm import SamplingParams
-
-        parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=top, detokenize=False)
+        parameters = vllm_internals.sampling(max_tokens=1, temperature=0.0, prompt_logprobs=top, detokenize=False)
         for index, output in self._outputs([(ids, parameters) for ids, _ in sequences]):
             yield index, output.prompt_logprobs[sequences[index][1] :]
 
     def _forced(self, sequences: Texts, top: int) -> Iterator[tuple[int, Sequence[Known]]]:
         """One request for each token, which is the only one allowed: vLLM has no prompt log-probabilities with LoRA."""
-        from vllm import SamplingParams
-
         places = [(index, at) for index, (ids, first) in enumerate(sequences) for at in range(first, len(ids))]
         jobs = [
-            (sequences[index][0][:at], SamplingParams(
+            (sequences[index][0][:at], vllm_internals.sampling(
                 max_tokens=1, temperature=0.0, logprobs=top, allowed_token_ids=[sequences[index][0][at]],
                 detokenize=False,
             ))
@@ -202,35 +178,19 @@ class VllmWorker:
         return encode_prompt(self.tokenizer, prompt, self.base.chat_template)
 
     def _parameters(self, request: Fields) -> Any:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
         greedy = request["temperature"] == 0
         # vLLM seeds sample k with seed + k: spread the requests, or neighbours would share samples.
         seeded = self.settings["seeding"] == "request" and not greedy
         seed = seed_for(request["seed"], "request", bits=62) if seeded else None
-        return SamplingParams(
+        return vllm_internals.sampling(
             n=1 if greedy else request["n"],
             temperature=request["temperature"], top_p=request["top_p"], max_tokens=request["max_tokens"],
             seed=seed, stop=list(request["stop"]), detokenize=bool(request["stop"]),
-            output_kind=RequestOutputKind.FINAL_ONLY,
         )  # fmt: skip
 
     def _outputs(self, jobs: Sequence[tuple[Sequence[int], Any]]) -> Iterator[tuple[int, Any]]:
         """(index of the job, vLLM's output), as they finish."""
-        engine = self.llm.llm_engine
-        for index, (ids, parameters) in enumerate(jobs):
-            engine.add_request(str(index), {"prompt_token_ids": list(ids)}, parameters, lora_request=self._lora)
-        sign_of_life = time.monotonic()
-        try:
-            while engine.has_unfinished_requests():
-                finished = [output for output in engine.step() if output.finished]
-                yield from ((int(output.request_id), output) for output in finished)
-                if time.monotonic() - sign_of_life > TICK:
-                    sign_of_life = time.monotonic()
-                    self._send(item=None)
-        finally:
-            engine.abort_request([str(index) for index in range(len(jobs))])  # nothing is left of a failed call
+        return vllm_internals.outputs(self.llm, jobs, self._lora, partial(self._send, item=None))
 
     def _completions(self, output: Any, stop: Sequence[str]) -> list[Fields]:
         texts = self.tokenizer.batch_decode(

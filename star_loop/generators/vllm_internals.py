@@ -1,0 +1,192 @@
+"""The one module that touches vLLM, whose inside may change with every version.
+
+`USES` lists what is touched, file by file. `vllm_window.py` looks for it in a vLLM that is installed, or in a wheel.
+"""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from star_loop.records import Model
+
+USES = {
+    "__init__.py": ("LLM", "SamplingParams"),
+    "config/model.py": ("ModelConfig.dtype", "ModelConfig.max_model_len", "ModelConfig.get_vocab_size"),
+    "config/parallel.py": ("ParallelConfig.distributed_executor_backend",),
+    "entrypoints/llm.py": (
+        "LLM.collective_rpc", "LLM.reset_prefix_cache", "LLM.sleep", "LLM.wake_up", "LLM.__init__(seed)",
+        "LLM.__init__(enforce_eager)", "LLM.__init__(kv_cache_memory_bytes)",
+    ),
+    "envs.py": ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_CPU_OMP_THREADS_BIND"),
+    "lora/request.py": ("LoRARequest.lora_name", "LoRARequest.lora_int_id", "LoRARequest.lora_path"),
+    "model_executor/layers/vocab_parallel_embedding.py": ("ParallelLMHead",),
+    "outputs.py": (
+        "RequestOutput.__init__(num_cached_tokens)", "RequestOutput.__init__(prompt_logprobs)",
+        "CompletionOutput.token_ids", "CompletionOutput.finish_reason", "CompletionOutput.logprobs",
+    ),
+    "platforms/__init__.py": ("current_platform",),
+    "platforms/interface.py": ("Platform.device_type",),
+    "sampling_params.py": (
+        "RequestOutputKind.FINAL_ONLY", "SamplingParams.output_kind", "SamplingParams.prompt_logprobs",
+        "SamplingParams.allowed_token_ids", "SamplingParams.detokenize", "SamplingParams.seed",
+    ),
+    "utils/torch_utils.py": ("set_random_seed",),
+    "v1/engine/llm_engine.py": (
+        "LLMEngine.abort_request", "LLMEngine.add_request(lora_request)", "LLMEngine.has_unfinished_requests",
+        "LLMEngine.remove_lora", "LLMEngine.step",
+    ),
+    "v1/worker/gpu_model_runner.py": (
+        "GPUModelRunner.get_model", "GPUModelRunner.reload_weights(weights_iterator)",
+        "GPUModelRunner.reload_weights(weights_path)",
+    ),
+    "v1/worker/gpu_worker.py": ("Worker.reload_weights",),
+    "v1/worker/worker_base.py": ("WorkerBase.model_runner",),
+}  # fmt: skip
+"""File in vLLM's package -> what of it is used here: a name, a class's attribute, a function's parameter."""
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Those that vLLM has kernels for."""
+TICK = 5.0
+"""Seconds between signs of life while no request finishes."""
+
+
+def start(arguments: dict[str, Any]) -> Any:
+    """Start vLLM's `LLM` with a `WorkerExtension` in each of its workers.
+
+    Args:
+        arguments: what `LLM` takes.
+    """
+    import vllm
+
+    llm = vllm.LLM(worker_extension_cls=f"{__name__}.{WorkerExtension.__name__}", **arguments)
+    logging.getLogger("vllm.v1.core.block_pool").setLevel(logging.WARNING)  # a line for each wave otherwise
+    return llm
+
+
+def version() -> str:
+    """Tell vLLM's version."""
+    import vllm
+
+    return str(vllm.__version__)
+
+
+def device_type() -> str:
+    """Tell what vLLM computes on: `cpu`, `cuda`, ….
+
+    It imports vLLM.
+    """
+    from vllm.platforms import current_platform
+
+    return str(current_platform.device_type)
+
+
+def model_config(llm: Any) -> Any:
+    """Return what vLLM made of the model: `dtype` (torch's), `max_model_len` (tokens), `get_vocab_size()`."""
+    return llm.llm_engine.model_config
+
+
+def sampling(**fields: Any) -> Any:
+    """Return vLLM's `SamplingParams` with these fields; an output comes when it is finished, not token by token."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, **fields)
+
+
+def swap_lora(llm: Any, previous: Any, adapter: Path | None) -> Any:
+    """Forget the previous adapter, and name the next.
+
+    Returns:
+        What `outputs` takes as `lora`; None: the base.
+    """
+    from vllm.lora.request import LoRARequest
+
+    number = 1
+    if previous is not None:
+        llm.llm_engine.remove_lora(previous.lora_int_id)
+        number = previous.lora_int_id + 1  # a number that comes twice may meet the old adapter's cache
+    return LoRARequest(f"adapter-{number}", number, str(adapter)) if adapter else None
+
+
+def outputs(
+    llm: Any, jobs: Sequence[tuple[Sequence[int], Any]], lora: Any, alive: Callable[[], None]
+) -> Iterator[tuple[int, Any]]:
+    """Draw for all jobs at once.
+
+    Args:
+        llm: vLLM's `LLM`.
+        jobs: (token ids of the prompt, `sampling`).
+        lora: an adapter, from `swap_lora`.
+        alive: called about every `TICK` seconds.
+
+    Yields:
+        (index of the job, vLLM's `RequestOutput`), as they finish.
+    """
+    engine = llm.llm_engine
+    for index, (ids, parameters) in enumerate(jobs):
+        engine.add_request(str(index), {"prompt_token_ids": list(ids)}, parameters, lora_request=lora)
+    sign_of_life = time.monotonic()
+    try:
+        while engine.has_unfinished_requests():
+            finished = [output for output in engine.step() if output.finished]
+            yield from ((int(output.request_id), output) for output in finished)
+            if time.monotonic() - sign_of_life > TICK:
+                sign_of_life = time.monotonic()
+                alive()
+    finally:
+        engine.abort_request([str(index) for index in range(len(jobs))])  # nothing is left of a failed call
+
+
+def seed_everything(llm: Any, seed: int) -> None:
+    """Seed every generator that sampling draws from, in all workers, and forget cached prefixes."""
+    llm.reset_prefix_cache()
+    llm.collective_rpc("seed_everything", args=(seed % 2**32,))
+
+
+def reload_merged(llm: Any, model: Model, dtype: Any) -> None:
+    """Go on with the base and the adapter merged, as if the engine had been started with them.
+
+    Args:
+        llm: vLLM's `LLM`, as `start` returns it.
+        model: the base and its adapter.
+        dtype: torch's, of the engine's weights.
+    """
+    from star_loop.weights import checkpoint_weights, load_merged, save_merged
+
+    if llm.llm_engine.vllm_config.parallel_config.distributed_executor_backend == "uni":
+        weights = checkpoint_weights(load_merged(model, dtype))
+        llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
+    else:  # each shard has a process of its own, and reads its part from a file
+        merged = Path(os.environ["TMPDIR"]) / "merged"
+        save_merged(model, merged, dtype)
+        llm.collective_rpc("reload_weights", kwargs={"weights_path": str(merged)})
+        shutil.rmtree(merged)
+    if device_type() == "cpu":
+        llm.collective_rpc("refresh_lm_head")
+
+
+class WorkerExtension:
+    """Methods added to vLLM's own workers, one of which holds each shard of the model."""
+
+    model_runner: Any
+
+    def seed_everything(self, seed: int) -> None:
+        """Seed every generator that sampling draws from."""
+        from vllm.utils.torch_utils import set_random_seed
+
+        set_random_seed(seed)
+
+    def refresh_lm_head(self) -> None:
+        """Pack a CPU's output layer again.
+
+        `reload_weights` packs every linear layer except an output layer that is tied to the embedding, which would go
+        on multiplying with the old weights.
+        """
+        from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+        for module in self.model_runner.get_model().modules():
+            if isinstance(module, ParallelLMHead):
+                module.quant_method.process_weights_after_loading(module)

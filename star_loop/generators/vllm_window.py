@@ -1,0 +1,103 @@
+"""`python -m star_loop.generators.vllm_window [WHEEL…]`: does a vLLM still have what `vllm_internals.py` uses of it?
+
+It reads the source, so that neither a GPU nor an installation is needed. Without a wheel it reads the vLLM that is
+installed.
+"""
+
+import ast
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from star_loop.generators.vllm_internals import USES
+
+Read = Callable[[str], str]
+"""File in vLLM's package -> its source.
+
+Raises:
+    OSError, KeyError: there is no such file.
+"""
+
+
+def missing(read: Read) -> list[str]:
+    """List what `USES` names and this vLLM does not have, as `file: name`."""
+    found = []
+    for file, names in USES.items():
+        try:
+            there = set(_named(ast.parse(read(file))))
+        except (OSError, KeyError):
+            there = set()
+        found += [f"{file}: {name}" for name in names if name not in there]
+    return found
+
+
+def installed() -> Read:
+    """Read the vLLM that is installed.
+
+    Raises:
+        ModuleNotFoundError: none is.
+    """
+    spec = find_spec("vllm")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("vLLM is not installed")
+    root = Path(spec.origin).parent
+    return lambda file: (root / file).read_text(encoding="utf-8")
+
+
+def in_wheel(path: Path) -> Read:
+    """Read a wheel of vLLM.
+
+    Raises:
+        OSError, zipfile.BadZipFile: it cannot be read.
+    """
+    archive = zipfile.ZipFile(path)
+    return lambda file: archive.read(f"vllm/{file}").decode()
+
+
+def _named(tree: ast.AST) -> Iterator[str]:
+    """Yield what a module defines, imports or quotes, and what its classes and functions have."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.alias(name=name) | ast.Constant(value=str(name)):  # a lazy module keeps its names in strings
+                yield name
+            case ast.ClassDef(name=name):
+                yield name
+                yield from (f"{name}.{attribute}" for attribute in _attributes(node))
+            case ast.FunctionDef():
+                yield from _function(node)
+
+
+def _attributes(declared: ast.ClassDef) -> Iterator[str]:
+    for node in ast.walk(declared):
+        match node:
+            case ast.FunctionDef():
+                yield from _function(node)
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+            case ast.Attribute(value=ast.Name(id="self"), attr=name):
+                yield name
+
+
+def _function(declared: ast.FunctionDef) -> Iterator[str]:
+    yield declared.name
+    parameters = [*declared.args.args, *declared.args.kwonlyargs]
+    yield from (f"{declared.name}({parameter.arg})" for parameter in parameters)
+
+
+def main(wheels: list[str]) -> int:
+    """Print what is missing.
+
+    Returns:
+        0: nothing is; otherwise 1.
+    """
+    readers = {wheel: in_wheel(Path(wheel)) for wheel in wheels} or {"installed": installed()}
+    gone = {name: missing(read) for name, read in readers.items()}
+    for name, lines in gone.items():
+        sys.stdout.write(f"{name}: {'all is there' if not lines else 'missing: ' + '; '.join(lines)}\n")
+    return int(any(gone.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
