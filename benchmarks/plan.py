@@ -16,16 +16,16 @@ from itertools import permutations
 from pathlib import Path
 from time import process_time
 
-from star_loop import store
-from star_loop.command_line import composed
-from star_loop.configuration import build
+from star_loop.config.build import build
+from star_loop.config.hydra import composed
 from star_loop.generators.vllm import VllmEngine
 from star_loop.launch import launch
 from star_loop.plan import work
 from star_loop.plan.__main__ import arguments, experiment_of, job_of, slots_of
 from star_loop.plan.rates import Growth, habits, measured
 from star_loop.records import Model
-from star_loop.store import RunDirectory
+from star_loop.run import directory
+from star_loop.run.directory import RunDirectory
 
 OUTPUTS = Path("outputs/plan")
 PHASES = ("collect", "train", "evaluate")
@@ -46,7 +46,7 @@ def make() -> list[Path]:
     with x.generator.engine(x.model, workspace=OUTPUTS / ".engine", seed=x.seed) as engine:
         engine.serve(Model(base=x.model))  # its start belongs to neither run
         assert isinstance(engine, VllmEngine) and engine.pid is not None
-        store.perf_counter = partial(processor_seconds, engine.pid)
+        directory.perf_counter = partial(processor_seconds, engine.pid)
         for t in range(ITERATIONS + 1):
             for name, size in SIZES.items():
                 launch(composed([f"name={name}", f"iterations={t}", *size, *ALONE]), OUTPUTS / name, engine=engine)

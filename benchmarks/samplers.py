@@ -10,6 +10,7 @@ from time import process_time
 import numpy as np
 
 from benchmarks.speed.measuring import resident
+from star_loop.accounting.statistics import Statistics
 from star_loop.protocols import Outcome, Sampler, State
 from star_loop.samplers.adastar import AdaStar
 from star_loop.samplers.cures import Cures
@@ -18,7 +19,6 @@ from star_loop.samplers.skill_it import SkillIt
 from star_loop.samplers.space import Space
 from star_loop.samplers.uniform import Uniform
 from star_loop.seeding import rng
-from star_loop.statistics import Statistics
 
 VISITED = 4096
 """Observations of the iteration that is measured."""

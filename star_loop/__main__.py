@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from star_loop.command_line import CONF
+from star_loop.config.hydra import CONF
 from star_loop.errors import ConfigError
 
 
@@ -47,7 +47,7 @@ def task(config: DictConfig) -> float | None:
     """
     from star_loop.generators.process import end_with_parent
     from star_loop.launch import launch, report_failure, show
-    from star_loop.store import RunDirectory
+    from star_loop.run.directory import RunDirectory
 
     logging.captureWarnings(True)  # into the launch's log
     hydra_config = HydraConfig.get()
@@ -82,7 +82,7 @@ def main() -> None:
         signal.signal(number, _stop)
     from hydra._internal.utils import get_args_parser
 
-    from star_loop.command_line import help_page, prepare, register, sweeps, unknown_option
+    from star_loop.config.hydra import help_page, prepare, register, sweeps, unknown_option
 
     register()
     typed = sys.argv[1:]
@@ -127,7 +127,7 @@ _UNKNOWN = re.compile(r"(?:Could not (?:override|delete(?: from config\.)?)|conf
 
 def explain(error: Exception) -> str:
     """What is misspelt, and the nearest of what there is; Hydra's own words where it is something else."""
-    from star_loop.command_line import nearest
+    from star_loop.config.hydra import nearest
 
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         option = error.missing_cfg_file.rpartition("/")[2]

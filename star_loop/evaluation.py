@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from star_loop.component import Component
-from star_loop.metrics import GREEDY, SAMPLED
+from star_loop.accounting.metrics import GREEDY, SAMPLED
+from star_loop.config.component import Component
 from star_loop.records import Observation, Request, Sampling
 from star_loop.seeding import seed_for
 

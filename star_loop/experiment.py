@@ -6,16 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from star_loop.balance import Balance
-from star_loop.component import Component
+from star_loop.config.component import Component
 from star_loop.evaluation import Evaluation
 from star_loop.models import Pretrained
 from star_loop.preparations import Preparation
 from star_loop.protocols import Allocator, Generator, Sampler, Selector, Task, Tracker, Trainer
 from star_loop.records import Sampling
+from star_loop.run.mirror import Mirror, open_store
 from star_loop.schedule import Schedule
 from star_loop.scorers import Scorer
-from star_loop.trackers.mirror import Mirror, open_store
+from star_loop.searches.balance import Balance
 
 
 class Experiment(Component):

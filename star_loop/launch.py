@@ -9,19 +9,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from star_loop import preflight
-from star_loop.configuration import build
-from star_loop.disk import Disk, RunError
+from star_loop.config.build import build
 from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
-from star_loop.forking import adopt, clear_fetched, fetch
-from star_loop.guard import fingerprint, guard_config, guard_files, guard_identity, guard_secrets
 from star_loop.loop import Loop, Standing, last_standing
 from star_loop.models import fingerprint as fingerprint_weights
-from star_loop.preparing import finished
 from star_loop.protocols import BootstrapError, Engine, EngineError, TrainingError
 from star_loop.report import write as write_report
-from star_loop.store import FREE_KEYS, RunDirectory
+from star_loop.run.directory import FREE_KEYS, RunDirectory
+from star_loop.run.disk import Disk, RunError
+from star_loop.run.fork import adopt, clear_fetched, fetch
+from star_loop.run.guard import fingerprint, guard_config, guard_files, guard_identity, guard_secrets
+from star_loop.stages import load
+from star_loop.stages.prepare import finished
 from star_loop.tasks.show import prompts
 from star_loop.trackers import fan_out
 
@@ -65,8 +65,8 @@ def advance(
     if experiment.resume == "always" and not begun:
         raise RunError(f"{run.path} holds no committed iteration and resume=always: check name= and outputs=")
     guard_config(run, config, FREE_KEYS)
-    preflight.check(experiment)
-    splits = preflight.load(experiment.task)
+    load.check(experiment)
+    splits = load.load(experiment.task)
     changes = guard_identity(run, _identity(experiment, splits), hard=("observations", "base_weights"))
     for change in changes:
         logger.warning("since this run began, the version of %s: results may differ slightly", change)
@@ -95,13 +95,13 @@ def show(config: Mapping[str, Any]) -> str:
     experiment.task.check()
     if not experiment.model.chat_template:
         return prompts(experiment.task)
-    from star_loop.weights import load_tokenizer, render_chat
+    from star_loop.models.weights import load_tokenizer, render_chat
 
     tokenizer = load_tokenizer(experiment.model)
     return prompts(experiment.task, render=lambda prompt: render_chat(tokenizer, prompt))
 
 
-def _loop(experiment: Experiment, run: RunDirectory, splits: preflight.Splits, engine: Engine | None) -> Standing:
+def _loop(experiment: Experiment, run: RunDirectory, splits: load.Splits, engine: Engine | None) -> Standing:
     latest = run.latest()
     if latest is not None and latest.number >= experiment.iterations:
         columns = finished(experiment, run, splits)
@@ -127,7 +127,7 @@ def _report(run: RunDirectory) -> None:
         logger.warning("no report: %s", error)
 
 
-def _identity(experiment: Experiment, splits: preflight.Splits) -> dict[str, Any]:
+def _identity(experiment: Experiment, splits: load.Splits) -> dict[str, Any]:
     installed = {}
     for package in PACKAGES:
         try:

@@ -22,13 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from star_loop import preflight
-from star_loop.balance import Setting
+from star_loop.accounting.metrics import collect_metrics, evaluation_metrics, machine_metrics, token_counts
+from star_loop.accounting.statistics import Statistics, accepted, concatenate, filling_prefix, first, tally
 from star_loop.experiment import Experiment
-from star_loop.generation import Generation
-from star_loop.metrics import collect_metrics, evaluation_metrics, machine_metrics, token_counts
-from star_loop.piloting import Piloting
-from star_loop.preparing import Preparing
 from star_loop.protocols import (
     BootstrapError,
     Columns,
@@ -39,11 +35,15 @@ from star_loop.protocols import (
     State,
 )
 from star_loop.records import Candidate, Example, Metrics, Model, Rollout, Score
-from star_loop.scoring import Scoring, key_of
-from star_loop.searching import Searching
+from star_loop.run.directory import IterationDirectory, RunDirectory
+from star_loop.searches.balance import Setting
 from star_loop.seeding import rng, seed_for
-from star_loop.statistics import Statistics, accepted, concatenate, filling_prefix, first, tally
-from star_loop.store import IterationDirectory, RunDirectory
+from star_loop.stages import load
+from star_loop.stages.pilot import Piloting
+from star_loop.stages.prepare import Preparing
+from star_loop.stages.rollouts import Generation
+from star_loop.stages.score import Scoring, key_of
+from star_loop.stages.search import Searching
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +77,7 @@ class Collected:
 class Loop:
     """One launch of an experiment on its run directory, with a live engine."""
 
-    def __init__(
-        self, x: Experiment, run: RunDirectory, splits: preflight.Splits, engine: Engine, session: Session
-    ) -> None:
+    def __init__(self, x: Experiment, run: RunDirectory, splits: load.Splits, engine: Engine, session: Session) -> None:
         self.x, self.run, self.splits, self.session = x, run, splits, session
         self.generation = Generation(x, run, splits, engine, session)
         self.preparing = Preparing(x, run, splits, self.generation, session)
@@ -132,7 +130,7 @@ class Loop:
             statistics=Statistics.empty(len(self.splits["train"])),
             beliefs=first_beliefs(self.x, columns),
         )
-        metrics = preflight.figures(self.x.task, self.splits) | self.evaluate(here, standing.model)
+        metrics = load.figures(self.x.task, self.splits) | self.evaluate(here, standing.model)
         metrics |= self.preparing.metrics(0)
         spent = {f"{kind}/cumulative": metrics.get(f"{kind}/prepare", 0.0) for kind in ("flops", "flops_exact")}
         return self.commit(here, standing, metrics | spent)

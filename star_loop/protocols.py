@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from star_loop.component import Component
+from star_loop.config.component import Component
 from star_loop.errors import BootstrapError as BootstrapError
 from star_loop.errors import EngineError as EngineError
 from star_loop.errors import TrainingError as TrainingError
@@ -23,7 +23,7 @@ from star_loop.models import Pretrained
 from star_loop.records import Candidate, Completion, Example, Metrics, Model, Observation, Request, Verdict
 
 if TYPE_CHECKING:
-    from star_loop.cost import Cost
+    from star_loop.accounting.cost import Cost
 
 State = Mapping[str, NDArray[np.generic]]
 """A policy's belief: named numpy arrays, stored as npz without objects."""
@@ -262,7 +262,7 @@ class Generator(Component, ABC):
 
     def cost(self, base: Pretrained) -> "Cost":
         """What a token of this base costs."""
-        from star_loop.cost import Cost
+        from star_loop.accounting.cost import Cost
 
         return Cost.of(base)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from star_loop.component import Component
+from star_loop.config.component import Component
 
 
 class Schedule(Component):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from star_loop.command_line import composed
+from star_loop.config.hydra import composed
 from star_loop.launch import launch
 from star_loop.loop import Standing
 from star_loop.protocols import Task, TrainingError, Verifier

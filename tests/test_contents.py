@@ -19,7 +19,7 @@ import pytest
 from tests.quiz import contents, play
 
 GOLDEN = Path(__file__).with_name("contents.json")
-SKILLED = ("model=scripted", "generator=scripted", "trainer=scripted", "task._target_=tests.test_preparations.Skilled",
+SKILLED = ("model=scripted", "generator=scripted", "trainer=scripted", "task._target_=tests.preparations.test_preparations.Skilled",
            "task.n=90", "generator.table=[0.9,0.5,0.1]", "schedule.steps=10", "schedule.wave=15", "iterations=2")  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def meaning(name: str, data: bytes) -> Any:
         return rounded(parquet.read_table(io.BytesIO(data)).to_pydict())
     if name.endswith("state.json"):
         state = json.loads(data.decode().splitlines()[0])
-        return sorted(state["files"]) + [state["iteration"], state["adapter"], state["kept"]]
+        return [*sorted(state["files"]), state["iteration"], state["adapter"], state["kept"]]
     if name.endswith((".json", ".jsonl")):
         text = data.decode()
         lines = text.splitlines() if name.endswith(".jsonl") or "metrics" in name else [text]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from star_loop.configuration import build
+from star_loop.config.build import build
 from tests.quiz import configure
 
 ROOT = Path(__file__).parent.parent

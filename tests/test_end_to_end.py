@@ -107,7 +107,7 @@ def test_the_adapter_is_peft_and_changes_the_base(uninterrupted: Path) -> None:
     from peft import PeftModel
 
     from star_loop.models import Pretrained
-    from star_loop.weights import load_model, load_tokenizer
+    from star_loop.models.weights import load_model, load_tokenizer
 
     base = Pretrained(name_or_path="tiny")
     inputs = load_tokenizer(base)("q540r870=", return_tensors="pt")

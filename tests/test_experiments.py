@@ -7,10 +7,10 @@ import pytest
 
 from star_loop.__main__ import CONF
 from star_loop.records import Metrics
-from star_loop.store import RunDirectory
+from star_loop.run.directory import RunDirectory
 from tests.quiz import play
 
-SCRIPTED = ("model=scripted", "generator=scripted", "trainer=scripted", "task._target_=tests.test_preparations.Skilled",
+SCRIPTED = ("model=scripted", "generator=scripted", "trainer=scripted", "task._target_=tests.preparations.test_preparations.Skilled",
             "task.n=90", "generator.table=[0.9,0.5,0.1]", "schedule.steps=10", "schedule.wave=15", "iterations=2")  # fmt: skip
 FAMILY = {"star", "star_full", "star_acc", "star_acc_full", "star_acc_full_k", "star_acc_early_stop", "rest_em", "rft"}
 """Those that differ in what is drawn, kept and trained, not in figures of their own."""

@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from star_loop.configuration import build
-from star_loop.disk import Disk, RunError
+from star_loop.config.build import build
 from star_loop.errors import ConfigError
 from star_loop.launch import EXPECTED, launch
-from star_loop.ledger import Ledger
-from star_loop.preflight import load
 from star_loop.protocols import Verifier
 from star_loop.records import Example, IterationState, Observation, Record, RecordError, Rollout, Score, Verdict
 from star_loop.report.facts import read
+from star_loop.run.checksums import Ledger
+from star_loop.run.directory import RunDirectory
+from star_loop.run.disk import Disk, RunError
 from star_loop.seeding import rng
-from star_loop.store import RunDirectory
+from star_loop.stages.load import load
 from star_loop.tasks.file import File
 from star_loop.verifiers.exact import Exact
 from star_loop.verifiers.scratchpad import Scratchpad
 from tests.quiz import QUIZ, configure
-from tests.test_real_verifiers import CASES, NASTY
+from tests.verifiers.test_real_verifiers import CASES, NASTY
 
 TIMES = pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.reliability)])
 TOKENS = [

@@ -14,7 +14,7 @@ import pytest
 
 from star_loop.protocols import BootstrapError, TrainingError
 from star_loop.records import Example, Rollout
-from star_loop.store import RunDirectory
+from star_loop.run.directory import RunDirectory
 from tests.quiz import HINT, contents, play
 
 ALWAYS_OR_NEVER = ("generator.table=[1.0,1.0,0.0]", "schedule.growth=1.0", "trainer.rate=0")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star_loop.__main__ import CONF
-from star_loop.configuration import build
+from star_loop.config.build import build
 from star_loop.protocols import Allocator, Proposal, Selection, Selector
 from star_loop.records import Candidate, Rollout, Score
 from star_loop.schedule import Schedule

@@ -11,12 +11,12 @@ from time import process_time
 import numpy as np
 import pytest
 
-from star_loop.configuration import build
-from star_loop.disk import Disk
+from star_loop.config.build import build
 from star_loop.launch import advance
 from star_loop.protocols import Session, Task, Tracker, Verifier
 from star_loop.records import Metrics, Observation
-from star_loop.store import RunDirectory
+from star_loop.run.directory import RunDirectory
+from star_loop.run.disk import Disk
 from star_loop.verifiers.exact import Exact
 from tests.quiz import QUIZ, configure
 

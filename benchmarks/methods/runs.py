@@ -12,14 +12,14 @@ import numpy as np
 
 from benchmarks.methods import teachers
 from benchmarks.methods.studies import STUDIES, pool_path
-from star_loop.command_line import composed
-from star_loop.configuration import build
+from star_loop.config.build import build
+from star_loop.config.hydra import composed
 from star_loop.experiment import Experiment
 from star_loop.launch import launch
 from star_loop.protocols import Engine, Generator
 from star_loop.records import Metrics, Model, Rollout
+from star_loop.run.directory import RunDirectory
 from star_loop.scorers.student import Student
-from star_loop.store import RunDirectory
 
 RESULTS = Path(__file__).parent / "results"
 Point = dict[str, float]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.methods.analysis import cost_to, interval, paired
 from benchmarks.methods.page import points, ratio, table_head, table_line
 from benchmarks.methods.runs import RESULTS, Point
+from star_loop.accounting.statistics import concatenate, filling_prefix, first
 from star_loop.protocols import Outcome, Sampler
 from star_loop.samplers.adastar import AdaStar
 from star_loop.samplers.cures import Cures
@@ -26,7 +27,6 @@ from star_loop.samplers.space import Space
 from star_loop.samplers.uniform import Uniform
 from star_loop.schedule import Schedule
 from star_loop.seeding import rng
-from star_loop.statistics import concatenate, filling_prefix, first
 
 LOGITS = np.linspace(3.0, -6.0, 8)
 """Of the base model, from level 1 to level 8: success rates from .95 to .002."""

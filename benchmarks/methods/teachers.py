@@ -16,7 +16,7 @@ import numpy as np
 from star_loop.protocols import Task
 from star_loop.records import Observation
 from star_loop.seeding import rng
-from star_loop.tasks.columns import ANSWER
+from star_loop.verifiers.columns import ANSWER
 
 CARELESS = 1 / 3
 """Share of the rows in which the careless teacher writes other carries."""

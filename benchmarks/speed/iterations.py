@@ -12,14 +12,14 @@ from typing import Any
 
 from benchmarks.speed.measuring import Row, alternated, ratios, seconds
 from benchmarks.speed.sizes import Size, model
-from star_loop import preflight
-from star_loop.command_line import composed
-from star_loop.configuration import build
+from star_loop.config.build import build
+from star_loop.config.hydra import composed
 from star_loop.experiment import Experiment
 from star_loop.loop import Loop, Standing
 from star_loop.protocols import Engine
 from star_loop.records import Completion, Model, Request
-from star_loop.store import RunDirectory
+from star_loop.run.directory import RunDirectory
+from star_loop.stages import load
 from star_loop.trackers import fan_out
 
 COMMON = ("experiment=star_acc_early_stop", "schedule.growth=1", "iterations=99", "~tracker.console")
@@ -31,7 +31,7 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
     base = model(size, work)
     x = experiment([*COMMON, f"model.name_or_path={base.name_or_path}", *size.overrides])
     run = RunDirectory(work / "run")
-    splits = preflight.load(x.task)
+    splits = load.load(x.task)
     with ExitStack() as stack:
         engine = Clocked(stack.enter_context(x.generator.engine(x.model, workspace=work / "engine", seed=0)))
         session = stack.enter_context(fan_out(x.tracker, run.path, []))
@@ -107,7 +107,7 @@ class Ours:
 class Fresh:
     """Each call is an iteration of the loop in `fresh.py`."""
 
-    def __init__(self, x: Experiment, splits: preflight.Splits, work: Path, base: str) -> None:
+    def __init__(self, x: Experiment, splits: load.Splits, work: Path, base: str) -> None:
         self.work, self.model, self.number = work, base, 0
         work.mkdir(parents=True)
         held_out = [*splits["validation"], *splits["test"]]

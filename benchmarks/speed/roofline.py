@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from benchmarks.speed.measuring import Row
-from star_loop.flops import peak_flops, shapes_of
+from star_loop.accounting.flops import peak_flops, shapes_of
 from star_loop.models import Pretrained
 
 WEIGHT_BYTES = 4

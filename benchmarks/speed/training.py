@@ -57,7 +57,7 @@ class Supervised:
         import torch
         from peft import LoraConfig, get_peft_model
 
-        from star_loop.weights import load_model, load_tokenizer
+        from star_loop.models.weights import load_model, load_tokenizer
 
         self.lora, self.given, self.settings = lora, given, settings
         self.tokenizer, loaded = load_tokenizer(base), load_model(base)

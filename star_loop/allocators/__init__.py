@@ -1,1 +1,1 @@
-"""How many rollouts each observation gets."""
+"""How many rollouts each observation gets, a file for each rule. Not here: which observations (samplers)."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import Field
 
-from star_loop.component import Component
+from star_loop.config.component import Component
 from star_loop.seeding import rng
 from star_loop.tasks.arithmetic import Level, SkillName, hinted, split_of
-from star_loop.tasks.columns import Problem, draw
+from star_loop.verifiers.columns import Problem, draw
 
 Pair = tuple[str, str]
 """A prompt and its worked solution."""

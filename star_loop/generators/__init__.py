@@ -1,1 +1,1 @@
-"""Engines that write rationales."""
+"""What writes rationales: engines and their processes. Not here: what judges them (verifiers)."""

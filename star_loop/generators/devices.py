@@ -76,8 +76,8 @@ def fewest(base: "Pretrained", dtype: str, utilization: float) -> int:
         return 1
     import torch
 
-    from star_loop.flops import shapes_of
-    from star_loop.weights import weight_dtype
+    from star_loop.accounting.flops import shapes_of
+    from star_loop.models.weights import weight_dtype
 
     each: torch.dtype = weight_dtype(base) if dtype == "auto" else getattr(torch, dtype)
     return spread(shapes_of(base).parameters * each.itemsize, utilization * min(gpu.memory for gpu in found), count)

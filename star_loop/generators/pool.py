@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from star_loop.cost import Cost
+from star_loop.accounting.cost import Cost
 from star_loop.generators.scripted import NoWeights
 from star_loop.models import Pretrained
 from star_loop.protocols import Arrived, Engine, Generator, Progress, Task

@@ -66,7 +66,7 @@ class TransformersEngine(Serving):
         import torch
         from transformers import GenerationConfig
 
-        from star_loop.weights import end_tokens, load_beside, load_merged, load_tokenizer
+        from star_loop.models.weights import end_tokens, load_beside, load_merged, load_tokenizer
 
         load = load_merged if self.settings.adapter == "merge" else load_beside
         self._model = None  # two copies may not fit
@@ -83,7 +83,7 @@ class TransformersEngine(Serving):
 
     def logprobs(self, sequences: Sequences) -> list[float]:
         """One forward pass for each sequence."""
-        from star_loop.weights import sequence_logprobs
+        from star_loop.models.weights import sequence_logprobs
 
         return sequence_logprobs(self.model, sequences)
 
@@ -179,12 +179,12 @@ class TransformersEngine(Serving):
         )  # fmt: skip
 
     def _encode(self, prompt: str) -> list[int]:
-        from star_loop.weights import encode_prompt
+        from star_loop.models.weights import encode_prompt
 
         return encode_prompt(self._tokenizer, prompt, self.base.chat_template)
 
     def _context(self) -> int:
-        from star_loop.weights import context_length
+        from star_loop.models.weights import context_length
 
         limits = (self.settings.max_model_len, context_length(self.model.config))
         return min((limit for limit in limits if limit is not None), default=UNLIMITED)

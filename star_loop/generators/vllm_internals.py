@@ -154,7 +154,7 @@ def reload_merged(llm: Any, model: Model, dtype: Any) -> None:
         model: the base and its adapter.
         dtype: torch's, of the engine's weights.
     """
-    from star_loop.weights import checkpoint_weights, load_merged, save_merged
+    from star_loop.models.weights import checkpoint_weights, load_merged, save_merged
 
     if llm.llm_engine.vllm_config.parallel_config.distributed_executor_backend == "uni":
         weights = checkpoint_weights(load_merged(model, dtype))

@@ -48,7 +48,7 @@ class VllmWorker:
     def start(self, base: Fields, settings: Fields, seed: int) -> Fields:
         """Load vLLM and the base model."""
         self.eager = _be_eager(settings["enforce_eager"])
-        from star_loop.weights import load_tokenizer
+        from star_loop.models.weights import load_tokenizer
 
         self.base, self.settings = Pretrained(**base), settings
         self.tokenizer = load_tokenizer(self.base)
@@ -141,7 +141,7 @@ class VllmWorker:
         return arguments | dict(wanted["engine_kwargs"])
 
     def _dtype(self) -> str:
-        from star_loop.weights import weight_dtype
+        from star_loop.models.weights import weight_dtype
 
         # vLLM's own `auto` rounds float32 weights to bfloat16.
         dtype = self.settings["dtype"] if self.settings["dtype"] != "auto" else weight_dtype(self.base)
@@ -173,7 +173,7 @@ class VllmWorker:
         yield from enumerate(known)
 
     def _encode(self, prompt: str) -> list[int]:
-        from star_loop.weights import encode_prompt
+        from star_loop.models.weights import encode_prompt
 
         return encode_prompt(self.tokenizer, prompt, self.base.chat_template)
 

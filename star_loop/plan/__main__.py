@@ -10,17 +10,17 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
-from star_loop.configuration import build
-from star_loop.disk import RunError
+from star_loop.accounting.flops import Shapes, shapes_of
+from star_loop.config.build import build
 from star_loop.doctor import Size
 from star_loop.experiment import Experiment
-from star_loop.flops import Shapes, shapes_of
 from star_loop.generators.devices import stated
 from star_loop.models import Pretrained
 from star_loop.plan.rates import Habits, Rates, growth, habits, measured
 from star_loop.plan.text import text
 from star_loop.plan.work import READING, Job, Model, Network, Prediction
-from star_loop.store import RunDirectory
+from star_loop.run.directory import RunDirectory
+from star_loop.run.disk import RunError
 
 GPUS = (1, 8, 64, 512, 4096)
 OBSERVATIONS = (10**4, 10**5, 10**6, 10**7, 10**8, 10**9)
@@ -177,7 +177,7 @@ def _low_rank(shapes: Shapes) -> int:
 
 def memory(shapes: Shapes, base: Pretrained, gpus_each: int) -> dict[str, float]:
     """Bytes on each GPU: see `star_loop.doctor`."""
-    from star_loop.weights import load_config
+    from star_loop.models.weights import load_config
 
     config = load_config(base).get_text_config()
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads

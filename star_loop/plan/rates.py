@@ -11,15 +11,15 @@ from time import process_time
 import numpy as np
 from numpy.typing import NDArray
 
-from star_loop.disk import Disk, RunError, npz_bytes, parquet_bytes
+from star_loop.accounting.metrics import token_counts
+from star_loop.accounting.statistics import Statistics
 from star_loop.experiment import Experiment
-from star_loop.metrics import token_counts
 from star_loop.protocols import Columns, Outcome, Sampler, State
 from star_loop.records import Metrics, Rollout
 from star_loop.report.files import rollouts as read
+from star_loop.run.directory import RunDirectory
+from star_loop.run.disk import Disk, RunError, npz_bytes, parquet_bytes
 from star_loop.seeding import rng
-from star_loop.statistics import Statistics
-from star_loop.store import RunDirectory
 
 SIZES = (10_000, 100_000, 1_000_000)
 """Observations for which the sampler and the commit are timed."""

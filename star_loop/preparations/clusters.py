@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from pydantic import Field
 
-from star_loop.preparations import Arrays, Bench, Preparation, Prepared, total
+from star_loop.preparations import Bench, Preparation, Prepared, total
 from star_loop.preparations.clustering import (
     Floats,
     Labels,
@@ -23,6 +23,7 @@ from star_loop.preparations.clustering import (
 from star_loop.preparations.embeddings import Embedder, SentenceEmbedder
 from star_loop.protocols import Columns
 from star_loop.records import Metrics
+from star_loop.run.preparation import Arrays
 from star_loop.seeding import rng
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from star_loop.cost import Cost
+from star_loop.accounting.cost import Cost
 from star_loop.models import Pretrained
 from star_loop.trainers.batches import Encoded, micro_batches
 
@@ -33,7 +33,7 @@ class Embedder:
         """
         import torch
 
-        from star_loop.weights import context_length, encode_prompt
+        from star_loop.models.weights import context_length, encode_prompt
 
         model, tokenizer = self._load()
         limit, special = context_length(model.config), set(tokenizer.all_special_ids)
@@ -53,7 +53,7 @@ class Embedder:
     def _load(self) -> tuple[Any, Any]:
         import torch
 
-        from star_loop.weights import load_model, load_tokenizer
+        from star_loop.models.weights import load_model, load_tokenizer
 
         if self._loaded is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from star_loop.disk import read_json
 from star_loop.preparations import Bench, Preparation, Prepared
 from star_loop.protocols import Columns
+from star_loop.run.disk import read_json
 
 
 class GraphFile(Preparation):

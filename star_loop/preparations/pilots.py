@@ -5,8 +5,9 @@ from functools import partial
 import numpy as np
 from pydantic import Field
 
-from star_loop.preparations import Arrays, Bench, Preparation, Prepared, total
+from star_loop.preparations import Bench, Preparation, Prepared, total
 from star_loop.protocols import Columns
+from star_loop.run.preparation import Arrays
 
 
 class Pilots(Preparation):

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from star_loop.metrics import GREEDY
-from star_loop.preparations import Arrays, Bench, Preparation, Prepared, total
+from star_loop.accounting.metrics import GREEDY
+from star_loop.preparations import Bench, Preparation, Prepared, total
 from star_loop.protocols import Columns
 from star_loop.records import Example, Model, Observation, Rollout
+from star_loop.run.preparation import Arrays
 from star_loop.samplers.grouped import label
 from star_loop.scorers import Scorer
 from star_loop.scorers.student import Student

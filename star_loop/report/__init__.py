@@ -15,11 +15,11 @@ def write(run: Path) -> Path:
         The page's path.
 
     Raises:
-        star_loop.disk.RunError: no such run, nothing committed yet, or a file that cannot be read.
+        star_loop.run.disk.RunError: no such run, nothing committed yet, or a file that cannot be read.
     """
-    from star_loop.disk import Disk
     from star_loop.report.facts import read
     from star_loop.report.page import render
+    from star_loop.run.disk import Disk
 
     page = run / "report.html"
     Disk().publish(page, render(read(run)).encode())
@@ -40,11 +40,11 @@ def write_comparison(
         The page's path, and for each run that is not in it the reason.
 
     Raises:
-        star_loop.disk.RunError: no run can be compared.
+        star_loop.run.disk.RunError: no run can be compared.
     """
-    from star_loop.disk import Disk
     from star_loop.report.comparison import common_folder, compare
     from star_loop.report.comparison_page import as_csv, as_html, as_markdown
+    from star_loop.run.disk import Disk
 
     comparison, into = compare(folders, targets), into or common_folder(folders)
     for suffix, text in (("csv", as_csv), ("md", as_markdown), ("html", as_html)):

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from star_loop.disk import RunError
 from star_loop.report import write, write_comparison
+from star_loop.run.disk import RunError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

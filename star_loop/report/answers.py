@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_loop.metrics import GREEDY
+from star_loop.accounting.metrics import GREEDY
 from star_loop.records import Rollout
 from star_loop.report.files import rollouts, table
-from star_loop.store import RunDirectory
+from star_loop.run.directory import RunDirectory
 
 MOST = 120
 """Questions on the page."""

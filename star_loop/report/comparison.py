@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from star_loop.disk import RunError
 from star_loop.report.intervals import Mean, mean
 from star_loop.report.runs import Run, directories, read
+from star_loop.run.disk import RunError
 
 _MOST_TARGETS = 4
 

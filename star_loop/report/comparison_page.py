@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from star_loop import notation
-from star_loop.report import charts
+from star_loop.report import charts, quantities
 from star_loop.report.charts import Curve
 from star_loop.report.comparison import Comparison, Group, shown
 from star_loop.report.intervals import Mean
@@ -107,7 +106,7 @@ def drawing(comparison: Comparison) -> Markup | None:
     if not any(len(curve.x) > 1 for curve in curves):
         return None
     said = (
-        f"{curve.label} {label}: {curve.y[-1]:.3g} % at {notation.scientific(curve.x[-1])} FLOPs"
+        f"{curve.label} {label}: {curve.y[-1]:.3g} % at {quantities.scientific(curve.x[-1])} FLOPs"
         for curve, label in zip(curves, comparison.labels, strict=True)
         if curve.x
     )
@@ -121,9 +120,9 @@ def group_table(comparison: Comparison) -> Table:
     rows = [[*titles, *_target_titles(comparison)]]
     for number, (group, label) in enumerate(zip(comparison.groups, comparison.labels, strict=True), start=1):
         first, last = group.first, group.last
-        row = [str(number), label, str(last.n), f"{notation.percent(first.value)} → {notation.percent(last.value)}"]
-        row += [notation.interval(last.low, last.high), notation.points(last.value - first.value)]
-        row += [_mean(group.validation), notation.scientific(group.flops)]
+        row = [str(number), label, str(last.n), f"{quantities.percent(first.value)} → {quantities.percent(last.value)}"]
+        row += [quantities.interval(last.low, last.high), quantities.points(last.value - first.value)]
+        row += [_mean(group.validation), quantities.scientific(group.flops)]
         rows.append([*row, *(_reached(group, target) for target in comparison.targets)])
     return rows
 
@@ -151,11 +150,11 @@ def _run_row(run: Run, targets: Sequence[float]) -> list[str]:
         run.label,
         str(run.seed),
         str(len(run.metrics) - 1),
-        f"{notation.percent(first)} → {notation.percent(last)}",
-        notation.points(last - first),
-        notation.percent(run.validation),
-        notation.scientific(run.flops),
-        *(notation.scientific(run.flops_to(target)) for target in targets),
+        f"{quantities.percent(first)} → {quantities.percent(last)}",
+        quantities.points(last - first),
+        quantities.percent(run.validation),
+        quantities.scientific(run.flops),
+        *(quantities.scientific(run.flops_to(target)) for target in targets),
     ]
 
 
@@ -178,14 +177,14 @@ def _target_titles(comparison: Comparison) -> list[str]:
 def _reached(group: Group, target: float) -> str:
     flops, runs = group.flops_to(target)
     remark = f" ({runs} of {len(group.runs)})" if 0 < runs < len(group.runs) else ""
-    return notation.scientific(flops) + remark
+    return quantities.scientific(flops) + remark
 
 
 def _mean(mean: Mean | None) -> str:
     if mean is None:
-        return notation.MISSING
-    ends = f" ({notation.interval(mean.low, mean.high)})" if mean.low is not None else ""
-    return notation.percent(mean.value) + ends
+        return quantities.MISSING
+    ends = f" ({quantities.interval(mean.low, mean.high)})" if mean.low is not None else ""
+    return quantities.percent(mean.value) + ends
 
 
 def _subtitle(comparison: Comparison) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from star_loop.disk import RunError
-from star_loop.metrics import TOO_LONG
+from star_loop.accounting.metrics import TOO_LONG
+from star_loop.accounting.statistics import Statistics
 from star_loop.records import Metrics, Rollout
 from star_loop.report.answers import Answers, answers
 from star_loop.report.files import configuration, rollouts, table
-from star_loop.statistics import Statistics
-from star_loop.store import IterationDirectory, RunDirectory
+from star_loop.run.directory import IterationDirectory, RunDirectory
+from star_loop.run.disk import RunError
 
 Cell = tuple[str, int]
 """A skill and a level of it."""

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from star_loop import notation
+from star_loop.accounting.statistics import Statistics
 from star_loop.records import Metrics
-from star_loop.report import charts
+from star_loop.report import charts, quantities
 from star_loop.report.charts import Curve
 from star_loop.report.facts import histogram
-from star_loop.statistics import Statistics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ def _accuracy_by_iteration(metrics: Sequence[Metrics]) -> Iterator[Figure]:
 def _accuracy_by_flops(metrics: Sequence[Metrics]) -> Iterator[Figure]:
     curve = _curve("test accuracy", metrics, "evaluation/accuracy", x="flops/cumulative", scale=100)
     if len(curve.x) > 1:
-        alt = f"{_said(curve, ' %')} at {notation.scientific(curve.x[-1])} FLOPs"
+        alt = f"{_said(curve, ' %')} at {quantities.scientific(curve.x[-1])} FLOPs"
         drawing = charts.lines("flops", [curve], x="cumulative FLOPs", y="test accuracy, %", alt=alt)
         caption = "2·P per token read or generated, 6·P per token trained on (P parameters); evaluation apart."
         yield Figure(title="Accuracy for compute", drawing=drawing, caption=caption)

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from star_loop.disk import RunError
 from star_loop.records import RecordError, Rollout
+from star_loop.run.disk import RunError
 
 
 def configuration(path: Path) -> tuple[str, Mapping[str, Any]]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from star_loop import notation
 from star_loop.records import Metrics
+from star_loop.report import quantities
 from star_loop.report.facts import Facts, kind, total
 from star_loop.report.figures import figures, sampling
 from star_loop.report.tables import check_rows, data_rows, iteration_rows, method_rows, phase_rows, skill_table
@@ -27,7 +27,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"visible": visible}
-    made.globals |= {"notation": notation, "kind": kind, "missing": notation.MISSING}
+    made.globals |= {"quantities": quantities, "kind": kind, "missing": quantities.MISSING}
     return made
 
 
@@ -56,7 +56,7 @@ def render(facts: Facts) -> str:
 def visible(text: str | None) -> str:
     """A text as it can be shown: control characters as their pictures (U+2400…), cut where it is very long."""
     if text is None:
-        return notation.MISSING
+        return quantities.MISSING
     shown = "".join(chr(0x2400 + ord(c)) if ord(c) < 32 and c not in "\n\t" else c for c in text[:_LONGEST])
     return shown if len(text) <= _LONGEST else f"{shown} … ({len(text) - _LONGEST:,} more characters)"
 
@@ -86,23 +86,23 @@ def headline(metrics: Sequence[Metrics]) -> list[Tile]:
     if measured:
         (_, base), (t, last) = measured[0], measured[-1]
         before, after = base["evaluation/accuracy"], last["evaluation/accuracy"]
-        ends = notation.interval(last.get("evaluation/accuracy_low"), last.get("evaluation/accuracy_high"))
-        grown = notation.percent(before) + (f" → {notation.percent(after)}" if t else "")
-        remark = f"{notation.points(after - before)} points; 95 % interval {ends}" if t else f"95 % interval {ends}"
+        ends = quantities.interval(last.get("evaluation/accuracy_low"), last.get("evaluation/accuracy_high"))
+        grown = quantities.percent(before) + (f" → {quantities.percent(after)}" if t else "")
+        remark = f"{quantities.points(after - before)} points; 95 % interval {ends}" if t else f"95 % interval {ends}"
         tiles.append(Tile(title="Test accuracy", value=grown, remark=remark))
     generated, trained = (total(metrics, f"tokens/{name}") for name in ("generated", "trained"))
     flops = metrics[-1].get("flops/cumulative")
     return [
         *tiles,
-        Tile(title="FLOPs", value=notation.scientific(flops), remark="generation and training"),
+        Tile(title="FLOPs", value=quantities.scientific(flops), remark="generation and training"),
         Tile(
             title="Tokens generated",
-            value=notation.count(generated),
-            remark=f"{notation.count(trained)} trained on",
+            value=quantities.count(generated),
+            remark=f"{quantities.count(trained)} trained on",
         ),
         Tile(
             title="Time",
-            value=notation.duration(total(metrics, "seconds/total")),
+            value=quantities.duration(total(metrics, "seconds/total")),
             remark=f"{len(metrics) - 1} iterations",
         ),
     ]

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from star_loop.disk import RunError
 from star_loop.records import Metrics
 from star_loop.report.files import configuration
-from star_loop.store import FREE_KEYS, RunDirectory
+from star_loop.run.directory import FREE_KEYS, RunDirectory
+from star_loop.run.disk import RunError
 
 _PARTS = ("iterations", "attempts")
 """Folders by which a run directory is known; the second also where nothing was committed."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from star_loop import notation
 from star_loop.records import Metrics
+from star_loop.report import quantities
 from star_loop.report.facts import Facts, by_skill, total
 
 
@@ -46,24 +46,24 @@ def iteration_rows(metrics: Sequence[Metrics]) -> list[dict[str, str]]:
     rows = [
         {
             "iteration": str(t),
-            "test": notation.percent(m.get("evaluation/accuracy")),
-            "95 %": notation.interval(m.get("evaluation/accuracy_low"), m.get("evaluation/accuracy_high")),
-            "change": notation.points(steps[t]),
-            "validation": notation.percent(m.get("validation/accuracy")),
-            "visited": notation.count(m.get("collect/observations")),
-            "rollouts": notation.count(m.get("collect/rollouts")),
-            "correct": notation.count(m.get("collect/correct")),
-            "accepted": notation.count(m.get("collect/accepted")),
-            "faithful": notation.percent(m.get("collect/faithful")),
-            "examples": notation.count(m.get("train/examples")),
-            "loss": f"{m['train/loss']:.4f}" if "train/loss" in m else notation.MISSING,
-            "generated": notation.count(m.get("tokens/generated")),
-            "FLOPs": notation.scientific(m.get("flops/cumulative")),
-            "time": notation.duration(m.get("seconds/total")),
+            "test": quantities.percent(m.get("evaluation/accuracy")),
+            "95 %": quantities.interval(m.get("evaluation/accuracy_low"), m.get("evaluation/accuracy_high")),
+            "change": quantities.points(steps[t]),
+            "validation": quantities.percent(m.get("validation/accuracy")),
+            "visited": quantities.count(m.get("collect/observations")),
+            "rollouts": quantities.count(m.get("collect/rollouts")),
+            "correct": quantities.count(m.get("collect/correct")),
+            "accepted": quantities.count(m.get("collect/accepted")),
+            "faithful": quantities.percent(m.get("collect/faithful")),
+            "examples": quantities.count(m.get("train/examples")),
+            "loss": f"{m['train/loss']:.4f}" if "train/loss" in m else quantities.MISSING,
+            "generated": quantities.count(m.get("tokens/generated")),
+            "FLOPs": quantities.scientific(m.get("flops/cumulative")),
+            "time": quantities.duration(m.get("seconds/total")),
         }
         for t, m in enumerate(metrics)
     ]
-    known = [name for name in rows[0] if any(row[name] != notation.MISSING for row in rows)]
+    known = [name for name in rows[0] if any(row[name] != quantities.MISSING for row in rows)]
     return [{name: row[name] for name in known} for row in rows]
 
 
@@ -118,7 +118,7 @@ def method_rows(metrics: Sequence[Metrics]) -> list[tuple[str, list[str]]]:
     """Each figure of the sampler, the allocator, the selection, by iteration."""
     names = dict.fromkeys(name for m in metrics for name in m if name.partition("/")[0] not in _LOOP)
     return [
-        (name.removeprefix("sampler/"), [f"{m[name]:.4g}" if name in m else notation.MISSING for m in metrics])
+        (name.removeprefix("sampler/"), [f"{m[name]:.4g}" if name in m else quantities.MISSING for m in metrics])
         for name in names
     ]
 
@@ -138,7 +138,7 @@ def data_rows(metrics: Sequence[Metrics]) -> list[tuple[str, str]]:
     """What the task found in its data: sizes, and what was left out or rewritten."""
     found = metrics[0] if metrics else {}
     return [
-        (name.removeprefix("data/").replace("/", ": ").replace("_", " "), notation.count(value))
+        (name.removeprefix("data/").replace("/", ": ").replace("_", " "), quantities.count(value))
         for name, value in found.items()
         if name.startswith("data/")
     ]
@@ -147,7 +147,7 @@ def data_rows(metrics: Sequence[Metrics]) -> list[tuple[str, str]]:
 def check_rows(metrics: Sequence[Metrics]) -> list[tuple[str, list[str]]]:
     """Checks on the rationales themselves, in per cent, by iteration."""
     return [
-        (label, [notation.percent(m.get(name)) for m in metrics])
+        (label, [quantities.percent(m.get(name)) for m in metrics])
         for label, name in _CHECKS.items()
         if any(name in m for m in metrics)
     ]

@@ -1,1 +1,1 @@
-"""Which observations next: one file per paper."""
+"""Which observations next, a file for each order. Not here: how many rollouts each (allocators)."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from star_loop.component import Component
+from star_loop.config.component import Component
 from star_loop.protocols import BootstrapError, Columns, Outcome, Positions, Proposal, Sampler, State
 from star_loop.records import Metrics
 from star_loop.samplers.order import HEAD, enough

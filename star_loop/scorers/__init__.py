@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
-from star_loop.component import Component
+from star_loop.config.component import Component
 from star_loop.protocols import Engine, Progress
 from star_loop.records import Model, Rollout, Score
 

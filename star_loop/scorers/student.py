@@ -58,7 +58,7 @@ def load_student(model: Model, engine: Engine | None) -> Any:
     """The merged model, on the GPU if there is one, once the engine has given its memory back."""
     import torch
 
-    from star_loop.weights import load_merged
+    from star_loop.models.weights import load_merged
 
     if engine is not None:
         engine.release()
@@ -102,7 +102,7 @@ def encode(rollouts: Sequence[Rollout], prompts: Sequence[str], model: Model) ->
     Raises:
         ValueError: there are none.
     """
-    from star_loop.weights import context_length, encode_completion, encode_prompt, load_config, load_tokenizer
+    from star_loop.models.weights import context_length, encode_completion, encode_prompt, load_config, load_tokenizer
 
     tokenizer, limit = load_tokenizer(model.base), context_length(load_config(model.base))
     encoded = []

@@ -1,1 +1,1 @@
-"""Which rationales to learn from."""
+"""Which correct rationales are trained on, and with what weight. Not here: what scores them (scorers)."""

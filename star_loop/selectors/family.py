@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from star_loop.balance import reward
 from star_loop.protocols import Selection, Selector
 from star_loop.records import Candidate
+from star_loop.searches.balance import reward
 
 
 class Correct(Selector):

@@ -1,1 +1,1 @@
-"""Where observations and prompts come from."""
+"""Where questions, answers and prompts come from. Not here: how an answer is judged (verifiers)."""

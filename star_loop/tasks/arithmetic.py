@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
 from star_loop.seeding import rng
-from star_loop.tasks.columns import HIGHEST_LEVEL, Problem, draw, parse
 from star_loop.tasks.splitting import SplitTask
+from star_loop.verifiers.columns import HIGHEST_LEVEL, Problem, draw, parse
 from star_loop.verifiers.scratchpad import Scratchpad
 
 
@@ -62,8 +62,8 @@ def stream(skill: str, level: int, seed: int) -> Iterator[Problem]:
 class Arithmetic(SplitTask):
     """Addition, subtraction, multiplication by one digit, sums of three and a * b + c, each by number of columns.
 
-    The notation is that of `star_loop.tasks.columns`. An id names skill, level and the place in the stream of the seed,
-    and stays when the sizes change: `addition/7/000123`.
+    The notation is that of `star_loop.verifiers.columns`. An id names skill, level and the place in the stream of the
+    seed, and stays when the sizes change: `addition/7/000123`.
     """
 
     verifier: Verifier = Scratchpad()

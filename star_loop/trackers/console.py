@@ -13,9 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column
 from rich.text import Text
 
-from star_loop import notation
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
+from star_loop.report import quantities
 from star_loop.trackers.course import GAP, Course
 
 
@@ -101,39 +101,39 @@ class _Column:
 
 
 def _change(metrics: Metrics) -> str:
-    return notation.points(metrics.get("change"))
+    return quantities.points(metrics.get("change"))
 
 
 def _accepted(metrics: Metrics) -> str:
-    accepted, quota = (notation.count(metrics.get(f"collect/{name}")) for name in ("accepted", "quota"))
-    return accepted if quota == notation.MISSING else f"{accepted}/{quota}"
+    accepted, quota = (quantities.count(metrics.get(f"collect/{name}")) for name in ("accepted", "quota"))
+    return accepted if quota == quantities.MISSING else f"{accepted}/{quota}"
 
 
 def _yield(metrics: Metrics) -> str:
     correct, rollouts = metrics.get("collect/correct"), metrics.get("collect/rollouts")
-    return notation.percent(correct / rollouts if correct is not None and rollouts else None)
+    return quantities.percent(correct / rollouts if correct is not None and rollouts else None)
 
 
 def _interval(metrics: Metrics) -> str:
-    return notation.interval(metrics.get("evaluation/accuracy_low"), metrics.get("evaluation/accuracy_high"))
+    return quantities.interval(metrics.get("evaluation/accuracy_low"), metrics.get("evaluation/accuracy_high"))
 
 
 def _loss(metrics: Metrics) -> str:
-    return f"{metrics['train/loss']:.4f}" if "train/loss" in metrics else notation.MISSING
+    return f"{metrics['train/loss']:.4f}" if "train/loss" in metrics else quantities.MISSING
 
 
 _COLUMNS = (
     _Column(title="iter", width=4, text=lambda row: f"{row['iteration']:.0f}"),
-    _Column(title="accuracy", width=8, text=lambda row: notation.percent(row.get("evaluation/accuracy"))),
+    _Column(title="accuracy", width=8, text=lambda row: quantities.percent(row.get("evaluation/accuracy"))),
     _Column(title="95 %", width=9, text=_interval),
     _Column(title="change", width=6, text=_change),
     _Column(title="yield", width=7, text=_yield),
     _Column(title="accepted", width=11, text=_accepted),
-    _Column(title="examples", width=8, text=lambda row: notation.count(row.get("train/examples"))),
+    _Column(title="examples", width=8, text=lambda row: quantities.count(row.get("train/examples"))),
     _Column(title="loss", width=6, text=_loss),
-    _Column(title="generated", width=9, text=lambda row: notation.count(row.get("tokens/generated"))),
-    _Column(title="FLOPs", width=7, text=lambda row: notation.scientific(row.get("flops/cumulative"))),
-    _Column(title="time", width=7, text=lambda row: notation.duration(row.get("seconds/total"))),
+    _Column(title="generated", width=9, text=lambda row: quantities.count(row.get("tokens/generated"))),
+    _Column(title="FLOPs", width=7, text=lambda row: quantities.scientific(row.get("flops/cumulative"))),
+    _Column(title="time", width=7, text=lambda row: quantities.duration(row.get("seconds/total"))),
 )
 _DROPPED_FIRST = ("examples", "generated", "loss", "accepted", "FLOPs", "95 %", "yield", "time", "change")
 
@@ -237,8 +237,8 @@ class _Rate(ProgressColumn):
         """The recent rate; before the second report, that of the phase so far."""
         rate = task.speed or (task.completed / task.elapsed if task.elapsed else 0)
         if not rate:
-            return Text(notation.duration(task.elapsed and float(int(task.elapsed))), no_wrap=True)
-        written = f"{rate:.2g}/s" if rate < 10 else f"{notation.count(rate)}/s"
+            return Text(quantities.duration(task.elapsed and float(int(task.elapsed))), no_wrap=True)
+        written = f"{rate:.2g}/s" if rate < 10 else f"{quantities.count(rate)}/s"
         if task.total is None:
             return Text(written, no_wrap=True)
         left = round(max(0.0, task.total - task.completed) / rate)

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from rich.text import Text
 
-from star_loop import notation
 from star_loop.records import Metrics
+from star_loop.report import quantities
 
 GAP = "  "
 
@@ -52,12 +52,12 @@ class Course:
         """The status in a line; what does not fit is left out."""
         parts, now = [], time.monotonic()
         if self._accuracies:
-            change = f" ({notation.points(self._accuracies[-1] - self._accuracies[0])})" if self._seconds else ""
-            parts.append(f"accuracy {notation.percent(self._accuracies[-1])}{change}")
+            change = f" ({quantities.points(self._accuracies[-1] - self._accuracies[0])})" if self._seconds else ""
+            parts.append(f"accuracy {quantities.percent(self._accuracies[-1])}{change}")
         if self._asked:
             parts.append(f"{self._asked} asked")
         if self._tokens and now > self._phase:
-            parts.append(f"{notation.count(self._tokens / (now - self._phase))} tokens/s")
+            parts.append(f"{quantities.count(self._tokens / (now - self._phase))} tokens/s")
         left = self.left(self._iteration)
         if left is not None:
             left = max(left - (now - self._began), 0.0)

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from star_loop.disk import Disk
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
+from star_loop.run.disk import Disk
 
 
 class JsonLines(Tracker):

@@ -8,7 +8,7 @@ from typing import Any
 
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
-from star_loop.store import RunDirectory
+from star_loop.run.directory import RunDirectory
 
 _PREFIX, _SUFFIX = "events.out.tfevents.", ".star_loop"
 

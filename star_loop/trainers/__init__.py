@@ -1,1 +1,1 @@
-"""Engines that fine-tune."""
+"""What fine-tunes on the chosen rationales. Not here: which those are (selectors)."""

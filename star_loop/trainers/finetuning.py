@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from star_loop.models import Pretrained
+from star_loop.models.weights import load_model, read_adapter, sequence_logprobs, write_canary
 from star_loop.protocols import Progress, TrainingError
 from star_loop.records import Model
 from star_loop.seeding import seed_for
@@ -30,7 +31,6 @@ from star_loop.trainers.batches import Encoded, beginnings
 from star_loop.trainers.losses import head_losses
 from star_loop.trainers.placement import Placement
 from star_loop.trainers.products import by_onednn
-from star_loop.weights import load_model, read_adapter, sequence_logprobs, write_canary
 
 if TYPE_CHECKING:
     from star_loop.trainers.lora import Lora

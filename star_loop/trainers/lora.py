@@ -151,7 +151,7 @@ class Lora(Trainer):
 
     def _encode(self, examples: Sequence[Example], base: Pretrained) -> list[Encoded]:
         """The examples that fit the context, with weights of mean 1 over their loss tokens."""
-        from star_loop import weights
+        from star_loop.models import weights
 
         tokenizer, limit = weights.load_tokenizer(base), weights.context_length(weights.load_config(base))
         encoded = []
@@ -183,7 +183,7 @@ class Lora(Trainer):
         }
 
     def _flops(self, batches: Sequence[Sequence[Encoded]], base: Pretrained) -> float:
-        from star_loop.flops import shapes_of
+        from star_loop.accounting.flops import shapes_of
 
         sequences = [(len(sequence.ids), sequence.losses) for batch in batches for sequence in batch]
         return float(shapes_of(base, self.target_modules).train(sequences, self.r))

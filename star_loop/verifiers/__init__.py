@@ -1,1 +1,1 @@
-"""How an answer is found in a rationale and judged."""
+"""What reads an answer in a text and compares it with the gold one. Not here: where golds come from (tasks)."""

@@ -3,7 +3,7 @@
 import re
 from abc import abstractmethod
 
-from star_loop.component import Component
+from star_loop.config.component import Component
 from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
 

@@ -4,7 +4,7 @@ import re
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
-from star_loop.tasks.columns import ANSWER, LETTERS, Carries, Problem, parse
+from star_loop.verifiers.columns import ANSWER, LETTERS, Carries, Problem, parse
 from star_loop.verifiers.exact import normalise
 
 _CARRIES = re.compile(r"[a-z][0-9]{3}[-:*]([0-9])[0-9](?:,[0-9]{3}:([0-9])[0-9])?")

@@ -1,0 +1,1 @@
+"""What is counted: statistics, metrics, tokens, FLOPs. Not here: anything that decides."""

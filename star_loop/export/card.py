@@ -1,0 +1,92 @@
+"""What an export says of itself: a model card and a data card, with what a hub reads in their heads."""
+
+import re
+import shlex
+from typing import Any
+
+from star_loop.experiment import Experiment
+from star_loop.records import Metrics
+from star_loop.report.quantities import interval, percent
+from star_loop.run.directory import IterationDirectory, RunDirectory
+
+
+def model_card(run: RunDirectory, experiment: Experiment, here: IterationDirectory, license: str) -> str:
+    """Base, task, method, iteration, figures and command."""
+    base, after, before = experiment.model, here.metrics(), run.iteration(0).metrics()
+    return f"""---
+base_model: {base.name_or_path}
+license: {license}
+library_name: peft
+tags: [star_loop, lora, self-improvement]
+---
+# {experiment.name}, iteration {here.number}
+
+`{base.name_or_path}` after {here.number} iterations of teaching itself with star_loop: it wrote rationales, those
+that reached the right answer were kept, and a LoRA adapter was trained on them. The licences of the base model and of
+the questions hold for it.
+
+| | base model | iteration {here.number} |
+|---|---|---|
+| test accuracy | {_accuracy(before, "evaluation")} | {_accuracy(after, "evaluation")} |
+| validation accuracy | {_accuracy(before, "validation")} | {_accuracy(after, "validation")} |
+| FLOPs so far (generation and training, papers' convention) | 0 | {after.get("flops/cumulative", 0.0):.3g} |
+
+{_provenance(run, experiment)}
+| adapter | `adapter/`: `PeftModel.from_pretrained`, or a vLLM `LoRARequest` |
+| merged model | `merged/`: transformers, vLLM |
+| data | `data/`, with a card of its own |
+
+Accuracy is zero-shot and greedy, with 95 % Wilson intervals. Which iteration is the best, validation decides.
+"""
+
+
+def data_card(run: RunDirectory, experiment: Experiment, last: int, license: str, rows: dict[str, int]) -> str:
+    """What the two tables hold, in the form that `datasets.load_dataset` reads."""
+    return f"""---
+license: {license}
+tags: [star_loop, synthetic, reasoning]
+configs:
+- config_name: rationales
+  data_files: rationales.parquet
+- config_name: pairs
+  data_files: pairs.parquet
+---
+# Rationales of {experiment.name}, iterations 1 to {last}
+
+Written by `{experiment.model.name_or_path}` and the models that it became, and judged by their final answers only: a
+rationale that is right in its answer may be wrong in a step. The licences of the base model and of the questions hold
+for them.
+
+| table | rows | columns |
+|---|---|---|
+| `rationales` | {rows["rationales"]} | `prompt`, `completion`, `weight`, `id`, `iteration`: all that was trained on |
+| `pairs` | {rows["pairs"]} | `prompt`, `chosen`, `rejected`, `id`, `iteration`: a right and a wrong rationale |
+
+{_provenance(run, experiment)}
+"""
+
+
+def _provenance(run: RunDirectory, x: Experiment) -> str:
+    method = f"{type(x.sampler).__name__}, each round from the {x.start_from} model, second try: {x.second_try}"
+    rows = {"task": type(x.task).__name__, "method": method, "seed": x.seed, "command": f"`{command(run)}`"}
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items())])
+
+
+def command(run: RunDirectory) -> str:
+    """The last launch's, as it was typed: without the `++` that Hydra is given (see `command_line`)."""
+    from omegaconf import OmegaConf
+
+    recorded = sorted(run.path.glob("attempts/*/overrides.yaml"))
+    overrides = OmegaConf.to_container(OmegaConf.load(recorded[-1])) if recorded else []
+    assert isinstance(overrides, list)
+    typed = [re.sub(r"^\+\+(?=[A-Za-z_][\w.]*\.\w+=)", "", str(override)) for override in overrides]
+    return shlex.join(["python", "-m", "star_loop", *typed])
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _accuracy(metrics: Metrics, split: str) -> str:
+    low, high = metrics.get(f"{split}/accuracy_low"), metrics.get(f"{split}/accuracy_high")
+    return f"{percent(metrics.get(f'{split}/accuracy'))} ({interval(low, high)})"

@@ -1,0 +1,137 @@
+"""The files of an export: each part whole or not at all."""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from star_loop.config.build import build
+from star_loop.errors import ConfigError
+from star_loop.experiment import Experiment
+from star_loop.export.card import data_card, model_card
+from star_loop.records import Model, Rollout
+from star_loop.report.files import configuration
+from star_loop.run.directory import IterationDirectory, RunDirectory
+from star_loop.run.disk import Disk, RunError, parquet_bytes
+
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
+PARTS = ("adapter", "merged", "data")
+
+
+def export(run: Path, iteration: str = "best", parts: Sequence[str] = PARTS, license: str = "other") -> Path:
+    """Write `<run>/export/<iteration>/`, whole or not at all; an export that exists is left as it is.
+
+    Args:
+        run: a run directory.
+        iteration: a number, `last`, or `best`: the highest validation accuracy (the test split decides nothing); the
+            last, where there is no validation.
+        parts: which of `adapter`, `merged`, `data`.
+        license: what the cards say, an identifier of the Hub's.
+
+    Raises:
+        RunError: no such run or iteration, a damaged one, one without an adapter, or an export without these parts.
+    """
+    directory = RunDirectory(run)
+    here = choose(directory, iteration)
+    directory.verify([here.number], directory.latest() or here)
+    if not (here.path / "adapter").exists():
+        raise RunError(
+            f"the adapter of {here.path} was given up (keep=best) or is lost: take --iteration best, last or 1"
+        )
+    experiment = _experiment(run)
+    target = run / "export" / f"{here.number:04d}"
+    if target.exists():
+        if missing := [part for part in parts if not (target / part).exists()]:
+            raise RunError(f"{target} was exported without {', '.join(missing)}: move it away to export again")
+        return target
+
+    def fill(into: Path) -> None:
+        if "adapter" in parts:
+            _copy_adapter(here, into / "adapter")
+        if "merged" in parts:
+            from star_loop.models.weights import save_merged
+
+            (into / "merged").mkdir()
+            save_merged(Model(base=experiment.model, adapter=here.path / "adapter"), into / "merged")
+        if "data" in parts:
+            rows = _write_data(directory, experiment, here.number, into / "data")
+            text = data_card(directory, experiment, here.number, license, rows)
+            (into / "data" / "README.md").write_text(text, encoding="utf-8")
+        (into / "README.md").write_text(model_card(directory, experiment, here, license), encoding="utf-8")
+
+    Disk().publish_directory(target, fill)
+    return target
+
+
+def choose(run: RunDirectory, iteration: str) -> IterationDirectory:
+    """The iteration that is meant; never the base model, which needs no export.
+
+    Raises:
+        RunError: it is not committed.
+    """
+    latest = run.latest()
+    if latest is None or latest.number == 0:
+        raise RunError(f"{run.path} has no trained iteration to export: let it run further, or check the path")
+    if iteration == "last":
+        return latest
+    if iteration == "best":
+        curve = [metrics.get("validation/accuracy", -1.0) for metrics in run.committed_metrics()[1:]]
+        return run.iteration(1 + max(range(len(curve)), key=curve.__getitem__)) if max(curve) >= 0 else latest
+    if not iteration.isdigit() or not 1 <= int(iteration) <= latest.number:
+        raise RunError(f"--iteration {iteration}: give best, last or a number from 1 to {latest.number}")
+    return run.iteration(int(iteration))
+
+
+def _experiment(run: Path) -> Experiment:
+    try:
+        return build(configuration(run / "config.yaml")[1])
+    except ConfigError as error:
+        raise RunError(f"{run / 'config.yaml'} does not describe a run ({error}): check the path") from error
+
+
+def _copy_adapter(here: IterationDirectory, into: Path) -> None:
+    into.mkdir()
+    for name in ADAPTER:
+        source = here.path / "adapter" / name
+        if not source.exists():
+            raise RunError(f"{source} is missing: only a run of trainer=lora has an adapter to export")
+        shutil.copyfile(source, into / name)
+
+
+def _write_data(run: RunDirectory, experiment: Experiment, last: int, into: Path) -> dict[str, int]:
+    into.mkdir()
+    observations = experiment.task.train()
+    rationales: dict[str, list[Any]] = {name: [] for name in ("prompt", "completion", "weight", "id", "iteration")}
+    pairs: dict[str, list[Any]] = {name: [] for name in ("prompt", "chosen", "rejected", "id", "iteration")}
+    for t in range(1, last + 1):
+        here = run.iteration(t)
+        for example in here.examples(_absent):
+            row = {"prompt": example.prompt, "completion": example.completion, "weight": example.weight}
+            _append(rationales, row | {"id": example.id, "iteration": t})
+        for right, wrong in _pairs(here.rollouts()):
+            prompt = experiment.task.bare_prompt(observations[right.position])
+            row = {"prompt": prompt, "chosen": right.text, "rejected": wrong.text}
+            _append(pairs, row | {"id": right.id, "iteration": t})
+    (into / "rationales.parquet").write_bytes(parquet_bytes(rationales))
+    (into / "pairs.parquet").write_bytes(parquet_bytes(pairs))
+    return {"rationales": len(rationales["id"]), "pairs": len(pairs["id"])}
+
+
+def _pairs(rollouts: Sequence[Rollout]) -> Iterator[tuple[Rollout, Rollout]]:
+    """The Cartesian product of the correct and the incorrect rationales of each question, un-hinted and whole ones."""
+    groups: dict[int, tuple[list[Rollout], list[Rollout]]] = defaultdict(lambda: ([], []))
+    for rollout in rollouts:
+        if not rollout.hinted and rollout.finish == "stop":
+            groups[rollout.position][not rollout.correct].append(rollout)
+    for correct, incorrect in groups.values():
+        yield from ((right, wrong) for right in correct for wrong in incorrect)
+
+
+def _append(columns: dict[str, list[Any]], row: dict[str, Any]) -> None:
+    for name, value in row.items():
+        columns[name].append(value)
+
+
+def _absent() -> list[Any]:
+    raise RunError("a committed iteration has no examples.jsonl: it is damaged")

@@ -1,0 +1,128 @@
+"""Which language model: a Hugging Face causal LM by name or path. No torch here; `weights.py` loads it."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Literal
+
+from star_loop.config.component import Component
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_IDENTITY = (".json", ".safetensors", ".model", ".txt", ".jinja", ".py")
+
+
+class Pretrained(Component):
+    """The base model.
+
+    Example:
+        >>> Pretrained(name_or_path="Qwen/Qwen2.5-3B", dtype="bfloat16").chat_template
+        False
+    """
+
+    name_or_path: str
+    """A Hub id, a local directory, or `tiny`: the model that ships with the package."""
+    revision: str | None = None
+    """A branch, tag or commit of a Hub repository; None: its main branch."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the weights in training; `auto`: as they were saved."""
+    chat_template: bool = False
+    """Wrap each prompt as a user's message in the tokenizer's chat template."""
+    trust_remote_code: bool = False
+    """Let a Hub repository's own Python code build the model."""
+
+    @property
+    def directory(self) -> Path | None:
+        """The local directory with the weights; None: a Hub id."""
+        if self.name_or_path == "tiny":
+            from star_loop.embedded import TINY
+
+            return TINY
+        path = Path(self.name_or_path).expanduser()
+        return path if path.is_dir() else None
+
+    @property
+    def location(self) -> str:
+        """What `from_pretrained` is given: the directory or the Hub id."""
+        return str(self.directory or self.name_or_path)
+
+    def check(self) -> None:
+        """Look for the weights without loading them.
+
+        Raises:
+            ValueError: a path that does not exist, or a directory without whole configuration or weights; offline,
+                a Hub model that is not in the local cache.
+        """
+        directory = self.directory
+        if directory is not None:
+            _check_directory(directory, self.name_or_path)
+        elif not _HUB_ID.fullmatch(self.name_or_path):
+            raise ValueError(
+                f"model.name_or_path: no directory {self.name_or_path!r}. "
+                "Give a directory with config.json and *.safetensors, or a Hub id such as Qwen/Qwen2.5-3B."
+            )
+        else:
+            _check_cache(self)
+
+
+def fingerprint(pretrained: Pretrained) -> str:
+    """What identifies the base weights: SHA-256 over a directory's files; of a Hub id, name and revision."""
+    directory = pretrained.directory
+    if directory is None:
+        return f"{pretrained.name_or_path}@{pretrained.revision or 'main'}"
+    total = hashlib.sha256()
+    for path in sorted(path for path in directory.iterdir() if path.suffix in _IDENTITY):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.name} {digest}\n".encode())
+    return total.hexdigest()
+
+
+def _check_directory(directory: Path, name: str) -> None:
+    found = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
+    missing = [] if "config.json" in found else ["config.json"]
+    if not any(file.endswith(".safetensors") for file in found):
+        missing.append("*.safetensors")
+    if missing:
+        listing = ", ".join(found[:8]) or "nothing"
+        raise ValueError(
+            f"model.name_or_path={name!r}: {directory} has no {' and no '.join(missing)} (found: {listing}). "
+            "Save the model there with save_pretrained(), which writes both."
+        )
+    _check_configuration(directory / "config.json")
+    for file in found:
+        if file.endswith(".safetensors"):
+            _check_header(directory / file)
+
+
+def _check_configuration(path: Path) -> None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error}): download or save the model again") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is not a JSON object: download or save the model again")
+
+
+def _check_header(path: Path) -> None:
+    """It says how long the file is, so a download that broke off is found before anything starts."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):
+            return
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not whole ({error}): download or save the model again") from error
+
+
+def _check_cache(pretrained: Pretrained) -> None:
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if not constants.HF_HUB_OFFLINE:
+        return
+    cached = try_to_load_from_cache(pretrained.name_or_path, "config.json", revision=pretrained.revision)
+    if not isinstance(cached, str):
+        raise ValueError(
+            f"model.name_or_path={pretrained.name_or_path!r} is neither a directory nor in the Hub cache, "
+            "and HF_HUB_OFFLINE is set. Check the spelling, or download it first (hf download)."
+        )

@@ -1,0 +1,183 @@
+"""The run directory: what all its iterations share, which of them is the last, and who holds it.
+
+Nothing that is finished is ever written twice, and nothing is deleted but adapters that a retention gives up (`keep`),
+and the journal of what has arrived of a wave once the wave is finished.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from star_loop.records import Metrics, Observation
+from star_loop.run.arrived import Arrivals
+from star_loop.run.checksums import Ledger
+from star_loop.run.disk import Disk, RunError, read_json
+from star_loop.run.iteration import IterationDirectory as IterationDirectory
+from star_loop.tasks.splitting import surveyed
+from star_loop.tasks.survey import write_parquet
+
+FREE_KEYS = (
+    "iterations", "outputs", "resume", "show", "tracker", "keep", "generator.gpu_memory_utilization",
+    "generator.timeout", "generator.restarts", "trainer.timeout", "mirror", "generator.engines", "generator.address",
+    "generator.num_cpus", "generator.num_gpus", "generator.wait", "evaluation.patience",
+)  # fmt: skip
+"""Dotted keys (or their parents) that may differ between the launches of one run: how far, how shown, where."""
+
+
+class RunDirectory:
+    """`outputs/<name>`: everything that one run leaves behind.
+
+    Example:
+        >>> run = RunDirectory(Path("outputs/adastar"))  # doctest: +SKIP
+        >>> run.latest().number  # doctest: +SKIP
+        7
+    """
+
+    def __init__(self, path: Path, disk: Disk | None = None) -> None:
+        self.path = path
+        self.disk = disk or Disk()
+        self.ledger = Ledger(path, self.disk, self._remedy)
+        self.arrivals = Arrivals(path / "arrived.jsonl", self.disk)
+
+    def iteration(self, number: int) -> IterationDirectory:
+        """The directory of one iteration, which need not exist."""
+        return IterationDirectory(self.path / "iterations" / f"{number:04d}", self.disk)
+
+    def latest(self) -> IterationDirectory | None:
+        """The last committed iteration; discovered, never stored.
+
+        Raises:
+            RunError: a gap between committed iterations.
+        """
+        commits = self.path.glob("iterations/*/state.json")
+        numbers = sorted(int(path.parent.name) for path in commits if path.parent.name.isdecimal())
+        for expected, number in enumerate(numbers):
+            if expected != number:
+                good = f" fork={self.iteration(expected - 1).path}" if expected else ""
+                raise RunError(
+                    f"{self.iteration(expected).path}/state.json is missing although iteration {number} is committed: "
+                    f"restore it, or continue in a new run: name=<new>{good}"
+                )
+        return self.iteration(numbers[-1]) if numbers else None
+
+    def verify(self, numbers: Iterable[int], last: IterationDirectory) -> None:
+        """Compare every file of committed iterations, up to a last one, with its checksum.
+
+        A run that gives up adapters may lack any but that of the last.
+
+        Raises:
+            RunError: see `IterationDirectory.verify`.
+        """
+        retention = last.state().kept is not None
+        for number in numbers:
+            self.iteration(number).verify(retention=retention and number != last.number)
+
+    def give_up_adapters(self, last: IterationDirectory) -> None:
+        """Remove the adapters that the last commit no longer keeps."""
+        if last.number and (kept := last.state().kept) is not None:
+            before = self.iteration(last.number - 1).state().kept
+            for number in set(range(1, last.number) if before is None else before) - set(kept):
+                self.disk.remove(self.iteration(number).path / "adapter")
+
+    def kept(self, number: int, metrics: Metrics, *, keep: str) -> list[int] | None:
+        """Iterations whose adapters stay once this one is committed; None: all.
+
+        With `best`: the first, the best on validation, the last and the one before it, which is the last good one
+        where the last is found damaged. What was given up once is not asked for again.
+        """
+        before = self.iteration(number - 1).state().kept if number else None
+        if keep == "all":
+            return None if before is None else [*before, number]
+        earlier = [t for t in (range(1, number) if before is None else before) if self._has_adapter(t)]
+        curve = {t: self.iteration(t).metrics() for t in earlier} | {number: metrics}
+        best = max(curve, key=lambda t: curve[t].get("validation/accuracy", 0.0))
+        return sorted({*curve} & {1, best, number - 1, number})
+
+    def _has_adapter(self, number: int) -> bool:
+        return (self.iteration(number).path / "adapter").exists()
+
+    def made_of(self) -> dict[str, Any]:
+        """`identity.json`; empty where there is none."""
+        path = self.path / "identity.json"
+        return read_json(path) if path.exists() else {}
+
+    def committed_metrics(self) -> list[Metrics]:
+        """The metrics of every committed iteration, from 0."""
+        latest = self.latest()
+        return [self.iteration(t).metrics() for t in range(latest.number + 1)] if latest else []
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for one launch. The lock dies with its process.
+
+        Raises:
+            RunError: another launch holds it; names its process and host.
+        """
+        from filelock import FileLock, Timeout
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        holder = self.path / ".lock.holder"
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+                yield
+        except Timeout as error:
+            who = holder.read_text() if holder.exists() else "another process"
+            raise RunError(f"{self.path} is in use by {who}: wait for it, stop it, or choose another name=") from error
+
+    def publish_observations(self, splits: Mapping[str, Sequence[Observation]]) -> None:
+        """`observations.parquet`: ids and texts, written once, so that positions can be joined to ids."""
+        if not self.ledger.check("observations.parquet").exists():
+            rows = {split: surveyed(observations).rows for split, observations in splits.items()}
+            self.ledger.publish_file("observations.parquet", partial(write_parquet, rows))
+
+    @contextmanager
+    def timed(self, iteration: int, phase: str) -> Iterator[dict[str, float]]:
+        """Journal in `timings.jsonl` how long a phase's work took, and what else is put into the yielded entry.
+
+        What may differ between identical runs is kept apart from what may not; a resumed run adds up its launches.
+        """
+        entry: dict[str, float] = {}
+        began = perf_counter()
+        yield entry
+        line = json.dumps({"iteration": iteration, "phase": phase, "seconds": perf_counter() - began, **entry})
+        self.disk.append(self.path / "timings.jsonl", line.encode() + b"\n")
+
+    def timings(self, iteration: int) -> list[dict[str, Any]]:
+        """The journal's lines about one iteration, of all launches; a torn line is ignored."""
+        path = self.path / "timings.jsonl"
+        lines = _last_lines(path, f'{{"iteration": {iteration}, '.encode()) if path.exists() else []
+        entries = []
+        for line in lines:
+            try:
+                entries.append(json.loads(line))
+            except (ValueError, RecursionError):
+                continue  # torn by a kill: a time is lost, nothing else
+        return [e for e in entries if isinstance(e, dict) and e.get("iteration") == iteration]
+
+    def _remedy(self) -> str:
+        commits = sorted(self.path.glob("iterations/*/state.json"))
+        return f"Restore it, or continue in a new run: name=<new>{f' fork={commits[-1].parent}' if commits else ''}"
+
+
+def _last_lines(path: Path, start: bytes, block: int = 1 << 12) -> list[bytes]:
+    """The whole lines at the end of a file, from before the first one of them that begins with `start`.
+
+    The iteration that is under way has the journal's last lines: how long the run is already costs nothing.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        while True:
+            file.seek(max(0, size - block))
+            lines = file.read().split(b"\n")[:-1]
+            if block >= size:
+                return lines
+            if len(lines) > 1 and not lines[1].startswith(start):
+                return lines[1:]
+            block *= 2

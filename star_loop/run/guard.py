@@ -1,0 +1,149 @@
+"""What refuses to continue a run with another configuration, other data or another base model."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring_ascii
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from star_loop.config.build import MOVED
+from star_loop.records import Observation
+from star_loop.run.directory import RunDirectory
+from star_loop.run.disk import RunError, json_bytes, read_json
+from star_loop.run.preparation import Folder
+from star_loop.tasks.splitting import surveyed
+
+_IDENTIFYING = ("id", "question", "answer")
+
+
+_SECRET = re.compile(r"_(TOKEN|KEY|SECRET|PASSWORD)$")
+"""How variables of the environment are called whose values nobody may see."""
+
+
+def guard_secrets(config: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    """Refuse a configuration that holds a secret of the environment, before it is built, shown or written.
+
+    Raises:
+        RunError: names the key and the variable.
+    """
+    secrets = {name: value for name, value in environment.items() if _SECRET.search(name) and len(value) >= 8}
+    for key, value in flatten(config).items():
+        for name in (name for name, secret in secrets.items() if secret in str(value)):
+            raise RunError(
+                f"{key} holds the value of {name}, which would be written into config.yaml and shown in the report: "
+                "leave it out, what needs it reads the variable itself"
+            )
+
+
+def guard_config(run: RunDirectory, config: Mapping[str, Any], free: Sequence[str]) -> None:
+    """Publish the resolved configuration once, as `config.yaml`; afterwards every launch must match it.
+
+    `free` are the dotted keys (or their parents) that may change between launches.
+
+    Raises:
+        RunError: lists the differing keys with both values.
+    """
+    path = run.path / "config.yaml"
+    if _is_new(run, path):
+        run.ledger.publish(path.name, OmegaConf.to_yaml(OmegaConf.create(dict(config))).encode())
+        return
+    before = _with_present_targets(OmegaConf.to_container(OmegaConf.load(run.ledger.check(path.name))))
+    now = _with_present_targets(config)
+    differing = [
+        f"  {key}: the run has {before.get(key, 'nothing')!r}, this launch {now.get(key, 'nothing')!r}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key) and not any(key == f or key.startswith(f + ".") for f in free)
+    ]
+    if differing:
+        listed = "\n".join(differing)
+        raise RunError(
+            f"{run.path} is a run of another configuration:\n{listed}\n"
+            "Launch with the run's own values to continue it, or choose another name= for a new run "
+            "(fork=<run>/iterations/<NNNN> starts it from there)."
+        )
+
+
+def guard_identity(run: RunDirectory, identity: Mapping[str, Any], hard: Sequence[str]) -> list[str]:
+    """Publish once what the run is made from, as `identity.json`, and compare later launches with it.
+
+    Returns:
+        The soft differences (package versions), one sentence each.
+
+    Raises:
+        RunError: a key named in `hard` (a fingerprint) differs.
+    """
+    path = run.path / "identity.json"
+    if _is_new(run, path):
+        run.ledger.publish(path.name, json_bytes(identity))
+        return []
+    before = read_json(run.ledger.check(path.name))
+    for key in hard:
+        if before.get(key) != identity.get(key):
+            raise RunError(
+                f"the {key.replace('_', ' ')} changed since {run.path} began (fingerprint {before.get(key)}, now "
+                f"{identity.get(key)}): restore them to continue this run, or choose another name="
+            )
+    return [
+        f"{key} was {before.get(key)}, now {value}"
+        for key, value in identity.items()
+        if key not in hard and before.get(key) != value
+    ]
+
+
+def guard_files(run: RunDirectory) -> None:
+    """Compare what was prepared, and the files of the committed iterations, with their checksums.
+
+    Raises:
+        RunError: names the first file that is missing, changed or unknown, and what can still be used.
+    """
+    latest = run.latest()
+    for prepared in sorted(run.path.glob("preparation/*/")):
+        folder = Folder(prepared, run.disk)
+        folder.ledger.check_all(complete=folder.has("columns"))  # what is missing before that is still to be made
+    if latest:
+        run.verify(range(latest.number + 1), latest)
+
+
+def _is_new(run: RunDirectory, path: Path) -> bool:
+    """Whether a guard's file is still to be published.
+
+    Raises:
+        RunError: it is gone from a run that has begun, so nothing could be compared.
+    """
+    if path.exists():
+        return False
+    if latest := run.latest():
+        raise RunError(
+            f"{path} is missing although iteration {latest.number} is committed, so nobody can tell whether this "
+            f"launch continues the same run: restore it, or continue in a new run: name=<new> fork={latest.path}"
+        )
+    return True
+
+
+def _with_present_targets(config: Any) -> dict[str, Any]:
+    flat = flatten(config)
+    return {key: MOVED.get(value, value) if key.endswith("_target_") else value for key, value in flat.items()}
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys."""
+    if not isinstance(config, Mapping):
+        return {prefix: config}
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def fingerprint(splits: Mapping[str, Sequence[Observation]]) -> str:
+    """SHA-256 over the id, question and answer of every observation, in order."""
+    digest = hashlib.sha256()
+    for split, observations in splits.items():
+        digest.update(f"{split}\n".encode())
+        for rows in surveyed(observations).rows():
+            texts = zip(*(map(encode_basestring_ascii, rows[name].to_pylist()) for name in _IDENTIFYING), strict=True)
+            digest.update("".join(f"[{', '.join(row)}]" for row in texts).encode())  # as `json.dumps` writes it
+    return digest.hexdigest()

@@ -1,0 +1,210 @@
+"""One iteration of a run directory: a method per file, and the commit.
+
+A file is written beside its place, flushed to disk and renamed into it, so a path either does not exist or is whole.
+`checksums.txt` knows it before it is there. `state.json` is published last: its presence is the commit, and it carries
+the checksums of the others.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from star_loop.accounting.statistics import Statistics
+from star_loop.protocols import Positions, State
+from star_loop.records import Example, IterationState, Metrics, Record, RecordError, Rollout, Score
+from star_loop.run.checksums import Ledger, checksums
+from star_loop.run.disk import Disk, RunError, json_bytes, npz_bytes, parquet_bytes, read_json
+
+FORMAT = 3
+"""Version of the run-directory format. Read as well: 2, whose `checksums.txt` has one seal, at its end, and 1, which
+has none, and neither `kept` nor `made_of` in its commits."""
+
+R = TypeVar("R", bound=Record)
+
+
+class IterationDirectory:
+    """One iteration's files. A method that is given `compute` calls it only if its file is not there yet."""
+
+    def __init__(self, path: Path, disk: Disk) -> None:
+        self.path, self.disk = path, disk
+        self.ledger = Ledger(path, disk, self._remedy)
+
+    @property
+    def number(self) -> int:
+        """The iteration, from the directory's name."""
+        return int(self.path.name)
+
+    def wave(self, number: int, positions: Positions, compute: Callable[[], Sequence[Rollout]]) -> list[Rollout]:
+        """The judged rollouts of one wave, which asked these positions."""
+        name = f"waves/{number:03d}.jsonl"
+        rollouts = self._rows(name, Rollout, compute)
+        if strangers := {r.position for r in rollouts} - set(positions.tolist()):
+            raise self.ledger.damaged(self.path / name, f"it has rollouts of {sorted(strangers)}, which were not asked")
+        return rollouts
+
+    def scores(self, name: str, compute: Callable[[], Sequence[Score]]) -> list[Score]:
+        """`scores.jsonl`: what the student thinks of the rationales before the round; `scores_after.jsonl`: after."""
+        return self._rows(f"{name}.jsonl", Score, compute)
+
+    def rollouts(self) -> list[Rollout]:
+        """Those of all finished waves, in order."""
+        waves = sorted(path.name for path in self.path.glob("waves/*.jsonl"))
+        return [rollout for name in waves for rollout in self._read(f"waves/{name}", Rollout)]
+
+    def examples(self, compute: Callable[[], Sequence[Example]]) -> list[Example]:
+        """Exactly what is trained on."""
+        return self._rows("examples.jsonl", Example, compute)
+
+    def evaluation(self, split: str, compute: Callable[[], Sequence[Rollout]]) -> list[Rollout]:
+        """Judged rollouts never trained on: `validation.jsonl`, `evaluation.jsonl` (test), `pilots/<T>.jsonl`."""
+        name = "evaluation" if split == "test" else split
+        return self._rows(f"{name}.jsonl", Rollout, compute)
+
+    def adapter(self, compute: Callable[[Path], Metrics]) -> tuple[Path, Metrics]:
+        """The trained adapter and the metrics of its round, which `training.json` keeps beside the weights."""
+        path = self.path / "adapter"
+        if not path.exists():
+
+            def fill(into: Path) -> None:
+                metrics = compute(into)
+                self.disk.write(into / "training.json", json_bytes(metrics))
+
+            self.ledger.publish_directory("adapter", fill)
+        elif not self.committed:
+            self.ledger.check("adapter")
+        return path, read_json(path / "training.json")
+
+    def commit(
+        self,
+        *,
+        adapter: str | None,
+        metrics: Metrics,
+        statistics: Statistics,
+        beliefs: State,
+        kept: Sequence[int] | None = None,
+        made_of: Mapping[str, Any] | None = None,
+    ) -> IterationState:
+        """Publish what the iteration learned, then `state.json` with the checksum of every file.
+
+        `kept` are the iterations whose adapters stay (None: all), `made_of` what a run must share to fork from here.
+        """
+        self.disk.publish(self.path / "statistics.parquet", parquet_bytes(statistics.columns()))
+        self.disk.publish(self.path / "sampler.npz", npz_bytes(beliefs))
+        self.disk.publish(self.path / "metrics.json", json_bytes(metrics))
+        state = IterationState(
+            format=FORMAT, iteration=self.number, adapter=adapter, files=self._checksums(),
+            kept=None if kept is None else tuple(kept), made_of=dict(made_of or {}),
+        ).sealed()  # fmt: skip
+        self.disk.publish(self.path / "state.json", (state.to_json() + "\n").encode())
+        return state
+
+    @property
+    def committed(self) -> bool:
+        """Whether the iteration is complete."""
+        return (self.path / "state.json").exists()
+
+    def state(self) -> IterationState:
+        """The commit.
+
+        Raises:
+            RunError: it cannot be read, or is of another format version.
+        """
+        path = self.path / "state.json"
+        try:
+            state = IterationState.unsealed(path.read_text(encoding="utf-8"))
+        except (RecordError, UnicodeDecodeError) as error:
+            raise self.ledger.damaged(path, str(error)) from error
+        if not 0 < state.format <= FORMAT:
+            raise RunError(
+                f"{path} has format {state.format}, this version reads 1 to {FORMAT}: use the star_loop that wrote it"
+            )
+        return state
+
+    def verify(self, *, retention: bool = False) -> IterationState:
+        """The commit, after comparing every file with its checksum.
+
+        `retention`: the adapter may have been given up, as a whole.
+
+        Raises:
+            RunError: names the first file that is missing, changed or unknown.
+        """
+        state = self.state()
+        found = self._checksums()
+        given_up = "adapter/" if retention and not (self.path / "adapter").exists() else None
+        for name in sorted({*state.files, *found}):
+            if given_up and name.startswith(given_up):
+                continue
+            if name not in found:
+                raise self.ledger.damaged(self.path / name, "it is missing")
+            if name not in state.files:
+                raise self.ledger.damaged(self.path / name, "the commit does not know it")
+            if state.files[name] != found[name]:
+                raise self.ledger.damaged(self.path / name, "its bytes are not those that were committed")
+        return state
+
+    def metrics(self) -> Metrics:
+        """The committed metrics."""
+        return read_json(self.path / "metrics.json")
+
+    def statistics(self) -> Statistics:
+        """The committed observation statistics."""
+        import pyarrow.parquet as parquet
+
+        table = parquet.read_table(self.path / "statistics.parquet")
+        return Statistics(**{name: table[name].to_numpy().copy() for name in table.column_names})
+
+    def beliefs(self) -> State:
+        """The committed sampler state."""
+        with np.load(self.path / "sampler.npz", allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def _rows(self, name: str, kind: type[R], compute: Callable[[], Sequence[R]]) -> list[R]:
+        path = self.path / name
+        if not path.exists():
+            rows = list(compute())
+            self.ledger.publish(name, "".join(row.to_json() + "\n" for row in rows).encode("utf-8", "surrogatepass"))
+            return rows
+        return list(self._read(name, kind))
+
+    def _read(self, name: str, kind: type[R]) -> Iterator[R]:
+        path = self.path / name
+        *lines, end = (path.read_bytes() if self.committed else self.ledger.read(name)).split(b"\n")
+        if end or not lines:
+            raise self.ledger.damaged(path, "its last line is cut off" if end else "it is empty")
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield kind.from_json(line.decode("utf-8", "surrogatepass"))
+            except (RecordError, UnicodeDecodeError) as error:
+                raise self.ledger.damaged(path, f"line {number} is {error}") from error
+
+    def _checksums(self) -> dict[str, str]:
+        found = checksums(self.path)
+        found.pop("state.json", None)
+        if "metrics.json" in found:
+            found["metrics.json"] = self._checksum_of_metrics()
+        return found
+
+    def _checksum_of_metrics(self) -> str:
+        # Times differ between identical runs: their commits must not.
+        try:
+            metrics = self.metrics()
+        except RunError:
+            return "unreadable"
+        same = {key: value for key, value in metrics.items() if not key.startswith(("seconds/", "machine/"))}
+        return hashlib.sha256(json_bytes(same)).hexdigest()
+
+    def _remedy(self) -> str:
+        """What to do about a damaged file: go on from the last iteration before this one that has its model."""
+        earlier = (self.path.with_name(f"{t:04d}") for t in range(self.number - 1, -1, -1))
+        good = next((e for e in earlier if e.name == "0000" or (e / "adapter").exists()), None)
+        fork = f" fork={good}" if good else ""
+        if self.committed:
+            remedy = f"{'continue from the last good one in' if good else 'start'} a new run: name=<new>{fork}"
+            return f"Iteration {self.number} cannot be used; {remedy}"
+        return (
+            f"Iteration {self.number} is not finished: move {self.path} away, and the same command makes it again"
+            + (f"; the last good one stays (in a new run: name=<new>{fork})" if good else "")
+        )

@@ -1,0 +1,71 @@
+"""From completions to judged rollouts. A bad rationale is data, not a crash."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from star_loop.accounting.metrics import HINT_LEAK, TOO_LONG
+from star_loop.protocols import Task
+from star_loop.records import Completion, Observation, Request, Rollout, Verdict
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A completion, and what it is one of."""
+
+    position: int
+    attempt: int
+    sample: int
+    request: Request
+    completion: Completion
+
+
+def judge_all(task: Task, drawn: Sequence[Drawn], *, reject_truncated: bool) -> list[Rollout]:
+    """The rollouts, with the verifier's verdicts and the loop's own vetoes.
+
+    `reject_truncated`: a rationale that was cut off is never worth learning from, whatever it says so far. A rationale
+    that quotes the hint marker would teach the model to ask for the answer. Where the prompt left no room, there is
+    nothing to judge.
+    """
+    verdicts = _verdicts(task, [(each.request.observation, each.completion.text) for each in drawn])
+    return [
+        _rollout(each, _vetoed(task, each.completion, verdict, reject_truncated=reject_truncated))
+        for each, verdict in zip(drawn, verdicts, strict=True)
+    ]
+
+
+def _vetoed(task: Task, completion: Completion, verdict: Verdict, *, reject_truncated: bool) -> Verdict:
+    if completion.finish == "length" and not completion.tokens:
+        return Verdict(answer=None, correct=False, how=TOO_LONG)
+    if reject_truncated and completion.finish == "length":
+        return replace(verdict, correct=False, how="truncated")
+    if task.hint_marker is not None and task.hint_marker in completion.text:
+        return replace(verdict, correct=False, how=HINT_LEAK)
+    return verdict
+
+
+def _rollout(drawn: Drawn, verdict: Verdict) -> Rollout:
+    completion, request = drawn.completion, drawn.request
+    return Rollout(
+        position=drawn.position, id=request.observation.id, attempt=drawn.attempt, sample=drawn.sample,
+        hinted=request.hinted, text=completion.text, answer=verdict.answer, correct=verdict.correct, how=verdict.how,
+        score=verdict.score, finish=completion.finish, tokens=completion.tokens, prompt_tokens=completion.prompt_tokens,
+    )  # fmt: skip
+
+
+def _verdicts(task: Task, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
+    """At once; where that fails, one by one, to find out which text it is."""
+    try:
+        return task.verifier.judge_all(asked)
+    except Exception:  # the verifier's boundary: whatever a model wrote must not end the run
+        return [_verdict(task, observation, text) for observation, text in asked]
+
+
+def _verdict(task: Task, observation: Observation, text: str) -> Verdict:
+    try:
+        return task.verifier.judge(observation, text)
+    except Exception as failure:  # the same boundary
+        logger.warning("verifier %s failed on %s: %r", type(task.verifier).__name__, observation.id, failure)
+        return Verdict(answer=None, correct=False, how=f"verifier failed: {type(failure).__name__}")

@@ -1,0 +1,125 @@
+"""What is looked at before anything expensive starts: the observations, the verifier's own golds, the world."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from star_loop.config.component import Component
+from star_loop.experiment import Experiment
+from star_loop.protocols import Columns, Task
+from star_loop.records import Metrics, Observation
+from star_loop.tasks.splitting import Subset, surveyed
+
+Splits = Mapping[str, Sequence[Observation]]
+GOLDS_PROVEN = 1000
+"""How many observations of each split must prove that the verifier accepts their gold answer."""
+
+
+def check(experiment: Experiment) -> None:
+    """Let every part look at the world.
+
+    Raises:
+        ValueError: the first part that cannot work, in its own words.
+    """
+    for part in _parts(experiment):
+        part.check()
+
+
+def load(task: Task) -> Splits:
+    """The three splits, checked; each observation is read once, except the golds that are proven.
+
+    Raises:
+        ValueError: an empty training set, a duplicate id, a question shared by two splits, or a gold answer that the
+            verifier rejects; names the observation.
+    """
+    found = {"train": task.train(), "validation": task.validation(), "test": task.test()}
+    if not len(found["train"]):
+        raise ValueError("task: the training set is empty: give the task at least one training observation")
+    splits = {split: surveyed(observations) for split, observations in found.items()}
+    _distinct(splits)
+    for split, observations in splits.items():
+        for observation in observations[:GOLDS_PROVEN]:
+            prove_gold(task, split, observation)
+    return splits
+
+
+def _distinct(splits: Mapping[str, Subset]) -> None:
+    """No id twice, no question in two splits."""
+    ids, questions = np.concatenate([subset.hashes for subset in splits.values()]).T
+    ends = np.cumsum([len(subset) for subset in splits.values()])
+
+    def at(place: int) -> tuple[str, Observation]:
+        k = int(np.searchsorted(ends, place, side="right"))
+        split = list(splits)[k]
+        return split, splits[split][place - int(ends[k])]
+
+    for first, again in _alike(ids):
+        (where, one), (split, other) = at(first), at(again)
+        if one.id == other.id:
+            raise ValueError(f"task: duplicate id {one.id!r} ({where} and {split}): ids must be unique")
+    for first, again in _alike(questions):
+        (where, one), (split, other) = at(first), at(again)
+        if where != split and one.question == other.question:
+            raise ValueError(
+                f"task: {split} observation {other.id!r} asks the same as {where} observation {one.id!r}: "
+                "remove one, or what is learned leaks into what is measured"
+            )
+
+
+def _alike(hashes: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Neighbouring places of the same hash, by the later one."""
+    order = np.argsort(hashes, kind="stable")
+    same = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    pairs = zip(order[same].tolist(), order[same + 1].tolist(), strict=True)
+    return sorted(pairs, key=lambda pair: pair[1])
+
+
+def prove_gold(task: Task, split: str, observation: Observation) -> None:
+    """A verifier that rejects the truth would silently starve the loop."""
+    verdict = task.verifier.judge(observation, task.gold_text(observation))
+    if not verdict.correct:
+        raise ValueError(
+            f"task: the verifier {type(task.verifier).__name__} rejects the gold answer {observation.answer!r} of "
+            f"{split} observation {observation.id!r} ({verdict.how}; it read {verdict.answer!r}): correct the answer "
+            "or choose another task.verifier"
+        )
+
+
+def figures(task: Task, splits: Splits) -> Metrics:
+    """`data/…`: the sizes of the splits, and what the task left out or rewrote."""
+    found = {f"data/{split}/observations": float(len(observations)) for split, observations in splits.items()}
+    for finding, count in task.findings().items():
+        split, _, what = finding.partition(": ")
+        found[f"data/{split}/{re.sub('[^a-z0-9]+', '_', what.casefold()).strip('_')}"] = float(count)
+    return found
+
+
+def columns(observations: Sequence[Observation]) -> Columns:
+    """What samplers may know: `skill` (code in order of first appearance, -1 none), `level` (-1 none), `length`.
+
+    `skill_names` are the names of the codes.
+    """
+    import pyarrow.compute as compute
+
+    codes: dict[str, int] = {}
+    parts: list[NDArray[np.int32]] = []
+    for rows in surveyed(observations).rows():
+        skills = rows["skill"].dictionary_encode()
+        known = [codes.setdefault(name, len(codes)) for name in skills.dictionary.to_pylist()]
+        skill = np.array([*known, -1], np.int32)[skills.indices.fill_null(-1).to_numpy()]
+        level = rows["level"].fill_null(-1).cast("int32").to_numpy()
+        parts.append(np.stack([skill, level, compute.utf8_length(rows["question"]).to_numpy()], axis=1))
+    table = np.concatenate([np.empty((0, 3), np.int32), *parts])
+    named = {name: table[:, k].copy() for k, name in enumerate(("skill", "level", "length"))}
+    return {**named, "skill_names": np.array(list(codes), np.str_)}
+
+
+def _parts(component: Component) -> list[Component]:
+    parts = [component]
+    for name in type(component).model_fields:
+        value = getattr(component, name)
+        children = value.values() if isinstance(value, Mapping) else [value]
+        parts += [part for child in children if isinstance(child, Component) for part in _parts(child)]
+    return parts

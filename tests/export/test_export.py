@@ -1,0 +1,182 @@
+"""What is exported loads elsewhere and says the same."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+
+from star_loop.export.__main__ import main
+from star_loop.export.card import command
+from star_loop.export.files import choose, export
+from star_loop.records import Example
+from star_loop.run.directory import RunDirectory
+from star_loop.run.disk import RunError
+from tests.quiz import play
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("scripted")
+    play(directory, "allocator.rollouts=4", "second_try=rationalize", "generator.table=[0.7,0.5,0.3]")
+    return directory
+
+
+def test_every_trained_rationale_is_exported(scripted: Path) -> None:
+    table = parquet.read_table(export(scripted, "last", ["data"]) / "data/rationales.parquet")
+    trained = [
+        Example.from_json(line)
+        for t in (1, 2, 3)
+        for line in (scripted / f"iterations/{t:04d}/examples.jsonl").read_text().splitlines()
+    ]
+    assert table["prompt"].to_pylist() == [e.prompt for e in trained]
+    assert table["completion"].to_pylist() == [e.completion for e in trained]
+    assert set(table["iteration"].to_pylist()) == {1, 2, 3}
+
+
+def test_pairs_are_every_correct_with_every_incorrect_rationale_of_a_question(scripted: Path) -> None:
+    pairs = parquet.read_table(export(scripted, "last", ["data"]) / "data/pairs.parquet").to_pylist()
+    expected = 0
+    for t in (1, 2, 3):
+        rollouts = [r for r in RunDirectory(scripted).iteration(t).rollouts() if not r.hinted]
+        for position in {r.position for r in rollouts}:
+            correct = [r.correct for r in rollouts if r.position == position]
+            expected += sum(correct) * (len(correct) - sum(correct))
+    assert len(pairs) == expected > 0
+    assert all("####" in p["chosen"] and "no idea" in p["rejected"] for p in pairs)
+    assert all("answer: " not in p["prompt"] for p in pairs)
+
+
+def test_the_data_set_loads_in_datasets_under_both_names(
+    scripted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets", reason='needs the extra "star_loop[hub]"')
+    folder = export(scripted, "last", ["data"]) / "data"
+    for name, columns in (("rationales", ["prompt", "completion"]), ("pairs", ["prompt", "chosen", "rejected"])):
+        loaded = datasets.load_dataset(str(folder), name, split="train", cache_dir=str(tmp_path))
+        assert loaded.column_names == [*columns, *(["weight"] if name == "rationales" else []), "id", "iteration"]
+        assert loaded.num_rows == parquet.read_metadata(folder / f"{name}.parquet").num_rows > 0
+
+
+def test_the_cards_say_where_it_all_comes_from(scripted: Path) -> None:
+    out = export(scripted, "last", ["data"])
+    model, data = (out / "README.md").read_text(), (out / "data/README.md").read_text()
+    metrics = RunDirectory(scripted).iteration(3).metrics()
+    assert "license: other" in model and "license: other" in data
+    assert f"{100 * metrics['evaluation/accuracy']:.1f} %" in model
+    for card in (model, data):
+        assert all(part in card for part in ("| task | Quiz |", "AdaStar", "| seed | 0 |", "`python -m star_loop"))
+        assert str(scripted) not in card
+
+
+def test_the_command_is_the_one_that_was_typed(tmp_path: Path) -> None:
+    for when, overrides in (
+        ("20260101-000000", ["seed=1"]),
+        ("20260102-000000", ["seed=1", "++task.question={a} and b"]),
+    ):
+        (tmp_path / "attempts" / when).mkdir(parents=True)
+        (tmp_path / "attempts" / when / "overrides.yaml").write_text("".join(f"- '{o}'\n" for o in overrides))
+    assert command(RunDirectory(tmp_path)) == "python -m star_loop seed=1 'task.question={a} and b'"
+
+
+def test_an_export_without_a_part_is_not_taken_for_one_that_has_it(scripted: Path) -> None:
+    assert export(scripted, "2", ["data"]) == export(scripted, "2", ["data"])
+    with pytest.raises(RunError, match="exported without merged: move it away"):
+        export(scripted, "2", ["merged"])
+
+
+@pytest.mark.parametrize(
+    "environment, message",
+    [
+        ({"HF_HUB_OFFLINE": "1", "HF_TOKEN": "x"}, "HF_HUB_OFFLINE is set"),
+        ({"HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}, "needs a token"),
+        ({"HF_HUB_OFFLINE": "0", "HF_TOKEN": "x", "HF_ENDPOINT": "http://127.0.0.1:9"}, "the Hub did not take it"),
+    ],
+)
+def test_a_push_that_cannot_be_is_explained_and_the_export_stays(
+    scripted: Path, tmp_path: Path, environment: dict[str, str], message: str
+) -> None:
+    line = [sys.executable, "-m", "star_loop.export", str(scripted), "--iteration", "last", "--parts", "data"]
+    done = subprocess.run(
+        [*line, "--push", "me/mine"], cwd=ROOT, env={**os.environ, "HF_HOME": str(tmp_path), **environment},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert done.stdout == f"{scripted / 'export/0003'}\n"
+
+
+def test_best_is_chosen_on_validation(scripted: Path) -> None:
+    run = RunDirectory(scripted)
+    curve = [metrics["validation/accuracy"] for metrics in run.committed_metrics()]
+    assert curve[choose(run, "best").number] == max(curve[1:])
+
+
+@pytest.mark.parametrize("iteration", ["0", "9", "-1", "first"])
+def test_an_iteration_that_is_not_there_is_refused(scripted: Path, iteration: str) -> None:
+    with pytest.raises(RunError, match="give best, last or a number from 1 to 3"):
+        choose(RunDirectory(scripted), iteration)
+
+
+def test_a_scripted_run_has_no_adapter(scripted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(scripted), "--iteration", "1", "--parts", "adapter"]) == 2
+    assert "only a run of trainer=lora has an adapter" in capsys.readouterr().err
+    assert not (scripted / "export/0001").exists()
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "no trained iteration to export" in capsys.readouterr().err
+
+
+@pytest.mark.engine
+def test_the_adapter_and_the_merged_model_answer_alike_in_transformers_and_vllm(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "star_loop", "name=run", f"outputs={tmp_path}", "iterations=1", "generator=transformers",
+        "task.levels={addition:[4,5]}", "task.train_per_level=30", "task.validation_per_level=5",
+        "task.test_per_level=8", "schedule.steps=3", "~tracker.tensorboard",
+    ]  # fmt: skip
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    out = export(tmp_path / "run")
+    assert (out / "README.md").read_text().startswith("---\nbase_model: tiny\n")
+    assert str(ROOT) not in (out / "adapter/adapter_config.json").read_text()
+
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from star_loop.generators.vllm import Vllm
+    from star_loop.models import Pretrained
+    from star_loop.models.weights import load_model
+    from star_loop.records import Model, Request, Sampling
+    from star_loop.tasks.arithmetic import Arithmetic
+
+    observations = Arithmetic(levels={"addition": (4, 5)}, test_per_level=8).test()
+    tokenizer = AutoTokenizer.from_pretrained(out / "merged")
+    merged = AutoModelForCausalLM.from_pretrained(out / "merged")
+    tuned = PeftModel.from_pretrained(load_model(Pretrained(name_or_path="tiny")), str(out / "adapter"))
+
+    def greedy(model: torch.nn.Module) -> list[str]:
+        texts = []
+        for observation in observations:
+            inputs = tokenizer(observation.question, return_tensors="pt")
+            ids = model.generate(**inputs, do_sample=False, max_new_tokens=160)[0, inputs["input_ids"].shape[1] :]
+            texts.append(tokenizer.decode(ids, skip_special_tokens=True))
+        return texts
+
+    expected = greedy(merged)
+    assert greedy(tuned) == expected
+    served = Pretrained(name_or_path=str(out / "merged"))
+    sampling = Sampling(temperature=0.0, max_tokens=160)
+    requests = [Request(prompt=o.question, observation=o, sampling=sampling) for o in observations]
+    with Vllm(threads=1).engine(served, workspace=tmp_path / "engine", seed=0) as engine:
+        engine.serve(Model(base=served))
+        assert [drawn[0].text for drawn in engine.generate(requests, seed=0)] == expected
+    # The adapter as a LoRARequest: vLLM applies it to the base itself. An adapter without a canary is only warned of.
+    base = Pretrained(name_or_path="tiny")
+    with Vllm(threads=1, adapter="lora").engine(base, workspace=tmp_path / "lora", seed=0) as engine:
+        engine.serve(Model(base=base, adapter=out / "adapter"))
+        assert [drawn[0].text for drawn in engine.generate(requests, seed=0)] == expected

@@ -1,0 +1,157 @@
+"""An engine that dies or hangs in the middle of a wave is replaced, and what comes is what would have come."""
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from star_loop.generators.vllm import Vllm, VllmEngine
+from star_loop.models import Pretrained
+from star_loop.protocols import EngineError
+from star_loop.records import Model, Sampling
+from tests.generators.test_generators import QUESTIONS, ask, gone
+from tests.small_models import write_adapter, write_llama
+from tests.test_end_to_end import living, start
+
+pytestmark = pytest.mark.engine
+
+
+WAVE = [
+    *ask(QUESTIONS[:1], Sampling(temperature=1.0, max_tokens=2)),
+    *ask(sampling=Sampling(temperature=1.0, max_tokens=300), n=4),
+]
+"""The first is finished long before the others."""
+
+
+def freeze(engine: VllmEngine) -> None:
+    assert engine.pid is not None and engine._worker is not None
+    engine._worker.timeout = 0.5
+    os.kill(engine.pid, signal.SIGSTOP)
+
+
+def kill(engine: VllmEngine) -> None:
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
+
+
+def test_a_wave_survives_its_engine_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    base = Pretrained(name_or_path=str(write_llama(tmp_path / "base")))
+    adapted = Model(base=base, adapter=write_adapter(tmp_path / "base", tmp_path / "adapter"))
+    workers, finished = [], []
+    with Vllm(threads=1, cpu_kvcache_space=0.1).engine(base, workspace=tmp_path / "engine", seed=0) as engine:
+        engine.serve(adapted)
+        expected = engine.generate(WAVE, seed=7)
+
+        for fault, said in (
+            (kill, "killed by SIGKILL"),
+            (freeze, "no sign of life for 0.5 s"),
+        ):
+            workers.append(engine.pid)
+            finished.clear()
+
+            def once(units: int, fault=fault) -> None:
+                if not finished:
+                    fault(engine)
+                finished.append(units)
+
+            assert engine.generate(WAVE, seed=7, progress=once) == expected
+            assert sum(finished) == len(expected), "each request is told of once"
+            assert said in caplog.text and "is started again" in caplog.text
+
+        workers.append(engine.pid)
+        kill(engine)  # before anything is told; then the next one, while the long requests are under way
+        with pytest.raises(EngineError, match=r"(?s)died.*SIGKILL.*worker\.log"):
+            engine.generate(WAVE, seed=7, progress=lambda _: kill(engine))
+        workers.append(engine.pid)
+    assert len(set(workers)) == 4, "at most one more for each call"
+    assert all(gone(pid) for pid in workers)
+    assert [path.name for path in (tmp_path / "engine").iterdir()] == ["worker.log"]
+
+
+OUT_OF_MEMORY = r"failed: generate: .*Lower generator\.max_num_seqs|died \(killed by SIG(ABRT|SEGV)\)"
+"""Most allocations that fail are errors; some that nobody looks at end the process."""
+
+
+def starve(engine: VllmEngine) -> None:
+    """From now on its worker gets no more memory from the system."""
+    import resource
+
+    assert engine.pid is not None
+    _, hard = resource.prlimit(engine.pid, resource.RLIMIT_AS)
+    resource.prlimit(engine.pid, resource.RLIMIT_AS, (1 << 20, hard))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are Linux's")
+def test_a_wave_survives_that_memory_runs_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "16384")  # a fresh worker has little that was freed to take from
+    base = Pretrained(name_or_path=str(write_llama(tmp_path / "base")))
+    wave = [*ask(QUESTIONS[:1], Sampling(temperature=1.0, max_tokens=2)), *ask(["x" * 400] * 40)]
+    settings, told = Vllm(threads=1, cpu_kvcache_space=0.1, max_num_seqs=1), list[int]()
+    with settings.engine(base, workspace=tmp_path / "engine", seed=0) as engine:
+        assert isinstance(engine, VllmEngine)
+
+        def once(units: int) -> None:
+            if not told:
+                starve(engine)
+            told.append(units)
+
+        drawn = engine.generate(wave, seed=7, progress=once)
+        assert "is started again" in caplog.text and re.search(OUT_OF_MEMORY, caplog.text)
+        assert sum(told) == len(wave) and engine.generate(wave, seed=7) == drawn
+
+    alone = settings.model_copy(update={"restarts": 0})
+    with alone.engine(base, workspace=tmp_path / "engine", seed=0) as last:
+        assert isinstance(last, VllmEngine)
+        with pytest.raises(EngineError, match=rf"(?s)({OUT_OF_MEMORY}).*worker\.log"):
+            last.generate(wave, seed=7, progress=lambda _: starve(last))
+
+
+def test_an_engine_that_cannot_start_is_not_started_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    base = Pretrained(name_or_path=str(write_llama(tmp_path / "base")))
+    (tmp_path / "base/tokenizer.json").write_text("{")
+    with (
+        Vllm(threads=1, restarts=3).engine(base, workspace=tmp_path / "engine", seed=0) as engine,
+        pytest.raises(EngineError, match=r"(?s)cannot load the tokenizer.*worker\.log"),
+    ):
+        engine.serve(Model(base=base))
+        engine.generate(ask(), seed=0)
+    assert "started again" not in caplog.text
+    assert not (tmp_path / "engine/tmp").exists()
+
+
+EXITS = {
+    "an error": ("generator.engine_kwargs={no_such_key:1}", None, 1, "no_such_key"),
+    "Ctrl-C": ("seed=0", signal.SIGINT, 130, "the same command continues"),
+    "SIGTERM": ("seed=0", signal.SIGTERM, 143, "the same command continues"),
+    "SIGKILL": ("seed=0", signal.SIGKILL, -signal.SIGKILL, ""),
+}
+"""The normal one is in `test_end_to_end.py`."""
+
+
+@pytest.mark.parametrize(("override", "number", "code", "message"), EXITS.values(), ids=EXITS)
+def test_no_exit_leaves_a_process_or_a_file(
+    tmp_path: Path, override: str, number: signal.Signals | None, code: int, message: str
+) -> None:
+    process = start(tmp_path, "iterations=0", override)
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if "name=" in line and number is not None:
+            break
+    workers = living(tmp_path)
+    if number is not None:
+        assert len(workers) > 1
+        process.send_signal(number)
+    said += process.communicate()[0]
+    assert process.returncode == code, said
+    assert message in said
+    assert all(gone(pid) for pid in workers)
+    assert living(tmp_path) == []
+    assert not (tmp_path / "run/.engine/tmp").exists()
+    assert not list((tmp_path / "tmp").iterdir())

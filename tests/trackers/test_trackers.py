@@ -1,0 +1,465 @@
+"""Trackers are fed from committed metrics, show every iteration once, and never stop a run."""
+
+import json
+import logging
+import os
+import pty
+import re
+import sqlite3
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from star_loop.__main__ import CONF
+from star_loop.config.build import build
+from star_loop.protocols import Session, Tracker
+from star_loop.records import Metrics
+from star_loop.trackers import Console, JsonLines, MLflow, TensorBoard, WandB, fan_out
+from star_loop.trackers.course import Course, seconds_left
+from tests.quiz import QUIZ, configure
+
+
+def metrics_of(iteration: int) -> Metrics:
+    accuracy = 0.31 + 0.05 * iteration
+    metrics = {
+        "evaluation/accuracy": accuracy,
+        "evaluation/accuracy_low": accuracy - 0.02,
+        "evaluation/accuracy_high": accuracy + 0.02,
+        "flops/cumulative": 3.4e12 * iteration,
+        "seconds/total": 61.0,
+    }
+    if iteration:
+        metrics |= {
+            "collect/observations": 1200.0,
+            "collect/rollouts": 2400.0,
+            "collect/correct": 600.0,
+            "collect/accepted": 400.0,
+            "collect/quota": 400.0,
+            "train/loss": 0.25,
+            "tokens/generated": 5e5,
+        }
+    return metrics
+
+
+def launch(tracker: Tracker, directory: Path, first: int, last: int) -> None:
+    """One launch that finds `first` committed iterations and commits up to `last`."""
+    with tracker.session(directory, [metrics_of(t) for t in range(first)]) as session:
+        for iteration in range(first, last + 1):
+            session.phase(iteration, "collect", 100)
+            session.advance(100)
+            session.log(iteration, metrics_of(iteration))
+
+
+class Memory(Tracker):
+    """Keeps what it is told in the list it is given."""
+
+    told: list[str]
+
+    @contextmanager
+    def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
+        told = self.told
+
+        class Remember(Session):
+            def phase(self, iteration: int, name: str, total: int | None) -> None:
+                told.append(f"phase {iteration} {name} {total}")
+
+            def advance(self, units: int, tokens: int = 0, asked: int = 0) -> None:
+                told.append(f"advance {units} {tokens} {asked}")
+
+            def log(self, iteration: int, metrics: Metrics) -> None:
+                told.append(f"log {iteration}")
+
+        told.append(f"open {len(committed)}")
+        try:
+            yield Remember()
+        finally:
+            told.append("close")
+
+
+class Broken(Tracker):
+    """Fails in `log` and `close`, and would swallow the run's exception."""
+
+    class Session(Session):
+        def log(self, iteration: int, metrics: Metrics) -> None:
+            raise OSError("disk full")
+
+    @contextmanager
+    def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
+        try:
+            yield Broken.Session()
+        except ValueError:
+            return
+        raise OSError("disk full")
+
+
+class Unopenable(Tracker):
+    """Cannot be opened."""
+
+    @contextmanager
+    def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
+        raise OSError("no such place")
+        yield
+
+
+# ------------------------------------------------------------------------------------------------------ fan_out
+
+
+def test_fan_out_forwards_every_event_to_every_tracker(tmp_path: Path) -> None:
+    one, two = Memory(told=[]), Memory(told=[])
+    # Component copies its arguments, so look at the components' own lists.
+    with fan_out({"one": one, "two": two}, tmp_path, [metrics_of(0)]) as session:
+        session.phase(1, "collect", 7)
+        session.advance(7, 40)
+        session.log(1, metrics_of(1))
+    assert one.told == ["open 1", "phase 1 collect 7", "advance 7 40 0", "log 1", "close"]
+    assert two.told == one.told
+
+
+def test_a_failing_tracker_is_reported_once_and_disturbs_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = Memory(told=[])
+    with (
+        caplog.at_level(logging.WARNING),
+        fan_out({"broken": Broken(), "memory": memory}, tmp_path, []) as session,
+    ):
+        for iteration in range(3):
+            session.log(iteration, metrics_of(iteration))
+    assert memory.told == ["open 0", "log 0", "log 1", "log 2", "close"]
+    assert len(caplog.records) == 1
+    assert "'broken' failed in log: OSError: disk full" in caplog.text
+
+
+def test_a_tracker_that_cannot_be_opened_raises_and_closes_the_others(tmp_path: Path) -> None:
+    memory = Memory(told=[])
+    with (
+        pytest.raises(OSError, match="no such place"),
+        fan_out({"memory": memory, "unopenable": Unopenable()}, tmp_path, []),
+    ):
+        pytest.fail("the session must not begin")
+    assert memory.told == ["open 0", "close"]
+
+
+@pytest.mark.parametrize("error", [ValueError("the run's own"), KeyboardInterrupt()])
+def test_the_runs_exception_is_not_swallowed(tmp_path: Path, error: BaseException) -> None:
+    memory = Memory(told=[])
+    with pytest.raises(type(error)), fan_out({"memory": memory, "broken": Broken()}, tmp_path, []):
+        raise error
+    assert memory.told == ["open 0", "close"]
+
+
+@pytest.mark.parametrize("option", sorted(path.stem for path in (CONF / "tracker").glob("*.yaml")))
+def test_every_option_builds_without_what_it_needs(option: str) -> None:
+    assert isinstance(build(configure(*QUIZ, f"+tracker@tracker.another={option}")).tracker["another"], Tracker)
+
+
+# ------------------------------------------------------------------------------------------------- metrics.jsonl
+
+
+def test_json_lines_after_a_kill_equal_those_of_an_uninterrupted_run(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    launch(JsonLines(), whole, 0, 4)
+    launch(JsonLines(), killed, 0, 2)
+    with (killed / "metrics.jsonl").open("a") as file:
+        file.write('{"iteration": 3, "evalu')  # torn by the kill, after iteration 3 was committed
+    launch(JsonLines(), killed, 4, 4)
+    assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert [row.pop("iteration") for row in rows] == [0, 1, 2, 3, 4]
+    assert rows == [metrics_of(t) for t in range(5)]
+
+
+# -------------------------------------------------------------------------------------------------- TensorBoard
+
+
+def scalars(folder: Path) -> list[tuple[int, float]]:
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    return [(event.step, round(event.value, 4)) for event in accumulator.Scalars("evaluation/accuracy")]
+
+
+def test_tensorboard_shows_every_iteration_once_after_each_resume(tmp_path: Path) -> None:
+    for first, last in ((0, 2), (2, 4), (5, 5)):  # the second launch lost the former one's last commit
+        launch(TensorBoard(), tmp_path, first, last)
+        assert scalars(tmp_path / "tensorboard") == [(t, round(0.31 + 0.05 * t, 4)) for t in range(last + 1)]
+
+
+def test_a_tensorboard_that_is_looking_on_sees_no_repeats_after_a_resume(tmp_path: Path) -> None:
+    launch(TensorBoard(), tmp_path, 0, 3)
+    watching = EventAccumulator(str(tmp_path / "tensorboard"))
+    watching.Reload()
+    launch(TensorBoard(), tmp_path, 3, 5)
+    watching.Reload()
+    assert [event.step for event in watching.Scalars("evaluation/accuracy")] == [0, 1, 2, 3, 4, 5]
+
+
+def test_tensorboard_records_are_on_disk_as_soon_as_they_are_logged(tmp_path: Path) -> None:
+    with TensorBoard().session(tmp_path, []) as session:
+        session.log(0, metrics_of(0))
+        assert scalars(tmp_path / "tensorboard") == [(0, 0.31)]
+
+
+# ------------------------------------------------------------------------------------------- Weights & Biases
+
+CONFIG = "seed: 3\nsampler:\n  _target_: star_loop.samplers.adastar.AdaStar\n  power: 2.0\n"
+
+
+def logged(file: Path) -> list[bytes]:
+    """The records of a file of W&B's: LevelDB's log format after a header of seven bytes."""
+    data, records, position = file.read_bytes(), [b""], 7
+    while position + 7 <= len(data):
+        left = 32768 - position % 32768
+        if left < 7:
+            position += left
+            continue
+        length, kind = int.from_bytes(data[position + 4 : position + 6], "little"), data[position + 6]
+        records[-1] += data[position + 7 : position + 7 + length]
+        if kind in (1, 4):  # whole, or the last of several parts
+            records.append(b"")
+        position += 7 + length
+    return records[:-1]
+
+
+def wandb_history(folder: Path) -> list[tuple[int, float]]:
+    """Step and accuracy of every row of the one run that is there."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    found = []
+    for data in logged(file):
+        record = Record.FromString(data)
+        if record.HasField("history"):
+            row = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+            found.append((record.history.step.num, round(row["evaluation/accuracy"], 4)))
+    return found
+
+
+def test_wandb_offline_shows_every_iteration_once_after_each_resume(tmp_path: Path) -> None:
+    wandb = pytest.importorskip("wandb", reason='needs the extra "star_loop[wandb]"')
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    identifiers = set()
+    for first, last in ((0, 2), (2, 4), (5, 5)):  # the second launch lost the former one's last commit
+        launch(WandB(), tmp_path, first, last)
+        wandb.teardown()  # as at the end of the process: waits until everything is written
+        assert wandb_history(tmp_path) == [(t, round(0.31 + 0.05 * t, 4)) for t in range(last + 1)]
+        identifiers |= {path.name for path in tmp_path.glob("wandb/offline-run-*/run-*.wandb")}
+    assert len(identifiers) == 1  # the server takes them for one run
+
+
+# ------------------------------------------------------------------------------------------------------ MLflow
+
+
+def test_mlflow_shows_every_iteration_once_after_each_resume(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason='needs the extra "star_loop[mlflow]"')
+    pytest.importorskip("sqlalchemy", reason='the local store needs the extra "star_loop[mlflow]"')
+    from mlflow import MlflowClient
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(CONFIG)
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    launch(MLflow(), tmp_path / "two", 0, 1)
+    for first, last in ((0, 2), (2, 4), (5, 5)):
+        launch(MLflow(), tmp_path / "one", first, last)
+        (experiment,) = [e for e in client.search_experiments() if e.name == "star_loop"]
+        one, two = sorted(client.search_runs([experiment.experiment_id]), key=lambda run: str(run.info.run_name))
+        history = client.get_metric_history(one.info.run_id, "evaluation/accuracy")
+        shown = sorted((point.step, round(point.value, 4)) for point in history)
+        assert shown == [(t, round(0.31 + 0.05 * t, 4)) for t in range(last + 1)]
+    assert (one.info.run_name, one.info.status, one.data.params["sampler.power"]) == ("one", "FINISHED", "2.0")
+    assert two.data.metrics["evaluation/accuracy"] == pytest.approx(0.36)
+
+
+# ----------------------------------------------------------------------------------------------------- trackio
+
+TRACKIO = """
+import json, sys
+from pathlib import Path
+from star_loop.trackers import Trackio
+from tests.trackers.test_trackers import launch
+
+for name, first, last in json.loads(sys.argv[1]):
+    launch(Trackio(), Path(name), first, last)
+print("nothing of trackio's")
+"""
+
+
+def test_trackio_shows_every_iteration_once_after_each_resume(tmp_path: Path) -> None:
+    pytest.importorskip("trackio", reason='needs the extra "star_loop[trackio]"')
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text(CONFIG)
+    launches = [["two", 0, 1], ["one", 0, 2], ["one", 2, 4], ["one", 5, 5]]  # the third lost the second's last commit
+    arguments = [[str(tmp_path / name), first, last] for name, first, last in launches]
+    # trackio reads at import where its store is, so it is imported in a process of its own.
+    environment = {**os.environ, "TRACKIO_DIR": str(tmp_path / "store"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", TRACKIO, json.dumps(arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("nothing of trackio's\n", 0), done.stderr
+    with sqlite3.connect(tmp_path / "store" / "star_loop.db") as store:
+        rows = store.execute("SELECT run_name, step, metrics FROM metrics ORDER BY run_name, step").fetchall()
+        settings = dict(store.execute("SELECT run_name, config FROM configs").fetchall())
+    found = [(name, step, round(json.loads(metrics)["evaluation/accuracy"], 4)) for name, step, metrics in rows]
+    whole = [("one", t) for t in range(6)] + [("two", t) for t in range(2)]
+    assert found == [(name, t, round(0.31 + 0.05 * t, 4)) for name, t in whole]
+    assert json.loads(settings["one"])["sampler.power"] == 2.0
+
+
+# ------------------------------------------------------------------------------------------------------ console
+
+
+def test_without_a_terminal_the_console_prints_lines_for_grep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    launch(Console(iterations=5), tmp_path, 2, 3)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert [" ".join(line.split()[:2]) for line in out.splitlines()[1:]] == [
+        "resumed iteration=0",
+        "resumed iteration=1",
+        "phase iteration=2",
+        "committed iteration=2",
+        "phase iteration=3",
+        "committed iteration=3",
+    ]
+    assert (
+        "committed iteration=3 accuracy=0.4600 low=0.4400 high=0.4800 observations=1200 rollouts=2400 correct=600 "
+        "accepted=400 quota=400 loss=0.2500 generated=500000 flops=1.020e+13 seconds=61.0 change=+0.0500 left=122\n"
+    ) in out
+
+
+SCRIPT = """
+import logging, sys
+from pathlib import Path
+from star_loop.trackers import Console
+from tests.trackers.test_trackers import metrics_of
+
+logging.basicConfig(stream=sys.stdout, format="[log] %(message)s", level="INFO")
+with Console(iterations=4).session(Path("outputs/demo"), [metrics_of(0)]) as session:
+    for iteration in (1, 2):
+        session.phase(iteration, "collect", 1200)
+        session.advance(600, 12_000)
+        logging.info("half way")
+        session.phase(iteration, "test", None)
+        session.log(iteration, metrics_of(iteration))
+    session.phase(3, "train", 400)
+    if sys.argv[1:]:
+        raise RuntimeError("a crash in training")
+"""
+
+
+def in_terminal(*arguments: str, columns: int, **environment: str) -> str:
+    """All bytes that the script sends to a terminal of that width."""
+    terminal, process_side = pty.openpty()
+    termios.tcsetwinsize(process_side, (30, columns))
+    inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *arguments],
+        stdout=process_side,
+        stderr=process_side,
+        env={**inherited, "TERM": "xterm-256color", **environment},
+    )
+    os.close(process_side)
+    sent = b""
+    with os.fdopen(terminal, "rb", buffering=0) as reader:
+        while True:
+            try:
+                chunk = reader.read(65536)
+            except OSError:  # how Linux says that the other side was closed
+                break
+            if not chunk:
+                break
+            sent += chunk
+    process.wait()
+    return sent.decode()
+
+
+def screen(sent: str) -> list[str]:
+    """What the terminal shows at the end: line feeds, carriage returns, cursor up and line erasing are obeyed."""
+    lines, row, column = [""], 0, 0
+    for token in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+", sent):
+        if token == "\r":
+            column = 0
+        elif token == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif token == "\x1b[2K":
+            lines[row] = ""
+        elif token.startswith("\x1b[") and token.endswith("A"):
+            row -= int(token[2:-1] or 1)
+        elif not token.startswith("\x1b"):
+            lines[row] = lines[row].ljust(column)[:column] + token + lines[row][column + len(token) :]
+            column += len(token)
+    return lines
+
+
+@pytest.mark.parametrize("columns", [34, 60, 120])
+def test_in_a_terminal_rows_fit_and_only_the_table_is_left(columns: int) -> None:
+    sent = in_terminal(columns=columns)
+    assert "iteration 1/4 collect" in sent
+    frames = re.findall(r"(?:iteration \d/4|accuracy) [^\r\n]*", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", sent))
+    assert max(map(len, frames)) <= columns - len("^C")  # an echoed ^C must not wrap
+    shown = screen(sent)
+    assert all(len(line) <= columns for line in shown)
+    # The log line came while the bar was there, and neither cut through the other.
+    assert [line.split()[0] for line in shown if line.strip()] == [
+        "outputs/demo",
+        "iter",
+        "0",
+        "[log]",
+        "1",
+        "[log]",
+        "2",
+    ]
+    assert [line.split()[1:3] for line in shown if line.strip()[:1].isdigit()] == [
+        ["31.0", "%"],
+        ["36.0", "%"],
+        ["41.0", "%"],
+    ]
+
+
+def test_after_a_crash_the_bar_is_gone_and_the_cursor_is_there() -> None:
+    sent = in_terminal("crash", columns=80)
+    assert "iteration 3/4 train" in sent
+    shown = "\n".join(screen(sent))
+    assert "RuntimeError: a crash in training" in shown
+    assert "iteration 3/4 train" not in shown
+    assert sent.rfind("\x1b[?25h") > sent.rfind("\x1b[?25l")
+
+
+def test_the_line_below_the_bar_says_how_the_run_stands_as_far_as_it_fits() -> None:
+    below = {columns: re.findall(r"accuracy \d[^\r\n\x1b]*", in_terminal(columns=columns)) for columns in (34, 60)}
+    assert all(len(line) <= 34 - len("^C") and "ends about" not in line for line in below[34])
+    assert any("accuracy 36.0 % (+5.0)" in line for line in below[34])
+    whole = r"accuracy 36\.0 % \(\+5\.0\)  [\d.,]+[kMG]? tokens/s  ends about \d\d:\d\d"
+    assert any(re.match(whole, line) for line in below[60]), below[60]
+
+
+def test_what_was_asked_is_told_while_a_wave_is_under_way() -> None:
+    course = Course(last=4)
+    course.generated(0, 3)
+    course.generated(700, 4)
+    assert course.text(80).plain.startswith("7 asked  ")
+    course.phase(1)
+    assert "asked" not in course.text(80).plain
+
+
+def test_the_time_left_goes_on_as_the_iterations_did() -> None:
+    assert seconds_left([60.0], 3) == 180.0
+    assert seconds_left([50.0, 50.0, 50.0], 2) == 100.0
+    assert seconds_left([100.0, 120.0], 2) == pytest.approx(144.0 + 172.8)
+    assert seconds_left([90.0, 30.0], 2) == 60.0  # becoming shorter is not counted on
+    assert seconds_left([1.0, 60.0], 1) == 90.0  # nor is a leap
+
+
+def test_no_color_is_honoured() -> None:
+    coloured = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|9[0-7])[;m]")
+    assert coloured.search(in_terminal(columns=80))
+    assert not coloured.search(in_terminal(columns=80, NO_COLOR="1"))
