@@ -45,7 +45,7 @@ def _resolve_all(node: Any, key: str) -> None:
 
 def _resolve(target: Any, key: str) -> type[Component]:
     where = _join(key, "_target_")
-    target = MOVED.get(target, target)
+    target = MOVED.get(str(target), target)
     module, _, name = str(target).rpartition(".")
     try:
         named = module and all(part.isidentifier() for part in str(target).split("."))

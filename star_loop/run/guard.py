@@ -125,7 +125,7 @@ def _is_new(run: RunDirectory, path: Path) -> bool:
 
 def _with_present_targets(config: Any) -> dict[str, Any]:
     flat = flatten(config)
-    return {key: MOVED.get(value, value) if key.endswith("_target_") else value for key, value in flat.items()}
+    return {key: MOVED.get(str(value), value) if key.endswith("_target_") else value for key, value in flat.items()}
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
