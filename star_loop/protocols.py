@@ -134,7 +134,11 @@ class Outcome:
     wrong_energy: NDArray[np.float64] | None = None
     """Mean ‖∇ log π‖² of correct and of incorrect un-hinted rationales, NaN where there are none; None: not scored."""
     energy_gap: NDArray[np.float64] | None = None
-    """‖E_right ∇ log π - E_wrong ∇ log π‖², NaN where either side is missing; None: not measured."""
+    """‖E_right ∇ log π - E_wrong ∇ log π‖², NaN where it is not known; None: not measured."""
+    right_norm: NDArray[np.float64] | None = None
+    """Mean ‖∇ log π‖ of correct un-hinted rationales, NaN where there are none; None: not scored."""
+    wrong_norm: NDArray[np.float64] | None = None
+    """The same of incorrect ones."""
 
     @property
     def accepted(self) -> NDArray[np.bool_]:

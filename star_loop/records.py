@@ -209,7 +209,7 @@ class Score(Record):
     gradient: float | None = None
     """‖∇ log π‖² of the text by the model's parameters; None: not measured."""
     gap: float | None = None
-    """‖E_right ∇ log π - E_wrong ∇ log π‖² of the scored rationales of its observation; None: not measured."""
+    """‖E_right ∇ log π - E_wrong ∇ log π‖², estimated by its observation's scored rationales; None: not measured."""
 
     @classmethod
     def of(

@@ -17,16 +17,18 @@ FAMILY = {"star", "star_full", "star_acc", "star_acc_full", "star_acc_full_k", "
 OPTIONS = {
     "lark": ("scorer=scripted", "~selectors.deduplicate", "scorer.diagnose=true"),
     "cures_counts": ("schedule.quota=null",),
-    "cures": ("sampler.subsets=2", "schedule.quota=null"),
-    "cures_gradient": ("sampler.subsets=2", "schedule.quota=null", "scorer=scripted"),
+    "cures": ("sampler.subsets=2", "schedule.quota=null", "scorer=scripted"),
+    "cures_deviation": ("sampler.subsets=2", "sampler.steps=1", "schedule.quota=null"),
+    "gvm": ("scorer=scripted",),
     "b_star": ("search.temperatures=[0.5,1.0]",),
     "rft": ("iterations=1",),
 }
 ACTED: dict[str, Callable[[Metrics], bool]] = {
     "lark": lambda m: m["select/effective"] < 1 and m["select/greatest_weight"] > m["select/least_weight"],
     "cures_counts": lambda m: m["allocator/deviation"] > 0 and m["sampler/weight_ratio"] > 1,
-    "cures": lambda m: m["allocator/deviation"] > 0 and m["pilot/rollouts"] == 4 * 45,
-    "cures_gradient": lambda m: m["allocator/deviation"] > 0 and m["score/energy"] > 0,
+    "cures": lambda m: m["allocator/deviation"] > 0 and m["score/energy"] > 0 and "pilot/rollouts" not in m,
+    "cures_deviation": lambda m: m["allocator/deviation"] > 0 and m["pilot/rollouts"] == 4 * 45,
+    "gvm": lambda m: m["allocator/least"] == 0 and m["allocator/mean"] == 8 and m["pilot/rollouts"] == 8 * 15,
     "space": lambda m: m["sampler/entropy"] < 1 and m["sampler/mass/s3"] != m["sampler/mass/s1"],
     "skill_it": lambda m: m["sampler/entropy"] < 1 and m["sampler/wanted/s3"] > m["sampler/wanted/s1"],
     "b_star": lambda m: m["search/temperature"] in (0.5, 1.0) and 0 < m["search/balance"] < 1,

@@ -163,7 +163,7 @@ ROLLOUT_BUDGETS = Study(
         "CurES prompts": ("allocator=fixed", "allocator.rollouts=4"),
         "CurES rollouts": ("sampler=uniform",),
         "CurES, counts": (),
-        "CurES": ("experiment=cures",),
+        "CurES": ("experiment=cures_deviation", "sampler.subsets=6", "sampler.steps=1"),
     },
     control="uniform",
     core=("uniform", "CurES"),

@@ -29,12 +29,16 @@ class Neyman(Allocator):
     without the last term, which norms do not tell), by the parameters with `scorer=gradient`.
     `gradient`: equation 21. `positive`: σ² = p E_right‖∇ log π‖² - p² ‖E_right ∇ log π‖², the same for a gradient of
     right rationales only (a reconstruction); its last norm is the gap times (1-p)², as ∇ log π has mean 0.
-    `gvm`: G/√(p + a/p^(b-1)) with G² = E_right‖∇ log π‖², the rule of GVM's released code; hard ones get more. The last
-    two take norms of 1 where the sampler remembers none."""
+    `gvm`: G/√(p + a/p^(b-1)) with G = E_right‖∇ log π‖, and nothing where p = 0 or G = 0, as in GVM's released code. A
+    mean of counts is 0 only without a prior (`sampler.prior=[0,0]`); of the facts alone, p is the share of wins. The
+    last two take norms of 1 where the sampler remembers none."""
+    gap: Literal["vectors", "norms"] = "vectors"
+    """The last term of equation 21. `vectors`: the gap between the mean gradients; `norms`: between their mean norms,
+    as CurES's released code has it."""
     least: int = Field(1, ge=0)
-    """Draws that every observation gets; the paper has no such floor (0)."""
-    most: float = Field(4.0, ge=1)
-    """Draws that no observation exceeds, as a multiple of `rollouts`."""
+    """Draws that every observation gets; the papers have no such floor (0)."""
+    most: float | None = Field(4.0, ge=1)
+    """Draws that no observation exceeds, as a multiple of `rollouts`; None: any number, as in the papers."""
     gvm_a: float = Field(1e-3, gt=0)
     """a of the rule `gvm`."""
     gvm_b: float = Field(2.0, ge=1)
@@ -48,8 +52,10 @@ class Neyman(Allocator):
 
     def allocate(self, proposal: Proposal, state: State, rng: np.random.Generator) -> NDArray[np.int64]:
         """`rollouts` times the number of positions, divided."""
-        sigma = self._sigma(success(state, proposal.positions), state, proposal.positions)
-        return apportion(sigma, self.rollouts * len(sigma), self.least, int(self.most * self.rollouts))
+        positions = proposal.positions
+        weights = self._gvm(state, positions) if self.rule == "gvm" else self._sigma(state, positions)
+        total = self.rollouts * len(weights)
+        return apportion(weights, total, self.least, total if self.most is None else int(self.most * self.rollouts))
 
     def metrics(self, outcome: Outcome) -> Metrics:
         """The spread of n_i, and the share of observations whose draws were neither all right nor all wrong."""
@@ -63,16 +69,22 @@ class Neyman(Allocator):
             "mixed": float(mixed.mean()),
         }
 
-    def _sigma(self, p: Floats, state: State, positions: NDArray[np.int64]) -> Floats:
+    def _gvm(self, state: State, positions: NDArray[np.int64]) -> Floats:
+        p, norms = success(state, positions, prior=0.0), column(state, "right_norm", positions)
+        asked = np.maximum(p, 1e-12)
+        drawn: Floats = np.where(p > 0, 1 / np.sqrt(asked + self.gvm_a / asked ** (self.gvm_b - 1)), 0.0)
+        return drawn if norms is None else drawn * norms
+
+    def _sigma(self, state: State, positions: NDArray[np.int64]) -> Floats:
+        p = success(state, positions)
         right = wrong = np.ones_like(p)
         gap = np.zeros_like(p)
         if self.rule == "gradient" or (
             self.rule != "deviation" and column(state, "right_energy", positions) is not None
         ):
             right, wrong, gap = energies(state, positions)
-        if self.rule == "gvm":
-            drawn: Floats = np.sqrt(right / (p + self.gvm_a / p ** (self.gvm_b - 1)))
-            return drawn
+        if self.gap == "norms":
+            gap = norm_gap(state, positions)
         if self.rule == "positive":
             variance = positive_variance(p, right, gap)
         else:
@@ -81,15 +93,19 @@ class Neyman(Allocator):
         return sigma
 
 
-def success(state: State, positions: NDArray[np.int64]) -> Floats:
-    """Believed success rates in (0, 1) of some observations; 1/2 of what nothing is known of."""
+def success(state: State, positions: NDArray[np.int64], prior: float = 1.0) -> Floats:
+    """Believed success rates of some observations; 1/2 of what nothing is known of.
+
+    The posterior mean of a sampler that keeps `alpha` and `beta`, else of the facts under a Beta(prior, prior).
+    """
     right, wrong = (column(state, name, positions) for name in ("alpha", "beta"))
     if right is None or wrong is None:
         wins, attempts = (column(state, name, positions) for name in ("wins", "attempts"))
         wins, attempts = (np.zeros(len(positions)) if count is None else count for count in (wins, attempts))
-        right, wrong = wins + 1, attempts - wins + 1
-    p: Floats = right / (right + wrong)
-    return np.clip(p, 1e-6, 1 - 1e-6)
+        right, wrong = wins + prior, attempts - wins + prior
+    known = right + wrong
+    p: Floats = np.divide(right, known, out=np.full(len(known), 0.5), where=known > 0)
+    return p
 
 
 def energies(state: State, positions: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
@@ -110,6 +126,15 @@ def energies(state: State, positions: NDArray[np.int64]) -> tuple[Floats, Floats
     return _filled(found[0]), _filled(found[1]), gap
 
 
+def norm_gap(state: State, positions: NDArray[np.int64]) -> Floats:
+    """(E_right‖∇ log π‖ - E_wrong‖∇ log π‖)² of some observations; 0 where either is not known."""
+    right, wrong = (column(state, name, positions) for name in ("right_norm", "wrong_norm"))
+    if right is None or wrong is None:
+        return np.zeros(len(positions))
+    known: Floats = np.where((right > 0) & (wrong > 0), (right - wrong) ** 2, 0.0)
+    return known
+
+
 def _filled(side: Floats) -> Floats:
     known = side[side > 0]
     filled: Floats = np.where(side > 0, side, known.mean() if known.size else 1.0)
@@ -123,7 +148,7 @@ def advantage_variance(p: Floats, right: Floats, wrong: Floats, gap: Floats) -> 
         p: success rates.
         right: E‖∇log π‖² over correct rationales.
         wrong: the same over incorrect ones.
-        gap: ‖E_right ∇log π - E_wrong ∇log π‖². The authors' code takes the squared difference of the mean norms.
+        gap: ‖E_right ∇log π - E_wrong ∇log π‖².
     """
     return p * (1 - p) ** 2 * right + p**2 * (1 - p) * wrong - (p * (1 - p)) ** 2 * gap
 

@@ -4,7 +4,7 @@ Which prompts: ρ*(x) ∝ exp(√(p(1-p)) / τ), because a trust-region step on 
 (equations 11, 13 and 14). How many rollouts of each is `star_loop.allocators.neyman`.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from star_loop.protocols import Columns, Outcome, Proposal, Sampler, State
 from star_loop.records import Metrics
 from star_loop.samplers.order import ascending, following
 
-ENERGIES = ("right_energy", "wrong_energy", "energy_gap")
+ENERGIES = ("right_energy", "wrong_energy", "energy_gap", "right_norm", "wrong_norm")
 LEVELS = 2**14
 """Distinct values of √(p(1-p)), which lies in [0, 1/2], that the search for τ tells apart."""
 COLDEST, HOTTEST = 1e-3, 1e3
@@ -25,55 +25,60 @@ class Cures(Sampler):
     """Draw observations without replacement in proportion to ρ*, from a Beta posterior of each success rate.
 
     The posterior mean of p stands for p (equation 23). The paper splits the data into T disjoint subsets, draws N′
-    pilots of a whole subset and begins its counts with them: `subsets` and `pilot_rollouts`. By default the same
-    observations come back, old counts fade (a form known from MoPPS, arXiv 2507.04632; `forget=0` is a reset) and stand
-    for the pilots: unseen observations have p = 1/2 and come first. With `preparation=pilots`, N′ rollouts of all of
-    them by the base model come first, once. The paper draws with replacement; a pass of the loop visits an observation
-    once, so the draw is the Gumbel form of drawing without replacement.
-
-    The authors' code takes τ = 100·(wins + 1), with which ρ* is practically uniform; it draws without replacement too.
+    pilots of a whole subset, begins its counts with them and adds those of M steps: `subsets`, `pilot_rollouts` and
+    `steps` of `sampler=cures_pilots`. By default there are no pilots: the same observations come back, old counts fade
+    (a form known from MoPPS, arXiv 2507.04632; `forget=0` is a reset), and unseen observations have p = 1/2 and come
+    first. With `preparation=pilots`, N′ rollouts of all of them by the base model come first, once. The paper draws
+    with replacement; a pass of the loop visits an observation once, so the draw is the Gumbel form of drawing without
+    replacement, as the authors' code draws too.
     """
 
-    tau: float | None = Field(None, gt=0)
-    """Temperature τ, which the paper does not state; None: found from `effective`."""
+    tau: Annotated[float, Field(gt=0)] | Literal["released"] | None = None
+    """Temperature τ, which the paper does not state; None: found from `effective`. `released`: 100·(wins + 1) of each
+    observation, as the authors' code has it, with which ρ* is practically uniform."""
     effective: float = Field(0.5, gt=0, lt=1)
     """Target of exp(H(ρ*)) / n, the effective share of the observations."""
     prior: tuple[float, float] = (1.0, 1.0)
-    """α_0 and β_0 of the Beta prior, both positive."""
+    """α_0 and β_0 of the Beta prior. (0, 0): p is the share of wins itself, as GVM takes it, and 1/2 before any."""
     forget: float = Field(0.7, ge=0, le=1)
     """λ: what an iteration leaves of the counts, of every observation. 0: only the last counts; 1: all counts."""
 
     subsets: int = Field(1, ge=1)
-    """T, disjoint subsets of the observations at random, of which each iteration draws from one, in turn."""
+    """T, disjoint subsets of the observations at random; an iteration draws from one, in turn (the paper: 15)."""
+    steps: int = Field(1, ge=1)
+    """M, iterations in a row that draw from a subset (the paper: 10)."""
     pilot_rollouts: int = Field(0, ge=0)
-    """N′, draws of each observation of the subset by the current model before each iteration: the counts begin with
-    these alone, and nothing is trained on them. The paper takes 4; 0: none."""
+    """N′, draws of each observation of a subset by the current model before its M iterations: the counts begin again
+    with these alone, and nothing is trained on them (the paper: 4). 0: none."""
     energies: bool = False
-    """Remember how large the gradients of right and wrong rationales were, for `allocator.rule=gradient`."""
+    """Remember how large the gradients of right and wrong rationales were, for `allocator.rule=gradient` and `gvm`."""
 
     def init(self, columns: Columns, rng: np.random.Generator) -> State:
         """`alpha` and `beta` of each observation: the prior, and the counts of the pilots where there are any.
 
-        With `energies`, the latest of all three kinds; 0: unknown. With `subsets`, that of each, and whose turn it is.
+        With `energies`, the latest of each kind; 0: unknown. `turn` counts iterations; with `subsets`, that of each.
         """
         n = len(columns["length"])
         beliefs = dict(zip(("alpha", "beta"), self.prior, strict=True))
         if self.energies:
             beliefs |= dict.fromkeys(ENERGIES, 0.0)
-        state = {name: np.full(n, value, np.float32) for name, value in beliefs.items()}
+        state: dict[str, NDArray[Any]] = {name: np.full(n, value, np.float32) for name, value in beliefs.items()}
         if "pilot_wins" in columns:
             wins, attempts = (np.asarray(columns[f"pilot_{name}"], np.float32) for name in ("wins", "attempts"))
             state |= {"alpha": state["alpha"] + wins, "beta": state["beta"] + attempts - wins}
-        if self.subsets == 1:
-            return state
-        return {**state, "subset": rng.permutation(n).astype(np.int32) % self.subsets, "turn": np.zeros(1, np.int32)}
+        state["turn"] = np.zeros(1, np.int32)
+        if self.subsets > 1:
+            state["subset"] = rng.permutation(n).astype(np.int32) % self.subsets
+        return state
 
     def pilots(self, state: State) -> NDArray[np.int64] | None:
-        """N′ of each observation of the subset."""
-        return self._open(state).astype(np.int64) * self.pilot_rollouts if self.pilot_rollouts else None
+        """N′ of each observation of the subset, before the first of its M iterations."""
+        if not self.pilot_rollouts or int(state["turn"][0]) % self.steps:
+            return None
+        return self._open(state).astype(np.int64) * self.pilot_rollouts
 
     def piloted(self, state: State, outcome: Outcome) -> State:
-        """The counts of the pilots, after the prior: the paper's cold start."""
+        """The counts of the pilots, after the prior: the paper's cold start and reset."""
         told = dict(state)
         for name, prior, count in zip(
             ("alpha", "beta"), self.prior, (outcome.wins, outcome.attempts - outcome.wins), strict=True
@@ -87,7 +92,7 @@ class Cures(Sampler):
         if "keys" not in state:
             noise = rng.gumbel(size=len(state["alpha"]))
             scores = deviation(success(state))
-            noise += scores / self._temperature(scores[self._asked(state)])
+            noise += scores / self._temperature(state)
             keys = np.negative(noise, out=noise)
             if "subset" in state:
                 keys[~self._open(state)] = np.inf
@@ -107,31 +112,35 @@ class Cures(Sampler):
             )
             faded[outcome.positions] += count.astype(np.float32)
             learned[name] = faded
+        learned["turn"] = np.asarray(state["turn"], np.int32) + 1
         if "subset" in state:
-            learned |= {"subset": state["subset"], "turn": np.asarray(state["turn"], np.int32) + 1}
+            learned["subset"] = state["subset"]
         return learned | {name: _latest(name, state, outcome) for name in ENERGIES if self.energies}
 
     def metrics(self, state: State, outcome: Outcome) -> Metrics:
         """τ, the effective share that it gives, and what is believed of all and of the visited observations."""
-        believed = success(state)
-        visited, p = deviation(believed[outcome.positions]), believed[self._asked(state)]
+        believed, asked = success(state), self._asked(state)
+        visited, p = deviation(believed[outcome.positions]), believed[asked]
         scores = deviation(p)
-        tau = self._temperature(scores)
+        tau = np.broadcast_to(self._temperature(state), believed.shape)[asked]
         return {
-            "tau": tau,
-            "effective": effective_share(scores, tau),
-            "weight_ratio": float(np.exp(min((scores.max() - scores.min()) / tau, 50.0))),
+            "tau": float(tau.mean()),
+            "effective": effective_share(scores, float(tau.mean())),
+            "weight_ratio": float(np.exp(min(np.ptp(scores / tau), 50.0))),
             "success": float(p.mean()),
             "deviation": float(scores.mean()),
             "deviation_visited": float(visited.mean()) if len(visited) else 0.0,
-            **({"subset": float(state["turn"][0] % self.subsets)} if "turn" in state else {}),
+            **({"subset": float(self._whose(state))} if "subset" in state else {}),
         }
 
     def _open(self, state: State) -> NDArray[np.bool_]:
         """Whether each observation is in the subset whose turn it is."""
         if "subset" not in state:
             return np.ones(len(state["alpha"]), np.bool_)
-        return np.asarray(state["subset"] == state["turn"][0] % self.subsets)
+        return np.asarray(state["subset"] == self._whose(state))
+
+    def _whose(self, state: State) -> int:
+        return int(state["turn"][0]) // self.steps % self.subsets
 
     def _asked(self, state: State) -> Any:
         """What picks these out of a column; all of them without a copy. Where none are, all."""
@@ -139,13 +148,16 @@ class Cures(Sampler):
             return slice(None)
         return open_
 
-    def _temperature(self, scores: NDArray[np.float32]) -> float:
-        return self.tau if self.tau is not None else temperature(scores, self.effective)
+    def _temperature(self, state: State) -> float | NDArray[np.float32]:
+        if self.tau == "released":
+            wins = np.asarray(state["alpha"], np.float32) - np.float32(self.prior[0])
+            return 100 * (wins + 1)
+        return self.tau or temperature(deviation(success(state)[self._asked(state)]), self.effective)
 
 
 def _latest(name: str, state: State, outcome: Outcome) -> NDArray[np.float32]:
     found = getattr(outcome, name)
-    if found is None and name == "energy_gap":
+    if found is None and not name.endswith("energy"):
         return np.asarray(state[name], np.float32)
     if found is None:
         raise ValueError(
@@ -158,9 +170,10 @@ def _latest(name: str, state: State, outcome: Outcome) -> NDArray[np.float32]:
 
 
 def success(state: State) -> NDArray[np.float32]:
-    """The posterior mean of each success rate, α / (α + β)."""
+    """The posterior mean of each success rate, α / (α + β); 1/2 where both are 0."""
     right, wrong = (np.asarray(state[name], np.float32) for name in ("alpha", "beta"))
-    return right / (right + wrong)
+    known = right + wrong
+    return np.divide(right, known, out=np.full_like(known, 0.5), where=known > 0)
 
 
 def deviation(p: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,8 +19,9 @@ class Gradient(Scorer):
     """What `student` computes, and ‖∇ log π‖² by the parameters, one backward pass for each rationale.
 
     `scorer.wrong=true` gives both norms of equation 21, and its last term: the gap between the mean gradients of right
-    and wrong un-hinted rationales of one observation. The authors' code takes the embedding's gradient alone
-    (`parameters=[embed_tokens]`), and for the gap the squared difference of the mean norms.
+    and wrong un-hinted rationales of one observation, without what chance adds to it (`unbiased_gap`). The authors'
+    code takes the embedding's gradient alone (`parameters=[embed_tokens]`), and norms for the gap
+    (`allocator.gap=norms`).
 
     A gradient and two sums of them are held, each as large as the parameters that are named.
     """
@@ -51,15 +52,15 @@ class Gradient(Scorer):
             groups[rollout.position].append(index)
         scores: dict[int, Score] = {}
         for indices in groups.values():
-            sides: dict[bool, list[Any]] = {True: [], False: []}
+            sides = {True: Side(), False: Side()}
             for index in indices:
                 rollout, sequence = encoded[index]
                 scores[index], vector = _scored(student, chosen, rollout, sequence)
                 if not rollout.hinted:
-                    _add(sides[rollout.correct], vector)
+                    sides[rollout.correct].add(vector)
                 if progress:
                     progress(1)
-            gap = _gap(sides[True], sides[False])
+            gap = unbiased_gap(sides[True], sides[False])
             scores |= {index: replace(scores[index], gap=gap) for index in indices}
         return [scores[index] for index in range(len(encoded))]
 
@@ -89,21 +90,36 @@ def _scored(student: Any, chosen: Sequence["Tensor"], rollout: Rollout, s: Encod
     return score, vector
 
 
-def _add(side: list[Any], vector: Sequence["Tensor"]) -> None:
-    """`side` is empty, or (how many, their sum)."""
-    if side:
-        side[0] += 1
-        for total, part in zip(side[1], vector, strict=True):
+class Side:
+    """The gradients of an observation's right, or of its wrong rationales: how many, their sum and their squares."""
+
+    def __init__(self) -> None:
+        self.n, self.squares, self.total = 0, 0.0, list[Any]()
+
+    def add(self, vector: Sequence["Tensor"]) -> None:
+        """Count one more gradient; the first is kept as the sum."""
+        self.n, self.squares = self.n + 1, self.squares + _square(vector)
+        for total, part in zip(self.total, vector, strict=False):
             total += part
-    else:
-        side += [1, vector]
+        self.total = self.total or list(vector)
+
+    @property
+    def variance(self) -> float | None:
+        """The unbiased trace of their covariance; None: there are fewer than two."""
+        return None if self.n < 2 else (self.squares - _square(self.total) / self.n) / (self.n - 1)
 
 
-def _gap(right: list[Any], wrong: list[Any]) -> float | None:
-    if not (right and wrong):
+def unbiased_gap(right: Side, wrong: Side) -> float | None:
+    """An unbiased estimate of ‖E_right ∇ log π - E_wrong ∇ log π‖², which may be negative.
+
+    The squared distance of two sample means is too large by each side's variance over its number. A side with a single
+    gradient is taken to vary as the other does. None: a side is empty, or both have a single one.
+    """
+    known = [variance for variance in (right.variance, wrong.variance) if variance is not None]
+    if not (right.n and wrong.n and known):
         return None
-    pairs = zip(right[1], wrong[1], strict=True)
-    return _square([a / right[0] - b / wrong[0] for a, b in pairs])
+    apart = _square([a / right.n - b / wrong.n for a, b in zip(right.total, wrong.total, strict=True)])
+    return apart - known[0] / right.n - known[-1] / wrong.n
 
 
 def _square(vector: Sequence["Tensor"]) -> float:

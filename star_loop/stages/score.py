@@ -1,5 +1,6 @@
 """Scoring the correct rationales before a round, and saying afterwards what selection and training made of it."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -67,11 +68,17 @@ class Scoring:
         return figures
 
     def measured(self, outcome: Outcome, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> Outcome:
-        """The outcome, with the energies of right and wrong rationales where `scorer.wrong` has both scored."""
+        """The outcome, with energies and norms of right and wrong rationales where `scorer.wrong` has both scored."""
         if self.x.scorer is None or not self.x.scorer.wrong:
             return outcome
-        right, wrong = (mean_energies(outcome, rollouts, scores, correct=correct) for correct in (True, False))
-        return replace(outcome, right_energy=right, wrong_energy=wrong, energy_gap=gaps(outcome, scores))
+        known = {key_of(score): score.energy for score in scores}
+        roots = {key: math.sqrt(energy) for key, energy in known.items()}
+        right, wrong = (means(outcome, rollouts, known, correct=correct) for correct in (True, False))
+        right_norm, wrong_norm = (means(outcome, rollouts, roots, correct=correct) for correct in (True, False))
+        return replace(
+            outcome, right_energy=right, wrong_energy=wrong, energy_gap=gaps(outcome, scores), right_norm=right_norm,
+            wrong_norm=wrong_norm,
+        )  # fmt: skip
 
     def _score(self, here: IterationDirectory, rollouts: Sequence[Rollout], model: Model) -> list[Score]:
         assert self.x.scorer is not None
@@ -88,11 +95,11 @@ class Scoring:
         return self.cost.scoring([(prompts[key_of(s)], s.tokens) for s in scores], self.x.scorer.passes)
 
 
-def mean_energies(
-    outcome: Outcome, rollouts: Sequence[Rollout], scores: Sequence[Score], *, correct: bool
+def means(
+    outcome: Outcome, rollouts: Sequence[Rollout], known: Mapping[Key, float], *, correct: bool
 ) -> NDArray[np.float64]:
-    """Mean energy of each visited observation's scored un-hinted rollouts, right or wrong; NaN where there are none."""
-    known, place = {key_of(s): s.energy for s in scores}, {int(p): k for k, p in enumerate(outcome.positions)}
+    """The mean over each visited observation's known un-hinted rollouts, right or wrong; NaN where there are none."""
+    place = {int(p): k for k, p in enumerate(outcome.positions)}
     sums, counts = np.zeros((2, len(place)))
     for r in rollouts:
         if r.correct is correct and not r.hinted and key_of(r) in known:

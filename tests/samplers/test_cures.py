@@ -153,10 +153,40 @@ def test_equation_20_gives_most_to_the_uncertain_and_gvm_to_the_hard() -> None:
     n = Neyman(rollouts=25, least=0).allocate(proposal, believed(p), rng(0))
     expected = 100 * np.sqrt(np.array(p) * (1 - np.array(p)))
     assert np.abs(n - 100 * expected / expected.sum()).max() < 1
-    gvm = Neyman(rollouts=25, least=0, rule="gvm").allocate(proposal, believed(p), rng(0))
-    rates = np.array(p)
-    naive = 1 / np.sqrt(rates + 1e-3 / rates)
-    assert np.abs(gvm - 100 * naive / naive.sum()).max() < 1
+
+
+def released_gvm(norms: list[float], rates: list[float], total: int) -> list[float]:
+    """Real-valued draws by GVM's released rule: nothing where nothing was right, or where there is no gradient."""
+    weights = [0.0 if g == 0 or p == 0 else g / (p + 1e-3 / p) ** 0.5 for g, p in zip(norms, rates, strict=True)]
+    return [total * w / sum(weights) for w in weights]
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.floats(0, 9)), min_size=2, max_size=12), st.integers(1, 9))
+def test_gvm_is_the_released_rule(pilots: list[tuple[int, float]], mean: int) -> None:
+    """By the share of pilots that were right, and the mean norm of their gradients; whole draws by largest remainders."""
+    assume(any(wins and norm for wins, norm in pilots))
+    wins, norms = (np.array(column) for column in zip(*pilots, strict=True))
+    state = Cures(prior=(0.0, 0.0), energies=True, pilot_rollouts=4).init(columns(len(pilots)), rng(0))
+    energy = np.where(wins > 0, norms**2, np.nan)
+    told = Cures(prior=(0.0, 0.0), energies=True).piloted(
+        state,
+        replace(
+            outcome_of(1, np.arange(len(pilots)), wins, attempts=4), right_energy=energy, wrong_energy=energy,
+            right_norm=np.where(wins > 0, norms, np.nan), wrong_norm=energy,
+        ),
+    )  # fmt: skip
+    allocator = Neyman(rollouts=mean, least=0, most=None, rule="gvm")
+    drawn = allocator.allocate(Proposal(positions=np.arange(len(pilots))), told, rng(0))
+    known = np.where(wins > 0, norms, 0.0).tolist()
+    assert np.abs(drawn - released_gvm(known, (wins / 4).tolist(), mean * len(pilots))).max() < 1 + 1e-6
+
+
+def test_gvm_gives_nothing_to_what_was_never_solved_and_most_to_what_seldom_was() -> None:
+    facts = {"wins": np.arange(5), "attempts": np.full(5, 4)}
+    drawn = Neyman(rollouts=200, least=0, most=None, rule="gvm").allocate(
+        Proposal(positions=np.arange(5)), facts, rng(0)
+    )
+    assert drawn.tolist() == pytest.approx([0, 357.6, 254.2, 207.9, 180.1], abs=1.2)
 
 
 def test_equation_21_is_the_variance_of_the_sampled_gradient() -> None:
@@ -211,6 +241,12 @@ def test_a_larger_gradient_draws_more_rollouts() -> None:
     less = np.sqrt(np.maximum(sigma**2 - (0.3 * 0.7) ** 2 * gap["energy_gap"], 0))
     assert np.abs(gapped - 90 * less / less.sum()).max() < 1
     assert gapped[2] == 0
+    norms = {**gap, "right_norm": np.array([3.0, 2.0, 0.0]), "wrong_norm": np.array([1.0, 2.5, 1.0])}
+    released = Neyman(rollouts=30, least=0, rule="gradient", gap="norms").allocate(
+        Proposal(positions=np.arange(3)), norms, rng(0)
+    )
+    less = np.sqrt(np.maximum(sigma**2 - (0.3 * 0.7) ** 2 * np.array([4.0, 0.25, 0.0]), 0))
+    assert np.abs(released - 90 * less / less.sum()).max() < 1
     with pytest.raises(ValueError, match=r"needs the gradients' norms: add sampler=cures sampler\.energies=true"):
         Neyman(rule="gradient").allocate(Proposal(positions=np.arange(3)), believed([0.3] * 3), rng(0))
 
@@ -218,9 +254,10 @@ def test_a_larger_gradient_draws_more_rollouts() -> None:
 def test_what_trains_on_right_rationales_only_and_gvm_take_the_norms_where_there_are_any() -> None:
     p, right = np.array([0.2, 0.8]), np.array([4.0, 1.0])
     known = {**believed([0.2, 0.8]), "right_energy": right.astype(np.float32), "wrong_energy": np.ones(2, np.float32)}
+    known["right_norm"] = np.array([1.5, 1.0], np.float32)  # less than the root of the mean square, as norms differ
     for rule, free, full in (
         ("positive", np.sqrt(p), np.sqrt(p * right)),
-        ("gvm", 1 / np.sqrt(p + 1e-3 / p), np.sqrt(right) / np.sqrt(p + 1e-3 / p)),
+        ("gvm", 1 / np.sqrt(p + 1e-3 / p), known["right_norm"] / np.sqrt(p + 1e-3 / p)),
     ):
         for state, sigma in ((believed([0.2, 0.8]), free), (known, full)):
             n = Neyman(rollouts=50, least=0, rule=rule).allocate(Proposal(positions=np.arange(2)), state, rng(0))
@@ -264,8 +301,8 @@ def test_the_loop_learns_where_to_spend_its_rollouts(tmp_path: Path) -> None:
 
 
 def test_energies_go_from_the_scorer_to_the_allocator(tmp_path: Path) -> None:
-    play(tmp_path, "experiment=cures_gradient", *CURES, "scorer=scripted", "sampler.tau=100", "sampler.subsets=1",
-         "sampler.pilot_rollouts=0", "sampler.forget=0.7", "iterations=3")  # fmt: skip
+    play(tmp_path, "experiment=cures", *CURES, "scorer=scripted", "sampler.tau=100", "sampler.subsets=1",
+         "allocator.least=1", "sampler.pilot_rollouts=0", "sampler.forget=0.7", "iterations=3")  # fmt: skip
     run = RunDirectory(tmp_path)
     here = run.iteration(1)
     rollouts = {(r.position, r.sample): r for r in here.rollouts()}
@@ -288,12 +325,15 @@ def test_neyman_allocation_composes_with_another_sampler(tmp_path: Path) -> None
 # ------------------------------------------------------------------------------------------------------- pilots
 
 
-@given(st.integers(1, 30), st.integers(1, 5), st.integers(0, 2**20))
-def test_subsets_are_disjoint_hold_everything_and_take_turns(n: int, subsets: int, seed: int) -> None:
-    sampler = Cures(subsets=subsets, pilot_rollouts=2)
+@given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 3), st.integers(0, 2**20))
+def test_subsets_are_disjoint_hold_everything_and_take_turns(n: int, subsets: int, steps: int, seed: int) -> None:
+    """Pilots come before the first of a subset's steps only."""
+    sampler = Cures(subsets=subsets, pilot_rollouts=2, steps=steps)
     state, seen = sampler.init(columns(n), rng(seed)), []
-    for t in range(1, 2 * subsets + 1):
-        wanted = np.flatnonzero(sampler.pilots(state)).tolist()
+    for t in range(1, 2 * subsets * steps + 1):
+        pilots = sampler.pilots(state)
+        assert (pilots is not None) is ((t - 1) % steps == 0)
+        wanted = seen[-1] if pilots is None else np.flatnonzero(pilots).tolist()
         order, during = [], state
         while len((proposal := sampler.propose(during, 3, rng(seed, t)))[0].positions):
             order += proposal[0].positions.tolist()
@@ -301,8 +341,41 @@ def test_subsets_are_disjoint_hold_everything_and_take_turns(n: int, subsets: in
         assert sorted(order) == wanted
         seen.append(wanted)
         state = sampler.learn(during, outcome_of(t, np.array(order, np.int64), np.ones(len(order), np.int64)))
-    assert sorted(p for part in seen[:subsets] for p in part) == list(range(n))
-    assert seen[:subsets] == seen[subsets:]
+    assert sorted(p for part in seen[: subsets * steps : steps] for p in part) == list(range(n))
+    assert seen[: subsets * steps] == seen[subsets * steps :]
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=3), min_size=6, max_size=6)
+)
+def test_counts_are_those_of_equation_23_since_the_latest_pilots(history: list[list[tuple[int, int]]]) -> None:
+    """M = 3: the pilots' (wins, losses) and then those of the steps, added up; the next pilots begin again."""
+    sampler = Cures(pilot_rollouts=4, steps=3, forget=1)
+    state, everyone, totals = sampler.init(columns(3), rng(0)), np.arange(3), np.zeros((3, 2))
+    for t, counts in enumerate(history):
+        if sampler.pilots(state) is not None:
+            pilots = np.array([[min(w, 2), 4 - min(w, 2)] for w, _ in counts])
+            state = sampler.piloted(state, outcome_of(t, everyone, pilots[:, 0], attempts=4))
+            totals = pilots.astype(float)
+        assert np.allclose([state["alpha"], state["beta"]], 1 + totals.T)
+        wins, attempts = np.array([w for w, _ in counts]), np.array([w + n for w, n in counts])
+        state = sampler.learn(state, replace(outcome_of(t, everyone, wins), attempts=attempts))
+        totals = totals + np.array(counts)
+    assert np.allclose([state["alpha"], state["beta"]], 1 + totals.T)
+
+
+def test_the_released_temperature_leaves_almost_nothing_of_rho() -> None:
+    """τ = 100·(wins + 1): with four pilots the largest ratio of two weights is 1.003, and the draw is uniform."""
+    sampler, wins = Cures(tau="released", pilot_rollouts=4), np.arange(5)
+    state = sampler.piloted(sampler.init(columns(5), rng(0)), outcome_of(1, wins, wins, attempts=4))
+    p = (wins + 1) / 6
+    weights = np.exp(np.sqrt(p * (1 - p)) / (100 * (wins + 1)))
+    figures = sampler.metrics(state, outcome_of(1, wins, wins, attempts=4))
+    assert figures["weight_ratio"] == pytest.approx(weights.max() / weights.min(), rel=1e-6)
+    assert figures["weight_ratio"] < 1.0035
+    noise = rng(3, "draw").gumbel(size=5)
+    order = np.argsort(-(np.log(weights) + noise)).tolist()
+    assert sampler.propose(state, 5, rng(3, "draw"))[0].positions.tolist() == order
 
 
 def test_the_counts_begin_with_the_pilots_alone() -> None:
@@ -319,7 +392,7 @@ def test_the_counts_begin_with_the_pilots_alone() -> None:
 def test_pilots_of_the_current_model_decide_what_is_asked(tmp_path: Path, within: tuple[str, ...]) -> None:
     """Level 2 is solved half the time, the others always or never; pilots tell before anything is asked."""
     inner = "sampler.within" if within else "sampler"
-    play(tmp_path, "experiment=cures_counts", "sampler=cures_pilots", *CURES, *within, f"{inner}.subsets=2", f"{inner}.pilot_rollouts=8",
+    play(tmp_path, "experiment=cures_counts", "sampler=cures_pilots", *CURES, *within, f"{inner}.subsets=2", f"{inner}.steps=1", f"{inner}.pilot_rollouts=8",
          f"{inner}.tau=0.02", "scorer=scripted", "scorer.wrong=true", f"{inner}.energies=true",
          "allocator.rule=gradient", "schedule.steps=4", "iterations=3")  # fmt: skip
     run = RunDirectory(tmp_path)

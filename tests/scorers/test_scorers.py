@@ -14,7 +14,7 @@ from star_loop.generators.likelihood import means
 from star_loop.models import Pretrained
 from star_loop.records import Model, Rollout
 from star_loop.scorers.engine import FromEngine
-from star_loop.scorers.gradient import Gradient
+from star_loop.scorers.gradient import Gradient, Side, unbiased_gap
 from star_loop.scorers.student import Student
 from star_loop.seeding import rng
 from tests.quiz import QUIZ, configure
@@ -96,8 +96,32 @@ def test_gradients_are_those_of_the_log_probability_by_every_parameter(model: Mo
     vectors = [naive_gradient(model, r.text) for r in rollouts]
     assert [s.gradient for s in found] == pytest.approx([float(v.square().sum()) for v in vectors], rel=1e-3)
     assert [s.energy for s in found] == [s.gradient for s in found]
-    gap = float(((vectors[0] + vectors[4]) / 2 - vectors[1]).square().sum())
+    spread = float((vectors[0] - vectors[4]).square().sum()) / 2  # the wrong one is alone, and taken to vary as much
+    gap = float(((vectors[0] + vectors[4]) / 2 - vectors[1]).square().sum()) - spread / 2 - spread
     assert [s.gap for s in found] == [pytest.approx(gap, rel=1e-3) if r.position == 0 else None for r in rollouts]
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(2, 2), (3, 5), (1, 3)])
+def test_the_gap_is_unbiased(right: int, wrong: int) -> None:
+    """Its mean over draws is the true squared distance, where the plain one is 2 to 4 times as large."""
+    draws, means = torch.Generator().manual_seed(right), (torch.tensor([1.0, 0.0, 0.5]), torch.tensor([0.0, 0.5, 0.5]))
+    found = []
+    for _ in range(4000):
+        sides = Side(), Side()
+        for side, mean, n in zip(sides, means, (right, wrong), strict=True):
+            for vector in mean + 1.2 * torch.randn(n, 3, generator=draws):
+                side.add([vector[:2].clone(), vector[2:].clone()])
+        found.append(unbiased_gap(*sides))
+    assert np.mean(found) == pytest.approx(1.25, abs=5 * np.std(found) / len(found) ** 0.5)
+    assert np.std(found) / len(found) ** 0.5 < 0.12
+
+
+def test_two_single_gradients_say_nothing_of_their_spread() -> None:
+    one, two = Side(), Side()
+    assert unbiased_gap(one, two) is None
+    for side in (one, two):
+        side.add([torch.ones(2)])
+    assert unbiased_gap(one, two) is None
 
 
 def test_what_else_it_finds_is_what_the_student_finds(model: Model) -> None:
