@@ -236,6 +236,8 @@ class Loop:
     ) -> Standing:
         """Facts and beliefs move only now, after training has succeeded."""
         seen = {name: value for name, value in figures.items() if not name.startswith("evaluation/")}
+        earlier = self.run.iteration(before.iteration).metrics()
+        seen |= {f"before/{name}": value for name, value in earlier.items() if name.startswith("validation/")}
         outcome = replace(collected.outcome, metrics=seen)  # the test split is for the record: no sampler sees it
         kept = accepted(outcome, self.x.schedule.per_observation)
         figures = collect_metrics(outcome, collected.rollouts, collected.quota, kept) | figures

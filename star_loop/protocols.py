@@ -129,7 +129,8 @@ class Outcome:
     """Correct rollouts of attempt 0: the cold success."""
     first_attempts: NDArray[np.int64]
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """Metrics of the iteration so far (`train/…`, `validation/…`); empty within the iteration."""
+    """Metrics of the iteration so far (`train/…`, `validation/…`), and `before/validation/…` of the model that it
+    started from; empty within the iteration."""
     right_energy: NDArray[np.float64] | None = None
     wrong_energy: NDArray[np.float64] | None = None
     """Mean ‖∇ log π‖² of correct and of incorrect un-hinted rationales, NaN where there are none; None: not scored."""

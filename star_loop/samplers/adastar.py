@@ -35,9 +35,10 @@ class AdaStar(Sampler):
     """α, "training accuracy" in the paper. `accepted`: observations with a correct rationale / m, as the authors' code
     computes it, hinted ones included. `cold`: first-try success rate. `train_token_accuracy`: teacher-forced accuracy
     during the round, the literal reading of Algorithm 1."""
-    win_rate: Literal["unhinted", "reference"] = "unhinted"
-    """`unhinted`: share of correct un-hinted attempts (the paper). `reference`: 1, 0.5, 0 for solved at the first try,
-    at the second try (hinted or not), never (the authors' code)."""
+    win_rate: Literal["reference", "unhinted"] = "reference"
+    """`reference`: 1, 0.5, 0 for solved at the first try, at the second try (hinted or not), never, as in the authors'
+    code. `unhinted`: share of correct un-hinted attempts, the paper's words. They differ where a second try is hinted
+    or there are several first tries."""
     patience: int = Field(3, ge=1)
     """Iterations in a row that commit nothing before the loop gives up."""
 

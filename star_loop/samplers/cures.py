@@ -173,7 +173,8 @@ def success(state: State) -> NDArray[np.float32]:
     """The posterior mean of each success rate, α / (α + β); 1/2 where both are 0."""
     right, wrong = (np.asarray(state[name], np.float32) for name in ("alpha", "beta"))
     known = right + wrong
-    return np.divide(right, known, out=np.full_like(known, 0.5), where=known > 0)
+    p: NDArray[np.float32] = np.divide(right, known, out=np.full_like(known, 0.5), where=known > 0)
+    return p
 
 
 def deviation(p: NDArray[np.float32]) -> NDArray[np.float32]:

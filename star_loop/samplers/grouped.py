@@ -44,7 +44,8 @@ class Visits:
     accepted: NDArray[np.int64]
     """Observations with at least one correct rationale, hinted or not."""
     metrics: Mapping[str, float]
-    """Metrics of the iteration: `validation/<group>` is the new model's accuracy on a group."""
+    """Metrics of the iteration: `validation/<group>` is the new model's accuracy on a group, and
+    `before/validation/<group>` that of the model that the iteration started from."""
 
 
 class Mixture(Component, ABC):

@@ -46,9 +46,10 @@ class SkillIt(Mixture):
     """η; 0 is stratified sampling. The paper's values lie between 0.1 and 0.8, for losses in nats."""
     window: int = Field(3, ge=1)
     """w, in iterations."""
-    loss: Literal["train", "validation"] = "train"
-    """`validation`: 1 - accuracy of the new model on held-out observations of the group, after each round. `train`:
-    the share of wrong rollouts in collecting, which costs nothing and is one model late."""
+    loss: Literal["train", "validation", "validation_after"] = "train"
+    """`validation`: 1 - accuracy on held-out observations of the group, of the model that the round starts from
+    (Algorithm 1). `validation_after`: of the model that the round makes. `train`: the share of wrong rollouts in
+    collecting, by the model that the round starts from, which costs nothing."""
     graph: Literal["identity", "complete", "learned"] | Edges = "identity"
     """A by names, `{from: {to: strength}}`, where what is not named is 0. `identity`: every skill helps itself
     only. `complete`: all help all, which makes the mixture uniform. `learned`: what a preparation brought, from short
@@ -91,7 +92,7 @@ class SkillIt(Mixture):
     def learn(self, state: State, visits: Visits) -> State:
         """Shift the window by this iteration's losses; what was not visited keeps its last loss (at first: 1)."""
         losses, yields = np.asarray(state["losses"], np.float64), np.asarray(state["yields"], np.float64)
-        if self.loss == "validation":
+        if self.loss != "train":
             now = self._validation(visits)
         else:
             now = np.where(visits.attempts > 0, 1 - visits.wins / np.maximum(visits.attempts, 1), losses[-1])
@@ -109,11 +110,12 @@ class SkillIt(Mixture):
         return figures | {f"realised/{name}": float(accepted[i]) for i, name in enumerate(visits.names)}
 
     def _validation(self, visits: Visits) -> Floats:
-        keys = [f"validation/{name}" for name in visits.names]
+        prefix = "validation" if self.loss == "validation_after" else "before/validation"
+        keys = [f"{prefix}/{name}" for name in visits.names]
         if missing := [key for key in keys if key not in visits.metrics]:
             raise ValueError(
-                f"sampler.mixture.loss=validation needs {missing[0]}, and the validation split has no such group: take "
-                "loss=train, or add validation observations of every skill"
+                f"sampler.mixture.loss={self.loss} needs {missing[0]}, and the validation split has no such group: "
+                "take loss=train, or add validation observations of every skill"
             )
         return np.array([1 - visits.metrics[key] for key in keys])
 

@@ -1,6 +1,8 @@
 """The selections of the STaR family. Each is idempotent and keeps the candidates' order."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -47,13 +49,37 @@ class Deduplicate(Selector):
 
 
 class Rewarded(Selector):
-    """Only what is rewarded above the threshold that B-STaR's search has found (arXiv 2412.17256)."""
+    """Everything that is rewarded above the threshold of B-STaR's search, right or wrong (arXiv 2412.17256)."""
 
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
-        """All of them where no threshold was searched for."""
+        """What is correct, where no threshold was searched for."""
         if context.threshold is None:
-            return list(candidates)
+            return Correct().select(candidates, context, rng)
         return [c for c in candidates if reward(c.rollout) > context.threshold]
+
+
+class Best(Selector):
+    """The best rewarded rationales of each observation (B-STaR's released code); among equals, those drawn first."""
+
+    idempotent: ClassVar[bool] = False  # without a limit, which depends on what is there
+
+    limit: int | None = Field(None, ge=1)
+    """Rationales of an observation; None: the least number that leaves β_t distinct ones, or all of them."""
+
+    def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
+        """Drop the others; the candidates' order stays."""
+        groups: dict[int, list[Candidate]] = defaultdict(list)
+        for candidate in sorted(candidates, key=lambda c: -reward(c.rollout)):
+            groups[candidate.rollout.position].append(candidate)
+        limit = self.limit or _least_limit(list(groups.values()), context.beta)
+        kept = {id(c) for group in groups.values() for c in group[:limit]}
+        return [candidate for candidate in candidates if id(candidate) in kept]
+
+
+def _least_limit(groups: Sequence[Sequence[Candidate]], wanted: int) -> int:
+    limits = range(1, max(map(len, groups), default=1) + 1)
+    distinct = (sum(len({c.rollout.wording for c in group[:limit]}) for group in groups) for limit in limits)
+    return next((limit for limit, found in zip(limits, distinct, strict=True) if found >= wanted), limits[-1])
 
 
 class Subset(Selector):

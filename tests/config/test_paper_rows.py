@@ -28,6 +28,7 @@ def test_a_row_sets_model_task_and_how_to_train(row: str) -> None:
         task.replace("_", ""),
     )
     assert x.second_try == ("resample" if task in ("gsm8k", "svamp") else "rationalize")
+    assert x.sampler.win_rate == "reference"  # which counts a second try, hinted or not, as half
     assert [x.schedule.beta(t) for t in (1, 2, 3)] == [320, 384, 456]
     assert (x.generator.temperature, x.trainer.r, x.iterations) == (1.0, 32, 46)
     assert x.trainer.learning_rate == (1e-5 if model == "gemma-7b" else 2e-4)

@@ -150,7 +150,7 @@ def naive_adastar(n: int, iterations: list[tuple[np.ndarray, float]], ties: list
     st.sampled_from([0.0, 1.0, 2.0, 3.0]),
 )
 def test_adastar_equals_the_papers_heap(n: int, history: list[tuple[int, int]], power: float) -> None:
-    sampler = AdaStar(power=power, patience=1000)
+    sampler = AdaStar(power=power, patience=1000, win_rate="unhinted")
     state = sampler.init(columns(n), rng(0))
     wins = [rng(luck).integers(0, 3, min(want, n)) for want, luck in history]
     wins = [np.maximum(w, np.arange(len(w)) == 0) for w in wins]  # α > 0: a frozen order is jittered on purpose
@@ -189,7 +189,7 @@ def test_property_2_with_alpha_1_nothing_is_visited_twice_before_all_once(n: int
 
 @given(st.integers(1, 30), st.integers(0, 2**20), st.floats(0, 4))
 def test_property_3_the_committed_set_is_a_prefix_of_the_order(m: int, luck: int, power: float) -> None:
-    sampler = AdaStar(power=power, patience=9)
+    sampler = AdaStar(power=power, patience=9, win_rate="unhinted")
     state = sampler.init(columns(30), rng(0))
     positions, during = visit(sampler, state, 1, 5, m)
     outcome = outcome_of(1, positions, rng(luck).integers(0, 2, m))
@@ -253,8 +253,24 @@ def test_the_win_rate_counts_unhinted_attempts_or_the_references_three_values() 
         first_attempts=np.array([1, 1, 1]), first_wins=np.array([1, 0, 0]),
     )  # fmt: skip
     state = AdaStar().init(columns(3), rng(0))
-    assert AdaStar(power=0).learn(state, outcome)["win"].tolist() == [1, 0, 0]
-    assert AdaStar(power=0, win_rate="reference").learn(state, outcome)["win"].tolist() == [1, 0.5, 0]
+    assert AdaStar(power=0, win_rate="unhinted").learn(state, outcome)["win"].tolist() == [1, 0, 0]
+    assert AdaStar(power=0).learn(state, outcome)["win"].tolist() == [1, 0.5, 0]
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=30), st.booleans())
+def test_win_rates_are_those_of_the_authors_statistics(solved: list[int], hinted: bool) -> None:
+    """Their loop: a try adds 1 to `total`, a right one to `win` too; a failed first try is followed by a second."""
+    first, second = np.array([s == 0 for s in solved]), np.array([s == 1 for s in solved])
+    tries, none = 1 + ~first, np.zeros(len(solved), np.int64)
+    wins = {"attempts": tries, "wins": first | second, "hinted_attempts": none, "hinted_wins": none}
+    if hinted:
+        wins = {"attempts": none + 1, "wins": first, "hinted_attempts": none + ~first, "hinted_wins": second}
+    outcome = Outcome(
+        iteration=1, positions=np.arange(len(solved)), first_attempts=none + 1, first_wins=first.astype(np.int64),
+        **{name: np.asarray(count, np.int64) for name, count in wins.items()},
+    )  # fmt: skip
+    state = AdaStar(power=0).learn(AdaStar().init(columns(len(solved)), rng(0)), outcome)
+    assert state["win"].tolist() == ((first | second) / tries).tolist()
 
 
 def test_the_three_alphas() -> None:

@@ -283,13 +283,24 @@ def test_the_correction_is_capped() -> None:
     assert mixture.mass(state, rng(0)) == pytest.approx([4 / 6, 1 / 6, 1 / 6])
 
 
-def test_validation_losses_are_those_of_the_groups() -> None:
-    mixture = SkillIt(loss="validation")
-    accuracies = {"validation/a": 0.9, "validation/b": 0.5, "validation/c": 0.0}
-    state = mixture.learn(mixture.init(NAMES), visits_of([1, 1, 1], [0, 0, 0], accuracies))
-    assert state["losses"][-1] == pytest.approx([0.1, 0.5, 1.0])
-    with pytest.raises(ValueError, match="needs validation/c, and the validation split has no such group"):
-        mixture.learn(state, visits_of([1, 1, 1], [0, 0, 0], {"validation/a": 0.9, "validation/b": 0.5}))
+@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=2, max_size=6))
+def test_algorithm_1_weighs_the_losses_before_each_round(accuracies: list[list[float]]) -> None:
+    """Round t goes from f_t to f_(t+1), and p_(t+1) knows f_t; `validation_after` knows f_(t+1)."""
+    for loss, known in (("validation", accuracies[:-1]), ("validation_after", accuracies[1:])):
+        mixture = SkillIt(loss=loss, eta=0.7, window=3, floor=0, yield_cap=1)
+        state = mixture.init(NAMES)
+        for before, after in pairwise(accuracies):
+            figures = {f"before/validation/{name}": a for name, a in zip(NAMES, before, strict=True)}
+            figures |= {f"validation/{name}": a for name, a in zip(NAMES, after, strict=True)}
+            state = mixture.learn(state, visits_of([1, 1, 1], [0, 0, 0], figures))
+        losses = [[1 - a for a in row] for row in known]
+        assert mixture.mass(state, rng(0)) == pytest.approx(naive_skill_it(np.eye(3).tolist(), losses, 0.7, 3))
+
+
+def test_a_skill_without_validation_observations_is_named() -> None:
+    mixture = SkillIt(loss="validation_after")
+    with pytest.raises(ValueError, match="validation_after needs validation/c, and the validation split has no such"):
+        mixture.learn(mixture.init(NAMES), visits_of([1, 1, 1], [0, 0, 0], {"validation/a": 0.9, "validation/b": 0.5}))
 
 
 # ----------------------------------------------------------------------------------------------------- the loop
@@ -310,7 +321,7 @@ def test_the_loop_asks_more_of_what_it_gets_wrong(tmp_path: Path) -> None:
 def test_the_experiment_reads_the_validation_accuracy_of_the_tasks_skills(tmp_path: Path) -> None:
     play(tmp_path, "experiment=skill_it", "model=scripted", "generator=scripted", "trainer=scripted", "iterations=2")
     losses = RunDirectory(tmp_path).iteration(2).beliefs()["mixture/losses"]
-    figures = [RunDirectory(tmp_path).iteration(t).metrics()["validation/counting"] for t in (1, 2)]
+    figures = [RunDirectory(tmp_path).iteration(t).metrics()["validation/counting"] for t in (0, 1)]
     assert losses[-2:, 0] == pytest.approx([1 - accuracy for accuracy in figures])
 
 

@@ -13,7 +13,7 @@ from star_loop.records import Candidate, Rollout
 from star_loop.run.directory import RunDirectory
 from star_loop.searches.balance import Balance, balance_score, reward
 from star_loop.seeding import rng
-from star_loop.selectors.family import Rewarded
+from star_loop.selectors.family import Best, Deduplicate, Rewarded
 from tests.quiz import play
 
 answers = st.lists(
@@ -78,11 +78,42 @@ def test_the_search_takes_the_temperature_and_the_threshold_that_balance() -> No
     assert (setting.temperature, setting.threshold) == (0.8, 0.0)
 
 
-def test_what_is_rewarded_above_the_threshold_is_kept() -> None:
-    items = [Candidate(rollout=response(k, True, "a", s)) for k, s in enumerate((0.0, 0.5, 1.0))]
-    kept = Rewarded().select(items, Selection(iteration=1, beta=1, threshold=0.5), rng(0))
-    assert [c.rollout.position for c in kept] == [1, 2]
-    assert Rewarded().select(items, Selection(iteration=1, beta=1), rng(0)) == items
+def released_selection(pool: list[Rollout], threshold: float, wanted: int) -> set[int]:
+    """B-STaR's released loop: of each question the best above the threshold, one more of each until enough differ."""
+    for most in range(1, 65):
+        kept = []
+        for question in {r.position for r in pool}:
+            best = sorted((r for r in pool if r.position == question), key=reward, reverse=True)
+            kept += [r for r in best if reward(r) > threshold][:most]
+        distinct = list({(r.position, r.text): r for r in reversed(kept)}.values())
+        if len(distinct) >= wanted:
+            break
+    return {id(r) for r in distinct}
+
+
+@given(answers, st.sampled_from([-1.0, -0.5, 0.0, 1.0]), st.integers(1, 12))
+def test_the_best_above_the_threshold_are_kept_right_or_wrong(pool: list, threshold: float, wanted: int) -> None:
+    responses = [response(*row) for row in pool]
+    items = [Candidate(rollout=r) for r in responses]
+    context = Selection(iteration=1, beta=wanted, threshold=threshold)
+    for selector in (Rewarded(), Best(), Deduplicate()):
+        items = selector.select(items, context, rng(0))
+    expected = released_selection(responses, threshold, wanted)
+    texts = [
+        {(r.position, r.text) for r in responses if id(r) in expected},
+        {(c.rollout.position, c.rollout.text) for c in items},
+    ]
+    assert texts[0] == texts[1]
+    assert len(items) == len(expected)
+
+
+def test_without_a_threshold_what_is_correct_is_kept() -> None:
+    items = [Candidate(rollout=response(k, k != 1, "a", s)) for k, s in enumerate((0.0, 0.5, 1.0))]
+    kept = Rewarded().select(items, Selection(iteration=1, beta=1), rng(0))
+    assert [c.rollout.position for c in kept] == [0, 2]
+    twice = [Candidate(rollout=response(k, right, "a")) for k in range(3) for right in (False, True)]
+    best = Best(limit=1).select(twice, Selection(iteration=1, beta=9), rng(0))
+    assert [(c.rollout.position, c.rollout.correct) for c in best] == [(0, True), (1, True), (2, True)]
 
 
 B_STAR = ("experiment=b_star", "model=scripted", "generator=scripted", "trainer=scripted",
