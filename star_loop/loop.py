@@ -282,9 +282,8 @@ class Loop:
 
     def settled(self) -> bool:
         """Whether validation accuracy has not improved for `evaluation.patience` iterations."""
-        if self.x.evaluation.patience is None:
-            return False
-        return len(self.curve) - 1 - int(np.argmax(self.curve)) >= self.x.evaluation.patience
+        patience = self.x.evaluation.patience
+        return patience is not None and len(self.curve) - 1 - int(np.argmax(self.curve)) >= patience
 
 
 def last_standing(x: Experiment, run: RunDirectory, columns: Columns) -> Standing | None:
