@@ -129,17 +129,11 @@ class Outcome:
     """Correct rollouts of attempt 0: the cold success."""
     first_attempts: NDArray[np.int64]
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """Metrics of the iteration so far (`train/…`, `validation/…`), and `before/validation/…` of the model that it
-    started from; empty within the iteration."""
-    right_energy: NDArray[np.float64] | None = None
-    wrong_energy: NDArray[np.float64] | None = None
-    """Mean ‖∇ log π‖² of correct and of incorrect un-hinted rationales, NaN where there are none; None: not scored."""
-    energy_gap: NDArray[np.float64] | None = None
-    """‖E_right ∇ log π - E_wrong ∇ log π‖², NaN where it is not known; None: not measured."""
-    right_norm: NDArray[np.float64] | None = None
-    """Mean ‖∇ log π‖ of correct un-hinted rationales, NaN where there are none; None: not scored."""
-    wrong_norm: NDArray[np.float64] | None = None
-    """The same of incorrect ones."""
+    """`train/…`, `validation/…`, and `before/validation/…` of the model before; empty within the iteration."""
+    gradients: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """What scored un-hinted rationales tell of ∇ log π, NaN where it is nothing: the means of ‖∇ log π‖² and ‖∇ log π‖
+    over right and wrong ones (`right_energy`, `wrong_energy`, `right_norm`, `wrong_norm`), and `energy_gap`,
+    ‖E_right ∇ log π - E_wrong ∇ log π‖². Empty: not scored."""
 
     @property
     def accepted(self) -> NDArray[np.bool_]:

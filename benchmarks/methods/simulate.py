@@ -103,7 +103,6 @@ def asked(t: int, positions: NDArray[np.int64], p: NDArray[np.float64], luck: np
     return Outcome(
         iteration=t, positions=positions, metrics={}, attempts=2 - one, wins=np.where(one, 1, two).astype(np.int64),
         hinted_attempts=none, hinted_wins=none, first_attempts=none + 1, first_wins=one.astype(np.int64),
-        right_energy=None, wrong_energy=None,
     )  # fmt: skip
 
 

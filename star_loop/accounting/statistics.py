@@ -62,8 +62,7 @@ def tally(iteration: int, positions: Positions, rollouts: Sequence[Rollout]) -> 
             counts["first_attempts"][k] += 1
             counts["first_wins"][k] += rollout.correct
     return Outcome(
-        iteration=iteration, positions=np.asarray(positions, np.int64), metrics={}, **counts, right_energy=None,
-        wrong_energy=None, energy_gap=None, right_norm=None, wrong_norm=None,
+        iteration=iteration, positions=np.asarray(positions, np.int64), metrics={}, gradients={}, **counts
     )  # fmt: skip
 
 

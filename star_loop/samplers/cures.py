@@ -156,16 +156,14 @@ class Cures(Sampler):
 
 
 def _latest(name: str, state: State, outcome: Outcome) -> NDArray[np.float32]:
-    found = getattr(outcome, name)
-    if found is None and not name.endswith("energy"):
-        return np.asarray(state[name], np.float32)
-    if found is None:
+    latest, found = np.array(state[name], np.float32), outcome.gradients.get(name)
+    if found is not None:
+        seen = np.isfinite(found)
+        latest[outcome.positions[seen]] = found[seen]
+    elif name.endswith("energy"):
         raise ValueError(
             "sampler.energies needs scored rationales, right and wrong: add scorer=student scorer.wrong=true"
         )
-    latest = np.array(state[name], np.float32)
-    seen = np.isfinite(found)
-    latest[outcome.positions[seen]] = found[seen]
     return latest
 
 

@@ -215,12 +215,13 @@ class Grouped(Sampler):
         """The visited groups, and the outcome of each with positions counted within the group."""
         everyone, sizes = np.asarray(state["members"]), np.asarray(state["sizes"])
         group = np.asarray(state["group"])[outcome.positions]
-        names = [f.name for f in fields(outcome) if f.name not in ("iteration", "metrics")]
-        names = [name for name in names if getattr(outcome, name) is not None]
+        names = [f.name for f in fields(outcome) if f.name not in ("iteration", "metrics", "gradients")]
         for g in np.unique(group).tolist():
-            part = replace(outcome, **{name: getattr(outcome, name)[group == g] for name in names})
+            columns = {name: getattr(outcome, name)[group == g] for name in names}
+            gradients = {name: found[group == g] for name, found in outcome.gradients.items()}
             inside = everyone[sizes[:g].sum() : sizes[: g + 1].sum()]
-            yield g, replace(part, positions=np.searchsorted(inside, part.positions))
+            columns["positions"] = np.searchsorted(inside, columns["positions"])
+            yield g, replace(outcome, gradients=gradients, **columns)
 
     def _visits(self, state: State, outcome: Outcome) -> Visits:
         names = state["names"].tolist()

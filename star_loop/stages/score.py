@@ -71,14 +71,16 @@ class Scoring:
         """The outcome, with energies and norms of right and wrong rationales where `scorer.wrong` has both scored."""
         if self.x.scorer is None or not self.x.scorer.wrong:
             return outcome
-        known = {key_of(score): score.energy for score in scores}
-        roots = {key: math.sqrt(energy) for key, energy in known.items()}
-        right, wrong = (means(outcome, rollouts, known, correct=correct) for correct in (True, False))
-        right_norm, wrong_norm = (means(outcome, rollouts, roots, correct=correct) for correct in (True, False))
-        return replace(
-            outcome, right_energy=right, wrong_energy=wrong, energy_gap=gaps(outcome, scores), right_norm=right_norm,
-            wrong_norm=wrong_norm,
-        )  # fmt: skip
+        energies = {key_of(score): score.energy for score in scores}
+        norms = {key: math.sqrt(energy) for key, energy in energies.items()}
+        found = {
+            f"{side}_{what}": means(outcome, rollouts, known, correct=side == "right")
+            for what, known in (("energy", energies), ("norm", norms))
+            for side in ("right", "wrong")
+        }
+        if any(score.gradient is not None for score in scores):
+            found["energy_gap"] = gaps(outcome, scores)
+        return replace(outcome, gradients=found)
 
     def _score(self, here: IterationDirectory, rollouts: Sequence[Rollout], model: Model) -> list[Score]:
         assert self.x.scorer is not None
@@ -108,10 +110,8 @@ def means(
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def gaps(outcome: Outcome, scores: Sequence[Score]) -> NDArray[np.float64] | None:
-    """The measured gap of each visited observation, NaN where there is none; None: the scorer measures none."""
-    if not any(score.gradient is not None for score in scores):
-        return None
+def gaps(outcome: Outcome, scores: Sequence[Score]) -> NDArray[np.float64]:
+    """The measured gap of each visited observation, NaN where there is none."""
     known = {score.position: score.gap for score in scores if score.gap is not None}
     return np.array([known.get(int(p), np.nan) for p in outcome.positions])
 

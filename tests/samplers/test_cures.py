@@ -168,13 +168,9 @@ def test_gvm_is_the_released_rule(pilots: list[tuple[int, float]], mean: int) ->
     wins, norms = (np.array(column) for column in zip(*pilots, strict=True))
     state = Cures(prior=(0.0, 0.0), energies=True, pilot_rollouts=4).init(columns(len(pilots)), rng(0))
     energy = np.where(wins > 0, norms**2, np.nan)
-    told = Cures(prior=(0.0, 0.0), energies=True).piloted(
-        state,
-        replace(
-            outcome_of(1, np.arange(len(pilots)), wins, attempts=4), right_energy=energy, wrong_energy=energy,
-            right_norm=np.where(wins > 0, norms, np.nan), wrong_norm=energy,
-        ),
-    )  # fmt: skip
+    measured = {"right_energy": energy, "wrong_energy": energy, "right_norm": np.where(wins > 0, norms, np.nan)}
+    outcome = replace(outcome_of(1, np.arange(len(pilots)), wins, attempts=4), gradients=measured)
+    told = Cures(prior=(0.0, 0.0), energies=True).piloted(state, outcome)
     allocator = Neyman(rollouts=mean, least=0, most=None, rule="gvm")
     drawn = allocator.allocate(Proposal(positions=np.arange(len(pilots))), told, rng(0))
     known = np.where(wins > 0, norms, 0.0).tolist()
@@ -272,12 +268,14 @@ def test_the_latest_energies_are_remembered_and_the_prior_is_unknown() -> None:
         sampler.learn(state, outcome)
     nan = float("nan")
     for right, wrong in (([3.0, nan], [nan, 5.0]), ([4.0, nan], [nan, nan])):
-        state = sampler.learn(state, replace(outcome, right_energy=np.array(right), wrong_energy=np.array(wrong)))
+        state = sampler.learn(
+            state, replace(outcome, gradients={"right_energy": np.array(right), "wrong_energy": np.array(wrong)})
+        )
     assert state["right_energy"].tolist() == [0, 0, 4]
     assert state["wrong_energy"].tolist() == [5, 0, 0]
     assert state["energy_gap"].tolist() == [0, 0, 0]
-    measured = replace(outcome, right_energy=np.ones(2), wrong_energy=np.ones(2), energy_gap=np.array([nan, 7.0]))
-    assert sampler.learn(state, measured)["energy_gap"].tolist() == [7, 0, 0]
+    measured = {"right_energy": np.ones(2), "wrong_energy": np.ones(2), "energy_gap": np.array([nan, 7.0])}
+    assert sampler.learn(state, replace(outcome, gradients=measured))["energy_gap"].tolist() == [7, 0, 0]
 
 
 # ----------------------------------------------------------------------------------------------------- the loop
