@@ -36,7 +36,9 @@ def resume(directory: Path) -> None:
 RUNS: dict[str, Callable[[Path], Any]] = {
     "adastar": lambda d: play(d, "experiment=adastar", *SKILLED),
     "rationalize": lambda d: play(d, "second_try=rationalize", "generator.table=[0.2,0.1,0.0]"),
-    "cures": lambda d: play(d, "experiment=cures", *SKILLED, "sampler.subsets=2", "schedule.quota=null"),
+    "cures": lambda d: play(
+        d, "experiment=cures", *SKILLED, "scorer=scripted", "sampler.subsets=2", "schedule.quota=null"
+    ),
     "space": lambda d: play(d, "experiment=space", *SKILLED),
     "lark": lambda d: play(
         d, "experiment=lark", *SKILLED, "scorer=scripted", "~selectors.deduplicate", "scorer.diagnose=true"
