@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from star_loop.config.component import Component
+from star_loop.models.packaged import find, home, obtain
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _IDENTITY = (".json", ".safetensors", ".model", ".txt", ".jinja", ".py")
@@ -24,6 +25,9 @@ class Pretrained(Component):
     """A Hub id, a local directory, or `tiny`: the model that ships with the package."""
     revision: str | None = None
     """A branch, tag or commit of a Hub repository; None: its main branch."""
+    package: str | None = None
+    """`<module>/<file>`: a GGUF file in an installed Python package that stands in where the Hub's weights are not
+    cached. It is converted once, into `~/.cache/star_loop` (or below `XDG_CACHE_HOME`)."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the weights in training; `auto`: as they were saved."""
     chat_template: bool = False
@@ -38,6 +42,8 @@ class Pretrained(Component):
             from star_loop.embedded import TINY
 
             return TINY
+        if (packaged := self._packaged()) is not None:
+            return home(packaged)
         path = Path(self.name_or_path).expanduser()
         return path if path.is_dir() else None
 
@@ -47,15 +53,22 @@ class Pretrained(Component):
         return str(self.directory or self.name_or_path)
 
     def check(self) -> None:
-        """Look for the weights without loading them.
+        """Look for the weights without loading them; those of a package are converted if they never were.
 
         Raises:
             ValueError: a path that does not exist, or a directory without whole configuration or weights; offline,
                 a Hub model that is not in the local cache.
         """
+        if (packaged := self._packaged()) is not None:
+            obtain(packaged)
         directory = self.directory
         if directory is not None:
             _check_directory(directory, self.name_or_path)
+        elif self.name_or_path.endswith(".gguf"):
+            raise ValueError(
+                f"model.name_or_path={self.name_or_path!r}: a GGUF file is converted first: "
+                f"python -m star_loop.models.gguf {self.name_or_path} DIRECTORY"
+            )
         elif not _HUB_ID.fullmatch(self.name_or_path):
             raise ValueError(
                 f"model.name_or_path: no directory {self.name_or_path!r}. "
@@ -63,6 +76,10 @@ class Pretrained(Component):
             )
         else:
             _check_cache(self)
+
+    def _packaged(self) -> Path | None:
+        """The file that stands in for the Hub's weights; None: they are cached, or there is none."""
+        return None if self.package is None or _cached(self) else find(self.package)
 
 
 def fingerprint(pretrained: Pretrained) -> str:
@@ -115,14 +132,20 @@ def _check_header(path: Path) -> None:
         raise ValueError(f"{path} is not whole ({error}): download or save the model again") from error
 
 
-def _check_cache(pretrained: Pretrained) -> None:
-    from huggingface_hub import constants, try_to_load_from_cache
+def _cached(pretrained: Pretrained) -> bool:
+    from huggingface_hub import try_to_load_from_cache
 
-    if not constants.HF_HUB_OFFLINE:
+    found = try_to_load_from_cache(pretrained.name_or_path, "config.json", revision=pretrained.revision)
+    return isinstance(found, str)
+
+
+def _check_cache(pretrained: Pretrained) -> None:
+    from huggingface_hub import constants
+
+    if not constants.HF_HUB_OFFLINE or _cached(pretrained):
         return
-    cached = try_to_load_from_cache(pretrained.name_or_path, "config.json", revision=pretrained.revision)
-    if not isinstance(cached, str):
-        raise ValueError(
-            f"model.name_or_path={pretrained.name_or_path!r} is neither a directory nor in the Hub cache, "
-            "and HF_HUB_OFFLINE is set. Check the spelling, or download it first (hf download)."
-        )
+    raise ValueError(
+        f"model.name_or_path={pretrained.name_or_path!r} is neither a directory nor in the Hub cache, "
+        "and HF_HUB_OFFLINE is set. Check the spelling, or download it first (hf download)"
+        + (f", or install the package with {pretrained.package}." if pretrained.package else ".")
+    )
