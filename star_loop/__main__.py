@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -45,6 +45,7 @@ def task(config: DictConfig) -> float | None:
     Returns:
         The highest validation accuracy, which a sweeper such as Optuna's can look for; None: there is none.
     """
+    from star_loop.config.hydra import resolved
     from star_loop.generators.process import end_with_parent
     from star_loop.launch import launch, report_failure, show
     from star_loop.run.directory import RunDirectory
@@ -55,11 +56,11 @@ def task(config: DictConfig) -> float | None:
     if hydra_config.launcher._target_.endswith("JoblibLauncher"):
         end_with_parent(signal.SIGTERM)  # its processes would go on without the sweep that they belong to
     try:
-        resolved = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-        if resolved["show"] is not None:
-            print(show(resolved))
+        settings = resolved(config, hydra_config)
+        if settings["show"] is not None:
+            print(show(settings))
             return None
-        launch(resolved, directory)
+        launch(settings, directory)
         measured = RunDirectory(directory).committed_metrics()
         return max((m["validation/accuracy"] for m in measured if "validation/accuracy" in m), default=None)
     except Exception as error:

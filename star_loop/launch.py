@@ -117,7 +117,16 @@ def _loop(experiment: Experiment, run: RunDirectory, splits: load.Splits, engine
         starting if engine is None else nullcontext(engine) as live,
         fan_out(experiment.listeners, run.path, run.committed_metrics()) as session,
     ):
+        _warn(experiment)
         return Loop(experiment, run, splits, live, session)()
+
+
+def _warn(experiment: Experiment) -> None:
+    """Say what is doubtful, while the engine starts."""
+    parameters = experiment.generator.cost(experiment.model).parameters
+    rate = getattr(experiment.trainer, "learning_rate", None)
+    for doubt in load.doubts(parameters, experiment.model.dtype, rate):
+        logger.warning("%s", doubt)
 
 
 def _report(run: RunDirectory) -> None:

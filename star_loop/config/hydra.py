@@ -14,6 +14,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from star_loop.config.suited import suited
+
 PACKAGE = Path(__file__).parent.parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 """Inside the package when installed from a wheel, beside it in a checkout."""
@@ -80,8 +82,21 @@ def composed(overrides: Sequence[str]) -> dict[str, Any]:
     """
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", prepare(list(overrides)))
-    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+        config = compose("config", prepare(list(overrides)), return_hydra_config=True)
+    return resolved(config, config.hydra)
+
+
+def resolved(config: DictConfig, hydra: DictConfig) -> dict[str, Any]:
+    """What `build` is given: plain values without Hydra's own, suited to the model.
+
+    Args:
+        config: as it was composed.
+        hydra: Hydra's own part of it.
+    """
+    keys = [str(key) for key in config if key != "hydra"]
+    plain = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
+    chosen, typed = hydra.runtime.choices.get("model"), hydra.overrides.task
+    return suited(cast(dict[str, Any], plain), CONF / "model", chosen, typed)
 
 
 def help_page(typed: Namespace) -> str:
@@ -114,9 +129,7 @@ def help_page(typed: Namespace) -> str:
     HydraConfig.instance().set_config(config)
     files = loader.repository
     groups = {name: files.get_group_options(name) for name in loader.list_groups("") if name != "hydra"}
-    keys = [str(key) for key in config if key != "hydra"]
-    resolved = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
-    return help_text(build(cast(dict[str, Any], resolved)), groups)
+    return help_text(build(resolved(config, config.hydra)), groups)
 
 
 def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | None:

@@ -13,6 +13,10 @@ from star_loop.records import Metrics, Observation
 from star_loop.tasks.splitting import Subset, surveyed
 
 Splits = Mapping[str, Sequence[Observation]]
+SMALL, HIGHEST_RATE = 50e6, 1e-3
+"""Parameters from which a higher learning rate than this one is doubtful with LoRA."""
+LARGE = 2e9
+"""Parameters from which float32 is doubtful."""
 GOLDS_PROVEN = 1000
 """How many observations of each split must prove that the verifier accepts their gold answer."""
 
@@ -25,6 +29,28 @@ def check(experiment: Experiment) -> None:
     """
     for part in _parts(experiment):
         part.check()
+
+
+def doubts(parameters: int, dtype: str, learning_rate: float | None) -> list[str]:
+    """Settings that have been seen to spoil a run with a model of this size, each with what to do.
+
+    Args:
+        parameters: of the base model.
+        dtype: `model.dtype`.
+        learning_rate: the trainer's; None: it has none.
+    """
+    size = f"{parameters / 1e9:.2g}B" if parameters >= 1e9 else f"{parameters / 1e6:.3g}M"
+    found = []
+    if learning_rate is not None and learning_rate > HIGHEST_RATE and parameters > SMALL:
+        found.append(
+            f"trainer.learning_rate={learning_rate:g} is for tiny models and may ruin one of {size} parameters: "
+            "take 1e-4 to 5e-4"
+        )
+    if dtype == "float32" and parameters > LARGE:
+        found.append(
+            f"model.dtype=float32: {4 * parameters / 1e9:.0f} GB of weights for {size} parameters: take bfloat16"
+        )
+    return found
 
 
 def load(task: Task) -> Splits:
