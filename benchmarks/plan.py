@@ -20,10 +20,10 @@ from star_loop.config.build import build
 from star_loop.config.hydra import composed
 from star_loop.generators.vllm import VllmEngine
 from star_loop.launch import launch
+from star_loop.models import Model
 from star_loop.plan import work
 from star_loop.plan.__main__ import arguments, experiment_of, job_of, slots_of
 from star_loop.plan.rates import Growth, habits, measured
-from star_loop.records import Model
 from star_loop.run import directory
 from star_loop.run.directory import RunDirectory
 

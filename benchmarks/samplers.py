@@ -11,7 +11,8 @@ import numpy as np
 
 from benchmarks.speed.measuring import resident
 from star_loop.accounting.statistics import Statistics
-from star_loop.protocols import Outcome, Sampler, State
+from star_loop.protocols import Sampler
+from star_loop.records import Outcome, State
 from star_loop.samplers.adastar import AdaStar
 from star_loop.samplers.cures import Cures
 from star_loop.samplers.grouped import Grouped

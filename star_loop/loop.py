@@ -25,16 +25,9 @@ import numpy as np
 from star_loop.accounting.metrics import collect_metrics, evaluation_metrics, machine_metrics, token_counts
 from star_loop.accounting.statistics import Statistics, accepted, concatenate, filling_prefix, first, tally
 from star_loop.experiment import Experiment
-from star_loop.protocols import (
-    BootstrapError,
-    Columns,
-    Engine,
-    Outcome,
-    Selection,
-    Session,
-    State,
-)
-from star_loop.records import Candidate, Example, Metrics, Model, Rollout, Score
+from star_loop.models import Model
+from star_loop.protocols import BootstrapError, Engine, Session
+from star_loop.records import Candidate, Columns, Example, Metrics, Outcome, Rollout, Score, Selection, State
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.searches.balance import Setting
 from star_loop.seeding import rng, seed_for

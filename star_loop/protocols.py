@@ -7,30 +7,34 @@ torch. Engines (Generator, Trainer, Tracker) own resources and are entered as co
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from star_loop.accounting.cost import Cost
 from star_loop.config.component import Component
 from star_loop.errors import BootstrapError as BootstrapError
 from star_loop.errors import EngineError as EngineError
 from star_loop.errors import TrainingError as TrainingError
-from star_loop.models import Pretrained
-from star_loop.records import Candidate, Completion, Example, Metrics, Model, Observation, Request, Verdict
+from star_loop.models import Model, Pretrained
+from star_loop.records import (
+    Candidate,
+    Columns,
+    Completion,
+    Example,
+    Metrics,
+    Observation,
+    Outcome,
+    Proposal,
+    Request,
+    Selection,
+    State,
+    Verdict,
+)
 
-if TYPE_CHECKING:
-    from star_loop.accounting.cost import Cost
-
-State = Mapping[str, NDArray[np.generic]]
-"""A policy's belief: named numpy arrays, stored as npz without objects."""
-Columns = Mapping[str, NDArray[np.generic]]
-"""What a sampler may know of the observations: arrays of length n (`skill` and `level` as integers, -1 = none,
-`length` in characters), whatever a preparation adds under its own name, and `skill_names`, one for each skill."""
-Positions = NDArray[np.int64]
 Progress = Callable[[int], None]
 """Called with the number of units done since the last call."""
 Arrived = Callable[[int, list[Completion]], None]
@@ -106,41 +110,6 @@ class Task(Component, ABC):
         return self.verifier.statement(observation) if observation.rationale is None else observation.rationale
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """Which observations next, in order, and optionally how many rollouts each (None: the allocator decides)."""
-
-    positions: Positions
-    rollouts: NDArray[np.int64] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What happened, aligned with `positions` (the visited observations in the sampler's order; surplus left out)."""
-
-    iteration: int
-    positions: Positions
-    attempts: NDArray[np.int64]
-    wins: NDArray[np.int64]
-    """Un-hinted rollouts of each, and the correct ones among them."""
-    hinted_attempts: NDArray[np.int64]
-    hinted_wins: NDArray[np.int64]
-    first_wins: NDArray[np.int64]
-    """Correct rollouts of attempt 0: the cold success."""
-    first_attempts: NDArray[np.int64]
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    """`train/…`, `validation/…`, and `before/validation/…` of the model before; empty within the iteration."""
-    gradients: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """What scored un-hinted rationales tell of ∇ log π, NaN where it is nothing: the means of ‖∇ log π‖² and ‖∇ log π‖
-    over right and wrong ones (`right_energy`, `wrong_energy`, `right_norm`, `wrong_norm`), and `energy_gap`,
-    ‖E_right ∇ log π - E_wrong ∇ log π‖². Empty: not scored."""
-
-    @property
-    def accepted(self) -> NDArray[np.bool_]:
-        """Whether each observation got at least one correct rationale, hinted or not."""
-        return (self.wins + self.hinted_wins) > 0
-
-
 class Sampler(Component, ABC):
     """Which observations next.
 
@@ -191,19 +160,6 @@ class Allocator(Component, ABC):
     def metrics(self, outcome: Outcome) -> Metrics:
         """Figures that prove that the method acted; published as `allocator/<name>`."""
         return {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """What a selector may look at besides the candidates."""
-
-    iteration: int
-    beta: int
-    """β_t: how many rationales the schedule wants to train on."""
-    threshold: float | None = None
-    """The reward above which B-STaR's search selects."""
-    beliefs: State = field(default_factory=dict)
-    """The sampler's, as they were when it asked."""
 
 
 class Selector(Component, ABC):
@@ -259,10 +215,8 @@ class Generator(Component, ABC):
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> AbstractContextManager[Engine]:
         """Start an engine for models of this base; `workspace` is its folder for scratch and logs."""
 
-    def cost(self, base: Pretrained) -> "Cost":
+    def cost(self, base: Pretrained) -> Cost:
         """What a token of this base costs."""
-        from star_loop.accounting.cost import Cost
-
         return Cost.of(base)
 
 

@@ -45,9 +45,8 @@ def write_adapter(base: Path, into: Path, *, scale: float = 0.3, modules: str | 
     """A random LoRA adapter (rank 8) on `base`, with the canary of a trainer."""
     from peft import LoraConfig, get_peft_model
 
-    from star_loop.models import Pretrained
+    from star_loop.models import Model, Pretrained
     from star_loop.models.weights import load_merged, load_model, load_tokenizer, sequence_logprobs, write_canary
-    from star_loop.records import Model
 
     pretrained = Pretrained(name_or_path=str(base))
     prompts = [load_tokenizer(pretrained)(text).input_ids for text in ("a canary sings", "in the coal mine")]

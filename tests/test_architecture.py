@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ LAYERS = [
     {"config"},
     {"records"},
     {"models"},
-    {"protocols"},
     {"accounting", "schedule"},
+    {"protocols"},
     {"evaluation", "verifiers"},
     {"tasks", "samplers", "searches"},
     {"allocators", "selectors", "run"},
@@ -54,8 +55,14 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "star_loop":
-            names = [f"{node.module}.{a.name}" for a in node.names] if node.module == "star_loop" else [node.module]
-            yield from ((name, id(node) not in deferred) for name in names)
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield (inner if is_module(inner) else node.module), id(node) not in deferred
+
+
+def is_module(name: str) -> bool:
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").exists()
 
 
 def test_every_room_has_a_place_in_the_order() -> None:
@@ -72,6 +79,20 @@ def test_imports_go_one_way(path: Path) -> None:
     for module, at_once in imports(path):
         if at_once and room(module) != own:
             assert rank[room(module)] < rank[own], f"{path.name} imports {module}"
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Imports inside functions count as well: they hide a circle, they do not open it."""
+    names = {module_of(path) for path in MODULES}
+    graph = {module_of(path): {name for name, _ in imports(path) if name in names} for path in MODULES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_the_listing_is_short_and_every_room_says_what_belongs_there() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from star_loop.__main__ import CONF
 from star_loop.config.build import build
-from star_loop.protocols import Allocator, Proposal, Selection, Selector
-from star_loop.records import Candidate, Rollout, Score
+from star_loop.protocols import Allocator, Selector
+from star_loop.records import Candidate, Proposal, Rollout, Score, Selection
 from star_loop.schedule import Schedule
 from star_loop.seeding import rng, seed_for
 from star_loop.selectors.family import Cap, Correct, Deduplicate, Subset

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_loop.records import Example, IterationState, RecordError, Rollout
+from star_loop.records import Example, RecordError, Rollout
+from star_loop.run.commit import IterationState
 
 texts = st.text(st.characters(), max_size=40)  # lone surrogates included
 

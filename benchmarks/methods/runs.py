@@ -16,8 +16,9 @@ from star_loop.config.build import build
 from star_loop.config.hydra import composed
 from star_loop.experiment import Experiment
 from star_loop.launch import launch
+from star_loop.models import Model
 from star_loop.protocols import Engine, Generator
-from star_loop.records import Metrics, Model, Rollout
+from star_loop.records import Metrics, Rollout
 from star_loop.run.directory import RunDirectory
 from star_loop.scorers.student import Student
 

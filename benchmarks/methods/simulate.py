@@ -18,7 +18,8 @@ from benchmarks.methods.analysis import cost_to, interval, paired
 from benchmarks.methods.page import points, ratio, table_head, table_line
 from benchmarks.methods.runs import RESULTS, Point
 from star_loop.accounting.statistics import concatenate, filling_prefix, first
-from star_loop.protocols import Outcome, Sampler
+from star_loop.protocols import Sampler
+from star_loop.records import Outcome
 from star_loop.samplers.adastar import AdaStar
 from star_loop.samplers.cures import Cures
 from star_loop.samplers.grouped import Grouped

@@ -12,8 +12,9 @@ from benchmarks.speed.roofline import Floor
 from benchmarks.speed.sizes import Size, model, questions
 from star_loop.generators.process import WorkerProcess
 from star_loop.generators.vllm import Vllm
+from star_loop.models import Model
 from star_loop.protocols import Engine
-from star_loop.records import Completion, Model, Request, Sampling
+from star_loop.records import Completion, Request, Sampling
 from star_loop.tasks.arithmetic import Arithmetic
 
 SETTINGS = {"dtype": "float32", "enforce_eager": True, "kv_cache_memory_bytes": 2**30, "max_num_seqs": 256}

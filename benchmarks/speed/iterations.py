@@ -16,8 +16,9 @@ from star_loop.config.build import build
 from star_loop.config.hydra import composed
 from star_loop.experiment import Experiment
 from star_loop.loop import Loop, Standing
+from star_loop.models import Model
 from star_loop.protocols import Engine
-from star_loop.records import Completion, Model, Request
+from star_loop.records import Completion, Request
 from star_loop.run.directory import RunDirectory
 from star_loop.stages import load
 from star_loop.trackers import fan_out

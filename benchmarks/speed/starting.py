@@ -12,8 +12,7 @@ from benchmarks.speed.generation import requests
 from benchmarks.speed.measuring import REPETITIONS, Row, alternated, ratios, seconds
 from benchmarks.speed.sizes import Size, examples, model, questions
 from star_loop.generators.vllm import Vllm
-from star_loop.models import Pretrained
-from star_loop.records import Model
+from star_loop.models import Model, Pretrained
 from star_loop.tasks.arithmetic import Arithmetic
 from star_loop.trainers.lora import Lora
 

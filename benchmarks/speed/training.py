@@ -9,8 +9,8 @@ from benchmarks.speed.fresh import encoded
 from benchmarks.speed.measuring import Row, alternated, ratios, seconds
 from benchmarks.speed.roofline import Floor
 from benchmarks.speed.sizes import Size, examples, model
-from star_loop.models import Pretrained
-from star_loop.records import Example, Metrics, Model
+from star_loop.models import Model, Pretrained
+from star_loop.records import Example, Metrics
 from star_loop.seeding import rng, seed_for
 from star_loop.trainers.lora import Lora
 

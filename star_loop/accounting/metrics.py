@@ -5,8 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from star_loop.protocols import Outcome
-from star_loop.records import Metrics, Observation, Rollout
+from star_loop.records import Metrics, Observation, Outcome, Rollout
 
 GREEDY, SAMPLED = 0, 1
 """The `attempt` of an evaluation's rollouts: one greedy answer, or `samples` drawn ones."""

@@ -7,8 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from star_loop.protocols import Outcome, Positions
-from star_loop.records import Rollout
+from star_loop.records import Outcome, Positions, Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

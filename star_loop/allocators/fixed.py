@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from star_loop.protocols import Allocator, Proposal, State
+from star_loop.protocols import Allocator
+from star_loop.records import Proposal, State
 
 
 class Fixed(Allocator):

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from star_loop.protocols import Allocator, Outcome, Proposal, State
-from star_loop.records import Metrics
+from star_loop.protocols import Allocator
+from star_loop.records import Metrics, Outcome, Proposal, State
 from star_loop.samplers.grouped import column
 
 Floats = NDArray[np.float64]

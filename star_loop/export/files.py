@@ -10,7 +10,8 @@ from star_loop.config.build import build
 from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
 from star_loop.export.card import data_card, model_card
-from star_loop.records import Model, Rollout
+from star_loop.models import Model
+from star_loop.records import Rollout
 from star_loop.report.files import configuration
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.run.disk import Disk, RunError, parquet_bytes

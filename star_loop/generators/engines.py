@@ -15,8 +15,9 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError
+from star_loop.models import Model
 from star_loop.protocols import Arrived, Engine, EngineError, Progress
-from star_loop.records import Completion, Model, Request
+from star_loop.records import Completion, Request
 from star_loop.seeding import seed_for
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from star_loop.accounting.cost import Cost
 from star_loop.generators.scripted import NoWeights
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, Generator, Progress, Task
-from star_loop.records import Completion, Model, Observation, Request
+from star_loop.records import Completion, Observation, Request
 from star_loop.seeding import rng
 from star_loop.tasks.table import read, text
 

@@ -28,9 +28,9 @@ from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError
 from star_loop.generators.ray_host import Host
 from star_loop.generators.vllm import SHARE, Vllm
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, EngineError, Progress
-from star_loop.records import Completion, Model, Request
+from star_loop.records import Completion, Request
 
 logger = logging.getLogger(__name__)
 

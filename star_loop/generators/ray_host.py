@@ -10,8 +10,8 @@ from typing import Any
 
 from star_loop.generators.likelihood import Means
 from star_loop.generators.vllm import Vllm, VllmEngine
-from star_loop.models import Pretrained
-from star_loop.records import Completion, Model, Request
+from star_loop.models import Model, Pretrained
+from star_loop.records import Completion, Request
 
 Said = list[tuple[int, str]]
 """(level, message) of what was logged on a node."""

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from star_loop.accounting.cost import Cost
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, Generator, Progress
-from star_loop.records import Completion, Model, Request
+from star_loop.records import Completion, Request
 from star_loop.seeding import rng
 
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import EngineError
-from star_loop.records import Model
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from star_loop.generators.serving import Sequences, Serving, cut_at_stop, warn_too_long
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress
-from star_loop.records import Completion, Model, Request, Sampling
+from star_loop.records import Completion, Request, Sampling
 
 if TYPE_CHECKING:
     import torch

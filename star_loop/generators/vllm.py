@@ -16,9 +16,9 @@ from star_loop.generators.engines import several
 from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError, WorkerProcess
 from star_loop.generators.serving import Sequences, Serving, warn_too_long
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, Generator, Progress
-from star_loop.records import Completion, Model, Request
+from star_loop.records import Completion, Request
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from star_loop.records import Model
+from star_loop.models import Model
 
 USES = {
     "__init__.py": ("LLM", "SamplingParams"),

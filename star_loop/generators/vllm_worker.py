@@ -11,8 +11,7 @@ from star_loop.generators import vllm_internals
 from star_loop.generators.likelihood import Means, means
 from star_loop.generators.process import Send, connect_to_parent
 from star_loop.generators.serving import advice, cut_at_stop
-from star_loop.models import Pretrained
-from star_loop.records import Model
+from star_loop.models import Model, Pretrained
 from star_loop.seeding import seed_for
 
 Fields = Mapping[str, Any]

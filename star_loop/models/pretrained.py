@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -80,6 +81,15 @@ class Pretrained(Component):
     def _packaged(self) -> Path | None:
         """The file that stands in for the Hub's weights; None: they are cached, or there is none."""
         return None if self.package is None or _cached(self) else find(self.package)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """What to generate with and to train from: a base, and the adapter that turns it into this iteration's model."""
+
+    base: Pretrained
+    adapter: Path | None = None
+    """A PEFT adapter directory; None: the base itself."""
 
 
 def fingerprint(pretrained: Pretrained) -> str:

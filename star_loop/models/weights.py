@@ -26,8 +26,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from star_loop.models import Pretrained
-from star_loop.records import Model
+from star_loop.models import Model, Pretrained
 
 logging.disable_progress_bar()  # loading is not a phase of the loop; its bars would tear the console's
 

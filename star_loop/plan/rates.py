@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from star_loop.accounting.metrics import token_counts
 from star_loop.accounting.statistics import Statistics
 from star_loop.experiment import Experiment
-from star_loop.protocols import Columns, Outcome, Sampler, State
-from star_loop.records import Metrics, Rollout
+from star_loop.protocols import Sampler
+from star_loop.records import Columns, Metrics, Outcome, Rollout, State
 from star_loop.report.files import rollouts as read
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import Disk, RunError, npz_bytes, parquet_bytes

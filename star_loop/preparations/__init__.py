@@ -8,9 +8,9 @@ import numpy as np
 
 from star_loop.accounting.cost import Cost, Spent
 from star_loop.config.component import Component
-from star_loop.models import Pretrained
-from star_loop.protocols import Columns, Task
-from star_loop.records import Example, Metrics, Model, Observation, Rollout
+from star_loop.models import Model, Pretrained
+from star_loop.protocols import Task
+from star_loop.records import Columns, Example, Metrics, Observation, Rollout
 from star_loop.run.preparation import Arrays, Folder
 
 

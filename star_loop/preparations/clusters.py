@@ -21,8 +21,7 @@ from star_loop.preparations.clustering import (
     standardised,
 )
 from star_loop.preparations.embeddings import Embedder, SentenceEmbedder
-from star_loop.protocols import Columns
-from star_loop.records import Metrics
+from star_loop.records import Columns, Metrics
 from star_loop.run.preparation import Arrays
 from star_loop.seeding import rng
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from star_loop.preparations import Bench, Preparation, Prepared
-from star_loop.protocols import Columns
+from star_loop.records import Columns
 from star_loop.run.disk import read_json
 
 

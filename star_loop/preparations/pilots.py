@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from star_loop.preparations import Bench, Preparation, Prepared, total
-from star_loop.protocols import Columns
+from star_loop.records import Columns
 from star_loop.run.preparation import Arrays
 
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from star_loop.accounting.metrics import GREEDY
+from star_loop.models import Model
 from star_loop.preparations import Bench, Preparation, Prepared, total
-from star_loop.protocols import Columns
-from star_loop.records import Example, Model, Observation, Rollout
+from star_loop.records import Columns, Example, Observation, Rollout
 from star_loop.run.preparation import Arrays
 from star_loop.samplers.grouped import label
 from star_loop.scorers import Scorer

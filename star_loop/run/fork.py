@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from star_loop.records import IterationState
+from star_loop.run.commit import IterationState
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError, read_json
 from star_loop.run.mirror import download

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from star_loop.accounting.statistics import Statistics
-from star_loop.protocols import Positions, State
-from star_loop.records import Example, IterationState, Metrics, Record, RecordError, Rollout, Score
+from star_loop.records import Example, Metrics, Positions, Record, RecordError, Rollout, Score, State
 from star_loop.run.checksums import Ledger, checksums
+from star_loop.run.commit import IterationState
 from star_loop.run.disk import Disk, RunError, json_bytes, npz_bytes, parquet_bytes, read_json
 
 FORMAT = 3

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from star_loop.protocols import BootstrapError, Columns, Outcome, Proposal, Sampler, State
-from star_loop.records import Metrics
+from star_loop.protocols import BootstrapError, Sampler
+from star_loop.records import Columns, Metrics, Outcome, Proposal, State
 from star_loop.samplers.order import following, unread
 
 Alpha = Literal["accepted", "cold", "train_token_accuracy"]

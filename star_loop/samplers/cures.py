@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from star_loop.protocols import Columns, Outcome, Proposal, Sampler, State
-from star_loop.records import Metrics
+from star_loop.protocols import Sampler
+from star_loop.records import Columns, Metrics, Outcome, Proposal, State
 from star_loop.samplers.order import ascending, following
 
 ENERGIES = ("right_energy", "wrong_energy", "energy_gap", "right_norm", "wrong_norm")

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from star_loop.config.component import Component
-from star_loop.protocols import BootstrapError, Columns, Outcome, Positions, Proposal, Sampler, State
-from star_loop.records import Metrics
+from star_loop.protocols import BootstrapError, Sampler
+from star_loop.records import Columns, Metrics, Outcome, Positions, Proposal, State
 from star_loop.samplers.order import HEAD, enough
 from star_loop.samplers.uniform import take
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from star_loop.protocols import Positions, State
+from star_loop.records import Positions, State
 
 HEAD = 2**16
 """How many are sorted at first; four times as many whenever that was not enough."""

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from star_loop.protocols import Columns, State
-from star_loop.records import Metrics
+from star_loop.records import Columns, Metrics, State
 from star_loop.samplers.grouped import NOTHING, Floats, Mixture, Visits
 
 Edges = Mapping[str, Mapping[str, Annotated[float, Field(allow_inf_nan=False)]]]

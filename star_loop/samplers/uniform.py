@@ -4,7 +4,8 @@ from typing import Literal
 
 import numpy as np
 
-from star_loop.protocols import Columns, Outcome, Proposal, Sampler, State
+from star_loop.protocols import Sampler
+from star_loop.records import Columns, Outcome, Proposal, State
 
 
 class Uniform(Sampler):

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from star_loop.config.component import Component
+from star_loop.models import Model
 from star_loop.protocols import Engine, Progress
-from star_loop.records import Model, Rollout, Score
+from star_loop.records import Rollout, Score
 
 
 class Scorer(Component, ABC):

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from star_loop.models import Model
 from star_loop.protocols import Engine, Progress
-from star_loop.records import Model, Rollout, Score
+from star_loop.records import Rollout, Score
 from star_loop.scorers import Scorer
 from star_loop.scorers.student import encode, load_student
 from star_loop.trainers.batches import Encoded

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 
+from star_loop.models import Model
 from star_loop.protocols import Engine, Progress
-from star_loop.records import Model, Rollout, Score
+from star_loop.records import Rollout, Score
 from star_loop.scorers import Scorer
 from star_loop.seeding import rng
 

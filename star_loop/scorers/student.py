@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from star_loop.models import Model
 from star_loop.protocols import Engine, Progress
-from star_loop.records import Model, Rollout, Score
+from star_loop.records import Rollout, Score
 from star_loop.scorers import Scorer
 from star_loop.trainers.batches import Encoded, micro_batches
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from star_loop.protocols import Selection, Selector
-from star_loop.records import Candidate
+from star_loop.protocols import Selector
+from star_loop.records import Candidate, Selection
 
 Floats = NDArray[np.float64]
 

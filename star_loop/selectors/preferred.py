@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from star_loop.protocols import Selection, Selector
-from star_loop.records import Candidate
+from star_loop.protocols import Selector
+from star_loop.records import Candidate, Selection
 
 
 class Preferred(Selector):

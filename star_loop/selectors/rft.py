@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from star_loop.protocols import Selection, Selector
-from star_loop.records import Candidate
+from star_loop.protocols import Selector
+from star_loop.records import Candidate, Selection
 from star_loop.verifiers.expression import Unreadable, evaluate
 
 _ANNOTATION = re.compile(r"<<([^<>]*)>>")

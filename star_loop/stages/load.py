@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from star_loop.config.component import Component
 from star_loop.experiment import Experiment
-from star_loop.protocols import Columns, Task
-from star_loop.records import Metrics, Observation
+from star_loop.protocols import Task
+from star_loop.records import Columns, Metrics, Observation
 from star_loop.tasks.splitting import Subset, surveyed
 
 Splits = Mapping[str, Sequence[Observation]]

@@ -7,8 +7,8 @@ import numpy as np
 
 from star_loop.accounting.statistics import tally
 from star_loop.experiment import Experiment
-from star_loop.protocols import State
-from star_loop.records import Metrics, Model, Rollout, Score
+from star_loop.models import Model
+from star_loop.records import Metrics, Rollout, Score, State
 from star_loop.run.directory import IterationDirectory
 from star_loop.stages.rollouts import Generation
 from star_loop.stages.score import Scoring

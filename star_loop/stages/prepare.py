@@ -14,9 +14,10 @@ from omegaconf import OmegaConf
 
 from star_loop.accounting.cost import Spent
 from star_loop.experiment import Experiment
+from star_loop.models import Model
 from star_loop.preparations import Bench, Preparation
-from star_loop.protocols import Columns, Session
-from star_loop.records import Example, Metrics, Model, Rollout
+from star_loop.protocols import Session
+from star_loop.records import Columns, Example, Metrics, Rollout
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError, json_bytes, read_json
 from star_loop.run.preparation import Arrays, Folder

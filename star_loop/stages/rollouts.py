@@ -7,8 +7,9 @@ from functools import partial
 
 from star_loop.accounting.metrics import TOO_LONG
 from star_loop.experiment import Experiment
-from star_loop.protocols import Engine, Progress, Proposal, Session, State
-from star_loop.records import Completion, Model, Request, Rollout, Sampling
+from star_loop.models import Model
+from star_loop.protocols import Engine, Progress, Session
+from star_loop.records import Completion, Proposal, Request, Rollout, Sampling, State
 from star_loop.run.directory import RunDirectory
 from star_loop.seeding import Purpose, rng, seed_for
 from star_loop.stages.judge import Drawn, judge_all

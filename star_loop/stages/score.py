@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from star_loop.experiment import Experiment
-from star_loop.protocols import Outcome, Session
-from star_loop.records import Example, Metrics, Model, Rollout, Score
+from star_loop.models import Model
+from star_loop.protocols import Session
+from star_loop.records import Example, Metrics, Outcome, Rollout, Score
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.selectors.lark import lark_scores
 from star_loop.stages.load import Splits

@@ -4,7 +4,8 @@ from functools import partial
 
 from star_loop.accounting.metrics import token_counts
 from star_loop.experiment import Experiment
-from star_loop.records import Metrics, Model, Rollout
+from star_loop.models import Model
+from star_loop.records import Metrics, Rollout
 from star_loop.run.directory import IterationDirectory
 from star_loop.searches.balance import Setting
 from star_loop.seeding import rng

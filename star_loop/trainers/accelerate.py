@@ -7,19 +7,16 @@ import shutil
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from star_loop.generators.devices import cores
 from star_loop.generators.process import WorkerError, WorkerProcess
+from star_loop.models import Model
 from star_loop.protocols import Progress, TrainingError
-from star_loop.records import Model
-from star_loop.trainers.batches import Encoded
+from star_loop.trainers.batches import Encoded, Step
 from star_loop.trainers.lora import Lora
-
-if TYPE_CHECKING:
-    from star_loop.trainers.finetuning import Step
 
 LAUNCHER = "accelerate.commands.launch"
 WORKER = "star_loop.trainers.accelerate_worker"
@@ -68,14 +65,12 @@ class Accelerate(Lora):
 
     def carry_out(
         self, batches: Sequence[Sequence[Encoded]], start: Model, into: Path, *, seed: int, progress: Progress | None
-    ) -> Sequence["Step"]:
+    ) -> Sequence[Step]:
         """The round in ranks. Their files are in `into` until they have ended: it is published without them.
 
         Raises:
             ValueError, TrainingError: see `Lora.train`; or a rank died or hung.
         """
-        from star_loop.trainers.finetuning import Step
-
         workspace = into / ".ranks"
         workspace.mkdir()
         job = workspace / "job.json"

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from star_loop.generators.process import Send, connect_to_parent, end_with_parent
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import TrainingError
-from star_loop.records import Model
 from star_loop.trainers.accelerate import JOB, Accelerate
 from star_loop.trainers.batches import Encoded
 

@@ -1,4 +1,4 @@
-"""Examples as token ids, and how they are grouped. No torch here."""
+"""Examples as token ids, how they are grouped, and what a step saw of them. No torch here."""
 
 import math
 from collections.abc import Sequence
@@ -22,6 +22,18 @@ class Encoded:
     def losses(self) -> int:
         """How many tokens have a loss."""
         return len(self.ids) - self.first_target
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one optimiser step saw."""
+
+    loss: float
+    """Weighted nats per loss token."""
+    correct: int
+    """Loss tokens that were the most probable."""
+    grad_norm: float
+    """Before clipping."""
 
 
 def micro_batches(batch: Sequence[Encoded], max_tokens: int) -> list[list[Encoded]]:

@@ -10,10 +10,9 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -22,18 +21,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.models.weights import load_model, read_adapter, sequence_logprobs, write_canary
 from star_loop.protocols import Progress, TrainingError
-from star_loop.records import Model
 from star_loop.seeding import seed_for
-from star_loop.trainers.batches import Encoded, beginnings
+from star_loop.trainers.batches import Encoded, Step, beginnings
+from star_loop.trainers.keys import LoraKeys
 from star_loop.trainers.losses import head_losses
 from star_loop.trainers.placement import Placement
 from star_loop.trainers.products import by_onednn
-
-if TYPE_CHECKING:
-    from star_loop.trainers.lora import Lora
 
 LOGITS_AT_ONCE = 2**24
 """Elements of the largest matrix of logits: 64 MB in float32."""
@@ -41,20 +37,8 @@ SAME_LAW = 0.1
 """Nats per token by which the trainer's log-probabilities may differ from the model's own (rounding in bfloat16)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one optimiser step saw."""
-
-    loss: float
-    """Weighted nats per loss token."""
-    correct: int
-    """Loss tokens that were the most probable."""
-    grad_norm: float
-    """Before clipping."""
-
-
 def run(
-    settings: "Lora",
+    settings: LoraKeys,
     batches: Sequence[Sequence[Encoded]],
     start: Model,
     into: Path,
@@ -160,7 +144,7 @@ def _threads(wanted: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _student(settings: "Lora", start: Model, seed: int) -> Iterator[Any]:
+def _student(settings: LoraKeys, start: Model, seed: int) -> Iterator[Any]:
     """The start model with trainable LoRA matrices, on the CPU; the base is there and as it was afterwards."""
     base = load_base(start.base)
     config = LoraConfig(
@@ -212,7 +196,7 @@ def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _fit(
-    settings: "Lora", student: Placement, batches: Sequence[Sequence[Encoded]], progress: Progress | None
+    settings: LoraKeys, student: Placement, batches: Sequence[Sequence[Encoded]], progress: Progress | None
 ) -> list[Step]:
     parameters = [parameter for parameter in student.model.parameters() if parameter.requires_grad]
     optimizer = student.optimizer(torch.optim.AdamW(
@@ -236,7 +220,7 @@ def _fit(
     return curve
 
 
-def _accumulate(settings: "Lora", student: Placement, batch: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+def _accumulate(settings: LoraKeys, student: Placement, batch: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
     """Add up the gradients of one optimiser step; its loss and its number of correct tokens."""
     model = student.model
     on_gpu, dtype = model.device.type == "cuda", model.get_base_model().dtype

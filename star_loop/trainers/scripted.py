@@ -5,8 +5,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from star_loop.models import Model
 from star_loop.protocols import Progress, Trainer
-from star_loop.records import Example, Metrics, Model
+from star_loop.records import Example, Metrics
 
 
 class Scripted(Trainer):

@@ -149,9 +149,9 @@ def test_the_adapter_and_the_merged_model_answer_alike_in_transformers_and_vllm(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from star_loop.generators.vllm import Vllm
-    from star_loop.models import Pretrained
+    from star_loop.models import Model, Pretrained
     from star_loop.models.weights import load_model
-    from star_loop.records import Model, Request, Sampling
+    from star_loop.records import Request, Sampling
     from star_loop.tasks.arithmetic import Arithmetic
 
     observations = Arithmetic(levels={"addition": (4, 5)}, test_per_level=8).test()

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from star_loop.generators.vllm import Vllm, VllmEngine
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import EngineError
-from star_loop.records import Model, Sampling
+from star_loop.records import Sampling
 from tests.generators.test_generators import QUESTIONS, ask, gone
 from tests.small_models import write_adapter, write_llama
 from tests.test_end_to_end import living, start

@@ -19,9 +19,9 @@ from star_loop.generators import devices
 from star_loop.generators.engines import Engines, Lane, several
 from star_loop.generators.process import WorkerError
 from star_loop.generators.vllm import Vllm, VllmEngine
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, EngineError, Progress
-from star_loop.records import Completion, Model, Observation, Request, Sampling
+from star_loop.records import Completion, Observation, Request, Sampling
 from star_loop.seeding import seed_for
 from tests.generators.test_generators import QUESTIONS, gone
 from tests.generators.test_generators import ask as questions

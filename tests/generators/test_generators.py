@@ -17,9 +17,9 @@ from star_loop.generators.process import WorkerProcess
 from star_loop.generators.serving import Canary, advice, cut_at_stop
 from star_loop.generators.transformers import Transformers
 from star_loop.generators.vllm import Vllm, VllmEngine
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import EngineError
-from star_loop.records import Completion, Model, Observation, Request, Sampling
+from star_loop.records import Completion, Observation, Request, Sampling
 from tests.small_models import write_adapter, write_llama
 
 CORES = sorted(os.sched_getaffinity(0))

@@ -9,8 +9,8 @@ from star_loop.config.build import build
 from star_loop.generators.pool import Pool, write_golds
 from star_loop.generators.scripted import Scripted
 from star_loop.launch import launch
-from star_loop.models import Pretrained
-from star_loop.records import Completion, Model, Observation, Request, Sampling
+from star_loop.models import Model, Pretrained
+from star_loop.records import Completion, Observation, Request, Sampling
 from tests.quiz import Quiz, configure
 from tests.tasks.test_tasks import DATA, FIXTURES, NAMES, folder
 

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from star_loop.generators.ray_actors import Ray
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import EngineError
-from star_loop.records import Model
 from tests.quiz import contents
 from tests.test_end_to_end import finish, living, start
 

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from star_loop.accounting.flops import shapes_of
 from star_loop.generators.serving import Canary
 from star_loop.launch import EXPECTED
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.models.weights import load_beside, load_merged, load_model, load_tokenizer
 from star_loop.protocols import EngineError
-from star_loop.records import Example, Model
+from star_loop.records import Example
 from star_loop.trainers.lora import Lora
 from tests.small_models import write_adapter, write_llama
 

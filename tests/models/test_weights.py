@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from star_loop.models import Pretrained, fingerprint
+from star_loop.models import Model, Pretrained, fingerprint
 from star_loop.models.weights import (
     checkpoint_weights,
     context_length,
@@ -27,7 +27,6 @@ from star_loop.models.weights import (
     sequence_logprobs,
     weight_dtype,
 )
-from star_loop.records import Model
 from tests.small_models import LETTERS, byte_tokenizer, write_adapter, write_llama
 
 BOS, EOS = LETTERS, LETTERS + 1

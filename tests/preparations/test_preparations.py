@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from star_loop.generators.pool import write_golds
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.preparations.clustering import farthest_points, kmeans, nearest, principal_components, standardised
 from star_loop.preparations.clusters import core_set
 from star_loop.preparations.embeddings import Embedder
 from star_loop.preparations.skill_graph import strengths
-from star_loop.records import Model, Observation, Rollout
+from star_loop.records import Observation, Rollout
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
 from star_loop.seeding import rng

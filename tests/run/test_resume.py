@@ -15,7 +15,7 @@ import pytest
 from star_loop.config.build import MOVED, build
 from star_loop.experiment import Experiment
 from star_loop.launch import advance, launch
-from star_loop.records import IterationState
+from star_loop.run.commit import IterationState
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import Disk, RunError
 from star_loop.run.guard import flatten

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from star_loop.allocators.neyman import Neyman, advantage_variance, apportion, positive_variance, success
 from star_loop.config.build import build
 from star_loop.errors import ConfigError
-from star_loop.protocols import Proposal
-from star_loop.records import Rollout, Score
+from star_loop.records import Proposal, Rollout, Score
 from star_loop.run.directory import RunDirectory
 from star_loop.samplers.cures import Cures, deviation, effective_share, temperature
 from star_loop.seeding import rng

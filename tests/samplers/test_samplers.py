@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from star_loop.__main__ import CONF
 from star_loop.config.build import build
-from star_loop.protocols import BootstrapError, Outcome, Sampler, State
+from star_loop.protocols import BootstrapError, Sampler
+from star_loop.records import Outcome, State
 from star_loop.samplers.adastar import AdaStar
 from star_loop.seeding import rng
 from tests.quiz import QUIZ, configure

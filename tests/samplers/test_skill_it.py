@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_loop.protocols import BootstrapError, Selection
-from star_loop.records import Example
+from star_loop.protocols import BootstrapError
+from star_loop.records import Example, Selection
 from star_loop.run.directory import RunDirectory
 from star_loop.samplers.adastar import AdaStar
 from star_loop.samplers.cures import Cures

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from star_loop.config.build import build
 from star_loop.generators.likelihood import means
-from star_loop.models import Pretrained
-from star_loop.records import Model, Rollout
+from star_loop.models import Model, Pretrained
+from star_loop.records import Rollout
 from star_loop.scorers.engine import FromEngine
 from star_loop.scorers.gradient import Gradient, Side, unbiased_gap
 from star_loop.scorers.student import Student

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_loop.protocols import Selection
-from star_loop.records import Candidate, Rollout
+from star_loop.records import Candidate, Rollout, Selection
 from star_loop.run.directory import RunDirectory
 from star_loop.searches.balance import Balance, balance_score, reward
 from star_loop.seeding import rng

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from star_loop.config.build import build
 from star_loop.launch import launch
-from star_loop.models import Pretrained
-from star_loop.protocols import Selection
-from star_loop.records import Candidate, Example, Model, Rollout, Score
+from star_loop.models import Model, Pretrained
+from star_loop.records import Candidate, Example, Rollout, Score, Selection
 from star_loop.run.directory import RunDirectory
 from star_loop.scorers.student import Student, token_means
 from star_loop.seeding import rng

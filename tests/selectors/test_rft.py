@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_loop.protocols import Selection
-from star_loop.records import Candidate
+from star_loop.records import Candidate, Selection
 from star_loop.seeding import rng
 from star_loop.selectors import rft
 from star_loop.selectors.rft import Equations, edit_distance, equations, holds

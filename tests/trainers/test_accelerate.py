@@ -15,9 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import TrainingError
-from star_loop.records import Model
 from star_loop.trainers.accelerate import LAUNCHER, WORKER, Accelerate
 from star_loop.trainers.batches import Encoded, micro_batches
 from star_loop.trainers.lora import Lora

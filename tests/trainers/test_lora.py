@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from peft import PeftModel
 from pydantic import ValidationError
 
-from star_loop.models import Pretrained
+from star_loop.models import Model, Pretrained
 from star_loop.models.weights import load_model, sequence_logprobs
 from star_loop.protocols import TrainingError
-from star_loop.records import Example, Model
+from star_loop.records import Example
 from star_loop.trainers import finetuning
 from star_loop.trainers.batches import Encoded, micro_batches, normalised
 from star_loop.trainers.lora import Lora

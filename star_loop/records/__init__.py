@@ -4,72 +4,21 @@ Inside the loop an observation is addressed by its position in the task's traini
 carries its stable id as well.
 """
 
-import dataclasses
-import hashlib
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from star_loop.models import Pretrained
+from star_loop.records.decisions import Columns as Columns
+from star_loop.records.decisions import Outcome as Outcome
+from star_loop.records.decisions import Positions as Positions
+from star_loop.records.decisions import Proposal as Proposal
+from star_loop.records.decisions import Selection as Selection
+from star_loop.records.decisions import State as State
+from star_loop.records.encoding import Record as Record
+from star_loop.records.encoding import RecordError as RecordError
 
 Metrics = dict[str, float]
-
-
-class RecordError(ValueError):
-    """A row on disk that is not what it should be; names the record and the field."""
-
-
-class Record:
-    """One JSON object per record, with exactly the declared fields."""
-
-    __slots__ = ()
-
-    def to_json(self) -> str:
-        """One line of JSON without a newline; keys in declaration order, so equal records are equal bytes."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-    @classmethod
-    def from_json(cls, line: str) -> Self:
-        """The record that `to_json` wrote.
-
-        Raises:
-            RecordError: not JSON, or not exactly this record's fields.
-        """
-        row = _parse(line)
-        names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-        if not isinstance(row, dict) or set(row) != set(names):
-            found = sorted(row) if isinstance(row, dict) else type(row).__name__
-            raise RecordError(f"not a {cls.__name__}: expected the fields {names}, found {found}")
-        for name, kinds in _kinds(cls).items():  # type: ignore[arg-type]
-            if type(row[name]) not in kinds or (type(row[name]) is float and not math.isfinite(row[name])):
-                raise RecordError(f"not a {cls.__name__}: {name} is {row[name]!r}")
-        return cls(**row)
-
-
-def _parse(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"not a JSON object ({error})") from error
-
-
-@cache
-def _kinds(record: type) -> Mapping[str, tuple[type, ...]]:
-    """What JSON makes of each field: a whole number may stand for a float, a list for a tuple."""
-    found = {}
-    for name, hint in get_type_hints(record).items():
-        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-        plain = {get_origin(kind) or kind for kind in kinds}
-        json_kinds = {float: (float, int), tuple: (list,), Mapping: (dict,)}
-        found[name] = tuple(kind for one in plain for kind in json_kinds.get(one, (one,)))
-    return found
+"""A figure by its name, such as `validation/accuracy`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,52 +202,3 @@ class Example(Record):
     prompt: str
     completion: str
     weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """What to generate with and to train from: a base, and the adapter that turns it into this iteration's model."""
-
-    base: "Pretrained"
-    adapter: Path | None = None
-    """A PEFT adapter directory; None: the base itself."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IterationState(Record):
-    """The commit: everything that says an iteration is complete, and from where the next one starts."""
-
-    format: int
-    """Version of the run-directory format."""
-    iteration: int
-    adapter: str | None
-    """The model after this iteration, relative to the run directory; None: the base model."""
-    files: Mapping[str, str]
-    """Every other file of the iteration, relative to its directory -> SHA-256 of its bytes."""
-    kept: tuple[int, ...] | None = None
-    """Iterations whose adapters stay from here on; None: all."""
-    made_of: Mapping[str, Any] = field(default_factory=dict)
-    """What the run is made from, as in `identity.json`: the fingerprints that a fork must share."""
-    digest: str = ""
-    """SHA-256 of this record without it."""
-
-    def sealed(self) -> "IterationState":
-        """This record with its digest."""
-        return dataclasses.replace(self, digest=_digest(json.loads(self.to_json())))
-
-    @classmethod
-    def unsealed(cls, line: str) -> "IterationState":
-        """The record that was sealed and written; of format 1, which had neither `kept` nor `made_of`, as well.
-
-        Raises:
-            RecordError: it is not what was written.
-        """
-        row = _parse(line)
-        if not isinstance(row, dict) or row.get("digest") != _digest(row):
-            raise RecordError("its bytes are not those that were committed")
-        return cls.from_json(json.dumps({"kept": None, "made_of": {}, **row}))
-
-
-def _digest(row: Mapping[str, Any]) -> str:
-    bare = json.dumps({**row, "digest": ""}, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(bare.encode("utf-8", "surrogatepass")).hexdigest()
