@@ -1,1 +1,1 @@
-"""How fast it is: every row of README's table of speed, measured side by side with what a user would otherwise run."""
+"""How fast it is: every row of docs/speed.md, measured side by side with what a user would otherwise run."""

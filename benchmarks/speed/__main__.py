@@ -1,7 +1,7 @@
 """Measure, and write the table.
 
 python -m benchmarks.speed [tiny|large] [--only generation …]   measure; what was measured before and is not now, stays
-python -m benchmarks.speed tiny --readme README.md              no measuring: put the kept table between its marks
+python -m benchmarks.speed tiny --into docs/speed.md            no measuring: put the kept table between its marks
 """
 
 import argparse
@@ -28,10 +28,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.partition("\n")[0])
     parser.add_argument("size", nargs="?", choices=SIZES, default="tiny")
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=GROUPS, help="these groups of rows")
-    parser.add_argument("--readme", type=Path, help="a file with the marks between which the kept table is put")
+    parser.add_argument("--into", type=Path, help="a file with the marks between which the kept table is put")
     arguments = parser.parse_args()
-    if arguments.readme:
-        table.put(arguments.readme, arguments.size)
+    if arguments.into:
+        table.put(arguments.into, arguments.size)
         return
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="star_loop-speed-") as work:

@@ -1,4 +1,4 @@
-"""Figures from rollouts: accuracy with intervals, maj@k, pass@k, yield, tokens. The names are a contract (README)."""
+"""Figures from rollouts: accuracy with intervals, maj@k, pass@k, yield, tokens. docs/run_directory.md has the names."""
 
 import math
 from collections import Counter, defaultdict

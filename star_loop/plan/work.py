@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from star_loop.plan.rates import Growth, Habits, Rates
 
 READING = 2e-5
-"""Seconds of processor time to read and check an observation before anything starts (README: 20 s for a million)."""
+"""Seconds of processor time to read and check an observation before anything starts (docs/tasks.md)."""
 REMEDIES = {
     "tokens": "more GPUs, if there are waves for them",
     "tail": "a larger schedule.wave: its longest rationale is waited for",

@@ -52,7 +52,7 @@ def test_the_table_takes_the_place_between_its_marks(tmp_path: Path, monkeypatch
         row = RATIO.to_json() | {"unit": unit}
         table.keep("tiny", "training", {"conditions": conditions, "rows": [row]})
     begin, end = (mark.format(size="tiny") for mark in table.MARKS)
-    document = tmp_path / "README.md"
+    document = tmp_path / "speed.md"
     document.write_text(f"before\n{begin}old\n{end}\nafter\n")
     for _ in range(2):
         table.put(document, "tiny")

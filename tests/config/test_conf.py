@@ -130,11 +130,11 @@ def test_components_are_frozen_and_take_no_positional_arguments() -> None:
 
 
 def test_a_sampler_from_outside_the_package_needs_two_files(tmp_path: Path) -> None:
-    """Those of the README, as they stand there."""
-    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    """Those of docs/extending.md, as they stand there."""
+    page = (Path(__file__).parent.parent.parent / "docs/extending.md").read_text()
     (tmp_path / "my_conf/sampler").mkdir(parents=True)
     for name in ("my_sampler.py", "my_conf/sampler/longest.yaml"):
-        (tmp_path / name).write_text(readme[readme.index(f"# {name}") :].partition("```")[0])
+        (tmp_path / name).write_text(page[page.index(f"# {name}") :].partition("```")[0])
     command = [sys.executable, "-m", "star_loop", "--config-dir", str(tmp_path / "my_conf"), "experiment=smoke",
                "sampler=longest", f"outputs={tmp_path}", "iterations=2"]  # fmt: skip
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
