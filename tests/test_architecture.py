@@ -30,7 +30,7 @@ LAYERS = [
     {"stages"},
     {"loop"},
     {"launch", "doctor", "export"},
-    {"plan"},
+    {"plan", "notebook"},
     {"__main__"},
 ]
 """A room imports, while it is imported itself, only from rooms above it in this list: there are no circles."""

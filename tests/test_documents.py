@@ -104,7 +104,7 @@ def here(document: Path) -> list[str]:
     return [command for command in python(document) if not ELSEWHERE.search(command)]
 
 
-@pytest.mark.parametrize("document", filter(here, DOCUMENTS), ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("document", list(filter(here, DOCUMENTS)), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_command_runs_as_it_stands(document: Path, tmp_path: Path) -> None:
     session = [parsed(command) for command in here(document)]
     prepared(tmp_path)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from star_loop.records import Metrics, Observation
 from star_loop.run.arrived import Arrivals
@@ -21,6 +21,9 @@ from star_loop.run.disk import Disk, RunError, read_json
 from star_loop.run.iteration import IterationDirectory as IterationDirectory
 from star_loop.tasks.splitting import surveyed
 from star_loop.tasks.survey import write_parquet
+
+if TYPE_CHECKING:
+    import pyarrow
 
 FREE_KEYS = (
     "iterations", "outputs", "resume", "show", "tracker", "keep", "generator.gpu_memory_utilization",
@@ -111,6 +114,18 @@ class RunDirectory:
         """The metrics of every committed iteration, from 0."""
         latest = self.latest()
         return [self.iteration(t).metrics() for t in range(latest.number + 1)] if latest else []
+
+    def table(self) -> "pyarrow.Table":
+        """Return the committed metrics with a row for each iteration: `iteration` and a column for each metric.
+
+        A metric that an iteration lacks is null there. `to_pandas()` and `polars.from_arrow` take the table on.
+        """
+        import pyarrow
+
+        metrics = self.committed_metrics()
+        names = dict.fromkeys(name for figures in metrics for name in figures)
+        columns = {name: [figures.get(name) for figures in metrics] for name in names}
+        return pyarrow.table({"iteration": list(range(len(metrics))), **columns})
 
     @contextmanager
     def locked(self) -> Iterator[None]:

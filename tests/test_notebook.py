@@ -1,0 +1,64 @@
+"""The face for notebooks: docs/python.md runs as it stands, and `import star_loop` costs nothing."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import star_loop
+from star_loop.errors import ConfigError
+from star_loop.run.directory import RunDirectory
+from tests.quiz import QUIZ, configure
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_page_runs_as_it_stands(tmp_path: Path) -> None:
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/python.md").read_text(encoding="utf-8"), flags=re.M | re.S
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = [ast.literal_eval(line) for line in done.stdout.splitlines() if line.startswith("{'iteration'")]
+    assert [row["iteration"] for row in rows] == [0, 1, 2]
+    assert "sampler.powr" in done.stdout
+
+
+def test_importing_it_imports_nothing_else_and_every_name_leads_to_what_bears_it() -> None:
+    code = "import sys, star_loop; print([m for m in ('numpy', 'torch', 'hydra', 'pydantic') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    tree = ast.parse((ROOT / "star_loop/__init__.py").read_text(encoding="utf-8"))
+    imported = [name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in node.names]
+    typed = {name.asname for name in imported if name.asname}
+    assert typed == set(dir(star_loop)) - set(vars(star_loop))
+    for name in typed:
+        assert getattr(star_loop, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'Samplr'"):
+        star_loop.Samplr  # noqa: B018
+
+
+def test_the_table_has_a_row_for_each_iteration_and_null_where_nothing_was_measured(tmp_path: Path) -> None:
+    config = configure(*QUIZ, "iterations=1")
+    with pytest.raises(star_loop.RunError, match="has no committed iteration"):
+        star_loop.open_run(tmp_path / "quiz")
+    run = star_loop.improve(config, tmp_path / "quiz")
+    table = run.table()
+    assert isinstance(run, RunDirectory) and table["iteration"].to_pylist() == [0, 1]
+    assert table["train/loss"].to_pylist() == [None, run.iteration(1).metrics()["train/loss"]]
+    assert star_loop.improve(config, tmp_path / "quiz").table() == table  # complete: nothing is done again
+
+
+def test_the_directory_is_the_command_lines_and_names_stay_below_it(tmp_path: Path) -> None:
+    config = configure(*QUIZ, "iterations=0", f"outputs={tmp_path}", "name=a/b")
+    assert star_loop.improve(config).path == tmp_path / "a/b"
+    with pytest.raises(ValueError, match="must be a plain name below outputs/"):
+        star_loop.improve({**config, "name": "../out"})
+    with pytest.raises(ConfigError):
+        star_loop.improve({**config, "sampler": {"_target_": "tests.nothing.Here"}})
