@@ -1,6 +1,7 @@
 """The shape of the house: what imports what, how long a room may be, what must not be in it."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,14 +61,17 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
                 yield (inner if is_module(inner) else node.module), id(node) not in deferred
 
 
+def rooms() -> set[str]:
+    return {p.relative_to(PACKAGE).parts[0].removesuffix(".py") for p in MODULES} - {"__init__"}
+
+
 def is_module(name: str) -> bool:
     path = PACKAGE.parent.joinpath(*name.split("."))
     return path.is_dir() or path.with_suffix(".py").exists()
 
 
 def test_every_room_has_a_place_in_the_order() -> None:
-    rooms = {p.relative_to(PACKAGE).parts[0].removesuffix(".py") for p in MODULES} - {"__init__"}
-    assert rooms == set().union(*LAYERS)
+    assert rooms() == set().union(*LAYERS)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
@@ -98,7 +102,11 @@ def test_no_module_imports_itself_through_others() -> None:
 def test_the_listing_is_short_and_every_room_says_what_belongs_there() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= TOP
     for init in PACKAGE.glob("*/__init__.py"):
-        assert ast.get_docstring(ast.parse(init.read_text())), f"{init.parent.name}/ does not say what belongs there"
+        doc = ast.get_docstring(ast.parse(init.read_text())) or ""
+        belongs, _, not_here = doc.partition("Not here: ")
+        assert belongs.strip() and not_here, f"{init.parent.name}/ does not say what belongs there and what does not"
+        elsewhere = set(re.findall(r"\((\w+)\)", not_here.split("\n\n")[0]))
+        assert elsewhere <= rooms() - {init.parent.name}, f"{init.parent.name}/ sends to {elsewhere}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())

@@ -1,4 +1,7 @@
-"""What is learned about the observations once, before the first iteration: further columns for samplers."""
+"""What is learned about the observations once, before the first iteration, as columns for samplers.
+
+Not here: what is learned as the loop goes on (samplers).
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The nouns: frozen data that is written to disk. Nothing here acts, and nothing here is ever pickled.
+"""The nouns: frozen data that is written to disk, and never pickled. Not here: what acts (protocols).
 
 Inside the loop an observation is addressed by its position in the task's training sequence (0 … n-1); every row on disk
 carries its stable id as well.

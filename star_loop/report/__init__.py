@@ -1,5 +1,7 @@
 """`report.html`: one self-contained page about one run; `comparison.html`: one about several.
 
+Not here: how the figures are counted (accounting).
+
 `python -m star_loop.report RUN_OR_FOLDER…` writes them at any time, from the runs' files and from nothing else; equal
 files give equal pages.
 """

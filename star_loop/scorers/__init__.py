@@ -1,4 +1,4 @@
-"""What a model thinks of a rationale that it does not have to generate."""
+"""What a model thinks of a rationale that it does not have to generate. Not here: who chooses by it (selectors)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Who is told how the run goes: JSON Lines for programs, the console for people, four services for curves."""
+"""Who is told how the run goes: JSON Lines for programs, the console for people, four services for curves.
+
+Not here: pages about a run (report).
+"""
 
 from star_loop.trackers.console import Console
 from star_loop.trackers.fan_out import fan_out
