@@ -14,12 +14,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from star_loop.config.build import build
 from tests.quiz import configure
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 CHEAP = ["model=scripted", "generator=scripted", "trainer=scripted", "schedule.steps=1", "schedule.wave=64",
          "~tracker.tensorboard", "~tracker.console"]  # fmt: skip
 SMALL = ["task.train_per_level=10", "task.validation_per_level=2", "task.test_per_level=2"]
@@ -135,7 +137,7 @@ def test_commands_for_elsewhere_compose_and_build(document: Path) -> None:
 def test_targets_and_extras_that_are_named_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     project = (ROOT / "pyproject.toml").read_text()
-    for document in DOCUMENTS:
+    for document in [*DOCUMENTS, CONTRIBUTING]:
         text = document.read_text(encoding="utf-8")
         for target in re.findall(r"`?make ([a-z][a-z-]+)", "\n".join(re.findall(r"`[^`]*`|^    make .*$", text, re.M))):
             assert f"\n{target}:" in makefile, target
@@ -144,7 +146,7 @@ def test_targets_and_extras_that_are_named_exist() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for document in [*DOCUMENTS, ROOT / "CHANGELOG.md"]:
+    for document in [*DOCUMENTS, ROOT / "CHANGELOG.md", CONTRIBUTING]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / link).exists(), f"{document.relative_to(ROOT)}: {link}"
 
@@ -154,6 +156,25 @@ def test_the_front_page_is_short_and_the_index_names_every_page() -> None:
     index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
     for page in (ROOT / "docs").glob("*.md"):
         assert page.name == "README.md" or f"]({page.name})" in index, f"docs/README.md does not lead to {page.name}"
+
+
+def test_what_contributors_are_told_exists() -> None:
+    text = CONTRIBUTING.read_text(encoding="utf-8")
+    for path in re.findall(r"\b(?:tests|conf|star_loop)/[\w/]*(?:\.py)?", text):
+        assert (ROOT / path).exists(), path
+    table = text[text.index("| room |") :].partition("\n\n")[0]
+    told = {name.strip("/").removesuffix(".py") for name in re.findall(r"`([\w/]+(?:\.py)?)`", table)}
+    assert told >= {p.name for p in (ROOT / "star_loop").iterdir() if (p / "__init__.py").exists()}
+    for name in told:
+        assert any((ROOT / "star_loop" / path).exists() for path in (name, f"{name}.py")), name
+
+
+def test_hook_and_workflow_do_what_a_person_does() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    assert [hook["entry"] for hook in hooks] == ["make lint"]
+    jobs = yaml.safe_load((ROOT / ".github/workflows/check.yml").read_text())["jobs"]
+    assert [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert os.access(ROOT / ".ci/run", os.X_OK)
 
 
 def test_the_citation_and_the_changelog_are_of_this_version() -> None:
