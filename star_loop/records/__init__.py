@@ -97,14 +97,21 @@ class Verdict:
     """How the verdict came about, in a word or two: `equal`, `different`, `no answer marker`, …"""
     score: float | None = None
     """Share of the rationale's steps that are right, in [0, 1], where the verifier can grade steps."""
-    reading: Mapping[str, str] = field(default_factory=dict, compare=False)
+    reading: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     """What each stage of reading left of the text, by the stage's name and in order; the judge command shows it."""
 
     @classmethod
-    def compared(cls, answer: str, correct: bool, where: str, score: float | None = None) -> "Verdict":
+    def compared(
+        cls,
+        answer: str,
+        correct: bool,
+        where: str,
+        score: float | None = None,
+        reading: Mapping[str, str] | None = None,
+    ) -> "Verdict":
         """Of an answer that was compared with the gold one; `where` says how it was found: `marker`, `fallback`, …"""
         how = f"{'equal' if correct else 'different'} ({where})"
-        return cls(answer=answer, correct=correct, how=how, score=score)
+        return cls(answer=answer, correct=correct, how=how, score=score, reading=reading or {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

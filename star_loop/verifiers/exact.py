@@ -1,17 +1,15 @@
 """The normalised text or number after an answer marker, as in GSM8K's `#### 72`."""
 
-import re
-import unicodedata
-
 from pydantic import Field
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
-from star_loop.verifiers.statement import taken_back
-
-_NUMBER = re.compile(r"([+-]?)([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?(?:\.([0-9]*))?")
-_SIGNS = str.maketrans({"−": "-", "﹣": "-", "－": "-", "＋": "+"})
-_CURRENCIES = "$€£¥"
+from star_loop.verifiers.characters import plain_characters
+from star_loop.verifiers.numbers import plain_number
+from star_loop.verifiers.reply import reply
+from star_loop.verifiers.sentences import taken_back
+from star_loop.verifiers.units import same_quantity
+from star_loop.verifiers.wrapping import block, unwrap
 
 
 def normalise(answer: str) -> str:
@@ -20,33 +18,26 @@ def normalise(answer: str) -> str:
     Numbers are compared as written, digit by digit: no rounding, and no limit to their length.
 
     Example:
-        >>> [normalise(a) for a in ("1,000.", "+08.50", "-0", "$5", "  New\\tYork. ")]
-        ['1000', '8.5', '0', '5', 'new york']
+        >>> [normalise(a) for a in ("1,000.", "+08.50", "-0", "$5", "  New\\tYork. ", "**13.20%**")]
+        ['1000', '8.5', '0', '5', 'new york', '13.2%']
     """
-    text = " ".join("".join(map(_ascii_digit, answer.translate(_SIGNS))).casefold().split())
-    return _number(text.rstrip(".").lstrip(_CURRENCIES).strip()) or text.rstrip(". ")
+    before, text = None, answer
+    while text != before:
+        before, text = text, _once(text)
+    return text
 
 
-def _ascii_digit(character: str) -> str:
-    digit = unicodedata.decimal(character, None)
-    return character if digit is None else str(digit)
-
-
-def _number(text: str) -> str | None:
-    match = _NUMBER.fullmatch(text)
-    if match is None or not (match[2] or match[3]):
-        return None
-    sign, whole, fraction = match[1], (match[2] or "").replace(",", "").lstrip("0"), (match[3] or "").rstrip("0")
-    if not whole and not fraction:
-        return "0"
-    return ("-" if sign == "-" else "") + (whole or "0") + (f".{fraction}" if fraction else "")
+def _once(answer: str) -> str:
+    text = " ".join(unwrap(plain_characters(answer)).casefold().split())
+    return plain_number(text) or text.rstrip(". ")
 
 
 class Exact(Verifier):
     """Correct: what follows the last marker, up to the end of its line, is the gold answer in another spelling at most.
 
     Spelling is case, spaces, trailing periods, thousands separators, leading and trailing zeros, `+`, `-0`, a currency
-    sign and the script of the digits.
+    sign, the script of the digits, quotation marks, and Markdown or LaTeX around the answer. A percentage is not the
+    number before its `%`.
 
     Example:
         >>> gold = Observation(id="1", question="How many metres are a kilometre?", answer="1000")
@@ -56,6 +47,33 @@ class Exact(Verifier):
 
     marker: str | None = Field(default="####", min_length=1)
     """What the answer stands behind; None: the whole text is the answer."""
+    units: bool = False
+    """Whether words behind a number (`72 clips`, `29 dollars`) are its unit, which may be missing on either side: the
+    scoring of GSM8K. Words that change the value (`5 million`, `5 pm`, `5 or 6`, `5 is wrong`) always count."""
+    thinking: bool = False
+    """Whether a marker inside finished thinking (`<think>…</think>`) counts too."""
+
+    def judge(self, observation: Observation, text: str) -> Verdict:
+        """Compare what follows the last marker with the gold answer."""
+        counted = reply(text, thinking=self.thinking)
+        found, rest = self._extract(counted)
+        if found is None:
+            return Verdict(answer=None, correct=False, how="no answer marker", reading={"reply": counted})
+        answer = normalise(found)
+        reading = {
+            "reply": counted,
+            "mark": self.marker or "(the whole text)",
+            "statement": found,
+            "normalised": answer,
+        }
+        if not answer or taken_back(rest):
+            how = "taken back" if answer else "empty answer"
+            return Verdict(answer=None, correct=False, how=how, reading=reading)
+        gold = normalise(observation.answer)
+        correct = answer == gold
+        if not correct and self.units and same_quantity(gold, answer, observation.question):
+            answer, correct = gold, True
+        return Verdict.compared(answer, correct, "marker" if self.marker else "whole text", reading=reading)
 
     def statement(self, observation: Observation) -> str:
         """Return the answer behind the marker."""
@@ -65,24 +83,10 @@ class Exact(Verifier):
         """Ask for the marker; where there is none, for nothing."""
         return "" if self.marker is None else f'Think step by step. End with "{self.marker} " and the answer.'
 
-    def judge(self, observation: Observation, text: str) -> Verdict:
-        """Compare what follows the last marker with the gold answer."""
-        found, rest = self._extract(text)
-        if found is None:
-            return Verdict(answer=None, correct=False, how="no answer marker")
-        if taken_back(rest):
-            return Verdict(answer=None, correct=False, how="taken back")
-        answer = normalise(found)
-        if not answer:
-            return Verdict(answer=None, correct=False, how="empty answer")
-        correct = answer == normalise(observation.answer)
-        how = "whole text" if self.marker is None else "marker"
-        return Verdict.compared(answer, correct, how)
-
     def _extract(self, text: str) -> tuple[str | None, str]:
         """(the line behind the marker, the lines after it)"""
         if self.marker is None:
             return text, ""
         _, marker, tail = text.rpartition(self.marker)
-        found, end, rest = tail.strip().partition("\n")
-        return (found if marker else None), end + rest
+        found, rest = block(tail.strip())
+        return (found if marker else None), rest

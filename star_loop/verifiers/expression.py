@@ -6,15 +6,35 @@ Nothing is evaluated but the four operations on exact fractions, read by a parse
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
-from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
-from star_loop.verifiers.statement import statement
+from star_loop.verifiers.sentences import sentences
+from star_loop.verifiers.stated import Stated
+from star_loop.verifiers.statement import Statement
+from star_loop.verifiers.wrapping import unwrap
 
 _TOKEN = re.compile(r"\s*([0-9]+|[-+*/()])")
-_SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")"})
+_SIGNS = str.maketrans(
+    {"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "∕": "/", "[": "(", "]": ")", "{": "(", "}": ")"}
+)
+_COMMANDS = {
+    "times": "*",
+    "cdot": "*",
+    "div": "/",
+    "left": "",
+    "right": "",
+    "quad": "",
+    ",": "",
+    ";": "",
+    "!": "",
+    " ": "",
+}
+_LATEX = re.compile(rf"\\({'|'.join(map(re.escape, _COMMANDS))})(?![A-Za-z])")
+_FRACTION = re.compile(r"\\[dt]?frac *\{([^{}]*)\} *\{([^{}]*)\}")
+_SPACE = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")
 _LONGEST, _DIGITS, _DEEPEST = 400, 12, 40
 """Characters of an expression, digits of a number, nesting: more than any game has, and never a long computation."""
 
@@ -23,11 +43,11 @@ class Unreadable(ValueError):
     """Not an expression of integers, + - * / and parentheses."""
 
 
-class Expression(Verifier):
+class Expression(Stated):
     """Correct: the stated expression uses the observation's numbers and equals its gold answer, exactly.
 
     The numbers are `observation.meta["numbers"]`, the target is `observation.answer`. "… = 24" may follow the
-    expression and must then be true.
+    expression and must then be true. A second, different expression leaves none.
 
     Example:
         >>> game = Observation(id="1", question="24?", answer="24", meta={"numbers": [8, 3, 1]})
@@ -39,18 +59,21 @@ class Expression(Verifier):
     """`all`: every number exactly once (Game of 24). `some`: none more often than it is given (Countdown)."""
 
     def judge(self, observation: Observation, text: str) -> Verdict:
-        """Evaluate the stated expression; `answer` is the expression without spaces."""
-        stated = statement(text)
-        left, *results = (stated.words if stated else "").translate(_SIGNS).rstrip(".").split("=")
-        try:
-            value, used = evaluate(left)
-            claimed = [evaluate(result)[0] for result in results]
-        except Unreadable:
-            return Verdict(answer=None, correct=False, how="no answer")
-        expression = "".join(left.split())
-        fault = self._fault(observation, value, used) or ("false equation" if any(c != value for c in claimed) else "")
-        how = f"{fault or 'equal'} ({stated.how if stated else 'none'})"
-        return Verdict(answer=expression, correct=not fault, how=how)
+        """Judge the stated expression; `answer` is without what it is said to equal."""
+        verdict = super().judge(observation, text)
+        return verdict if verdict.answer is None else replace(verdict, answer=verdict.answer.partition("=")[0])
+
+    def read(self, stated: Statement, observation: Observation) -> str | None:
+        """Return the expression with what it is said to equal, without spaces."""
+        first, *later = (_spelt(sentence) for sentence in sentences(stated.line))
+        return first if _readable(first) and not any(_readable(other) and other != first for other in later) else None
+
+    def compare(self, answer: str, observation: Observation) -> str:
+        """Evaluate the expression, and check its numbers and what it is said to equal."""
+        left, *results = answer.split("=")
+        value, used = evaluate(left)
+        fault = self._fault(observation, value, used)
+        return fault or ("false equation" if any(evaluate(r)[0] != value for r in results) else "equal")
 
     def statement(self, observation: Observation) -> str:
         """Return a sentence with a solution, which is looked for; without one it says "unknown"."""
@@ -73,6 +96,19 @@ class Expression(Verifier):
             return "" if value == evaluate(observation.answer)[0] else "different"
         except Unreadable:
             return "unreadable target"
+
+
+def _spelt(words: str) -> str:
+    """In ASCII, without spaces between signs and without LaTeX."""
+    plain = _LATEX.sub(lambda match: _COMMANDS[match[1]], words)
+    return _SPACE.sub("", unwrap(_FRACTION.sub(r"((\1)/(\2))", plain)).translate(_SIGNS))
+
+
+def _readable(expression: str) -> bool:
+    try:
+        return all(evaluate(side) for side in expression.split("="))
+    except Unreadable:
+        return False
 
 
 def evaluate(text: str) -> tuple[Fraction, Counter[int]]:

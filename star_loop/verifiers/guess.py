@@ -1,7 +1,8 @@
 """The verifiers by name, and the one that a gold answer asks for by its looks."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
@@ -10,6 +11,8 @@ from star_loop.verifiers.expression import Expression
 from star_loop.verifiers.label import YesNo
 from star_loop.verifiers.math import Math
 from star_loop.verifiers.multiple_choice import MultipleChoice, read_choice
+from star_loop.verifiers.stated import Stated
+from star_loop.verifiers.statement import ENGLISH
 
 _YES_NO = re.compile(r"\s*(?:yes|no|true|false)\s*", re.IGNORECASE)
 
@@ -25,13 +28,27 @@ class Guess(Verifier):
         ['YesNo', 'Exact']
     """
 
+    phrases: tuple[str, ...] = ENGLISH
+    """What announces an answer; see `Stated.phrases`."""
+    thinking: bool = False
+    """Whether what stands inside finished thinking (`<think>…</think>`) counts too."""
+    units: bool = True
+    """Whether words behind a number are its unit; see `Exact.units`."""
+
     def choose(self, observation: Observation) -> Verifier:
         """The verifier for one observation."""
         if observation.choices and read_choice(observation.answer, observation.choices) is not None:
-            return _CHOICES
+            return self._verifiers["multiple_choice"]
         if observation.meta.get("numbers"):
-            return _GAME
-        return _YES_OR_NO if _YES_NO.fullmatch(observation.answer) else _EXACT
+            return self._verifiers["expression"]
+        return self._verifiers["yes_no" if _YES_NO.fullmatch(observation.answer) else "exact"]
+
+    @cached_property
+    def _verifiers(self) -> Mapping[str, Verifier]:
+        stated: Sequence[type[Stated]] = (MultipleChoice, Expression, YesNo)
+        found = [each(phrases=self.phrases, thinking=self.thinking) for each in stated]
+        exact = Exact(thinking=self.thinking, units=self.units)
+        return dict(zip(("multiple_choice", "expression", "yes_no", "exact"), [*found, exact], strict=True))
 
     def judge(self, observation: Observation, text: str) -> Verdict:
         """What the chosen verifier says."""
@@ -46,7 +63,6 @@ class Guess(Verifier):
         return self.choose(observation).instruction(observation)
 
 
-_CHOICES, _GAME, _YES_OR_NO, _EXACT = MultipleChoice(), Expression(), YesNo(), Exact()
 NAMED: Mapping[str, type[Verifier]] = {
     "guess": Guess,
     "exact": Exact,

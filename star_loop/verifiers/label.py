@@ -6,15 +6,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from star_loop.protocols import Verifier
-from star_loop.records import Observation, Verdict
-from star_loop.verifiers.statement import claim, denied, statement
+from star_loop.records import Observation
+from star_loop.verifiers.characters import plain_characters
+from star_loop.verifiers.languages import any_of, follows
+from star_loop.verifiers.sentences import claim, denied
+from star_loop.verifiers.stated import Stated
+from star_loop.verifiers.statement import Statement
+from star_loop.verifiers.wrapping import unwrap
 
-_ENCLOSED = re.compile(r"\A\(([^()]*)\)(.*)\Z")
-_REASON = re.compile(r"\s*(?:[,:!)\]–—-]|\((?!or\b)|(?:because|since|as|given|for)\b|\Z)")
+_ENCLOSED = re.compile(r"\A[(\[]([^()\[\]]*)[)\]](.*)\Z", re.DOTALL)
+_SENTENCE_END = re.compile(r"([.;!?])(?=\s|\Z)")
 
 
-class Label(Verifier):
+class Label(Stated):
     """Correct: the label that the text states is the gold one. Other words than the labels state nothing.
 
     Example:
@@ -27,37 +31,44 @@ class Label(Verifier):
     labels: Annotated[Mapping[str, tuple[str, ...]], Field(min_length=2)]
     """Each label with the other spellings that mean it; case does not matter."""
 
-    def judge(self, observation: Observation, text: str) -> Verdict:
-        """Compare the stated label with the gold one; `answer` is the label as configured."""
-        stated = statement(text)
-        found = self.read(stated.words, alone=stated.how == "fallback") if stated else None
-        if stated is None or found is None:
-            return Verdict(answer=None, correct=False, how="no answer")
-        correct = found == self.read(observation.answer)
-        return Verdict.compared(found, correct, stated.how)
+    def read(self, stated: Statement, observation: Observation) -> str | None:
+        """Return the label as configured; a second, different one behind it leaves none."""
+        return self.label(stated.line, alone=stated.how == "fallback")
+
+    def compare(self, answer: str, observation: Observation) -> str:
+        """Compare with the gold label."""
+        return "equal" if answer == self.label(observation.answer) else "different"
 
     def statement(self, observation: Observation) -> str:
         """Return a sentence with the gold label."""
-        return f"The answer is {self.read(observation.answer) or observation.answer}."
+        return f"The answer is {self.label(observation.answer) or observation.answer}."
 
     def instruction(self, observation: Observation) -> str:
         """Ask for one of the labels."""
         return f'Think step by step. End with "The answer is X.", where X is {" or ".join(self.labels)}.'
 
-    def read(self, words: str, *, alone: bool = False) -> str | None:
-        """The label that these words begin with, followed by nothing or by a reason; None: no label, or two.
+    def label(self, words: str, *, alone: bool = False) -> str | None:
+        """Read the label that some words begin with, followed by nothing or by a reason; None: no label, or two.
 
         `alone`: nothing may follow.
         """
-        words = _ENCLOSED.sub(r"\1\2", " ".join(words.casefold().split())).rstrip(".!")
+        words = " ".join(unwrap(plain_characters(words)).casefold().split())
+        words = unwrap(_ENCLOSED.sub(r"\1\2", words)).rstrip("!")
         spelt = {s.casefold(): label for label, others in self.labels.items() for s in (label, *others)}
+        if alone or words in spelt:
+            return spelt.get(words)
+        first, mark, rest = _SENTENCE_END.split(words, maxsplit=1) if _SENTENCE_END.search(words) else (words, "", "")
+        found = None if mark == "?" else self._begins(first, spelt)
+        later = {spelt.get(unwrap(sentence)) for sentence in _SENTENCE_END.split(rest)[::2]}
+        return found if later <= {None, found} else None
+
+    def _begins(self, sentence: str, spelt: Mapping[str, str]) -> str | None:
+        """The label that a sentence begins with, unless it goes on with another one or takes it back."""
         for spelling in sorted(spelt, key=len, reverse=True):
-            if words.startswith(spelling) and (reason := _REASON.match(words, len(spelling))):
-                if alone and reason.end() < len(words):
-                    return None
-                rest = claim(words[reason.start() :])
-                others = [s for s, label in spelt.items() if label != spelt[spelling]]
-                doubtful = any(re.search(rf"(?<!\w){re.escape(s)}(?!\w)", rest) for s in others)
+            if sentence.startswith(spelling) and (behind := follows(self.phrases).match(sentence, len(spelling))):
+                rest = claim(sentence[behind.start() :])
+                others = any_of(other for other, label in spelt.items() if label != spelt[spelling])
+                doubtful = re.search(rf"(?<!\w)(?:{others})(?!\w)", rest)
                 return None if doubtful or denied(rest) else spelt[spelling]
         return None
 

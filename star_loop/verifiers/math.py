@@ -1,34 +1,37 @@
 """The verifier of mathematics in LaTeX, by Math-Verify in processes that are killed when they take too long."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from importlib.util import find_spec
 
 from pydantic import Field
 
-from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
-from star_loop.verifiers.latex import equal_at_sight, plain
+from star_loop.verifiers.characters import plain_characters
+from star_loop.verifiers.latex import equal_at_sight, plain, spelt
 from star_loop.verifiers.math_pool import MathPool, Question
 from star_loop.verifiers.math_process import Stopped
-from star_loop.verifiers.statement import statement
+from star_loop.verifiers.sentences import sentences
+from star_loop.verifiers.stated import Stated
+from star_loop.verifiers.statement import Statement
+from star_loop.verifiers.structure import Parts, comparable, parts, same_base
+from star_loop.verifiers.units import names
+from star_loop.verifiers.wrapping import unwrap
 
-_COMMAND = re.compile(r"\\(?:begin|end)\s*\{[a-z]*\*?\}|\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\[A-Za-z]+")
-_PROSE = re.compile(r"[A-Za-z]{3,}|\b(?:or|is|no|to|in|of|by|we|it)\b", re.IGNORECASE)
-_FUNCTIONS = re.compile(r"\b(?:sin|cos|tan|log|exp|sqrt|inf|max|min|mod)\b")
 _NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z]\))?")
-_UNITS = re.compile(r"\\(?:text|mathrm|mbox)\s*\{(?P<words>[^{}]*)\}")
 
 
-class Math(Verifier):
+class Math(Stated):
     """Correct: the stated answer is mathematically equal to the gold one.
 
     The answer stands in `\\boxed{…}`, behind `####`, or behind an answer phrase. Two plain numbers or quotients are
-    compared at once, without rounding; so is what differs in typesetting only; all else by Math-Verify. Words in it
-    make it no answer, be they "5 or 6" or "not 5"; an equation is right if each of its sides is, the name before the
-    first `=` aside.
+    compared at once, without rounding; so is what differs in typesetting only; all else by Math-Verify, whose rounding
+    is not believed. Sets, tuples, intervals and numbers in a base are different things. Words count: a unit may be
+    missing on one side, but "5 million", "5 percent" and "5 is wrong" are not 5. An equation is right if each of its
+    sides is, the name before the first `=` aside.
 
     Example:
         >>> asked = Observation(id="1", question="?", answer="1,000")
@@ -52,15 +55,41 @@ class Math(Verifier):
 
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Compare the stated answer with the gold one; `answer` is as stated."""
-        read = _read(observation, text)
+        read = self._read(observation, text)
         return read if isinstance(read, Verdict) else read.settled(self._pool.ask(self.timeout, read.question))
 
     def judge_all(self, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
         """`judge` for each; Math-Verify is asked about several at once."""
-        read = [_read(observation, text) for observation, text in asked]
+        read = [self._read(observation, text) for observation, text in asked]
         questions = [each.question for each in read if not isinstance(each, Verdict)]
         found = iter(self._pool.ask_all(self.timeout, questions))
         return [each if isinstance(each, Verdict) else each.settled(next(found)) for each in read]
+
+    def read(self, stated: Statement, observation: Observation) -> str | None:
+        """Return the stated mathematics; a second, different one behind it leaves none."""
+        gold = _bare(observation.answer)
+        if stated.line in (gold, observation.answer) or spelt(stated.line) == spelt(gold):
+            return stated.line
+        first, *later = sentences(stated.line)
+        if parts(first) is None or any(_is_another(other, first) for other in later):
+            return None
+        number = plain(first)
+        return number or (first if first and stated.how == "marker" else None)
+
+    def compare(self, answer: str, observation: Observation) -> str:
+        """Compare without Math-Verify: `equal`, `different`, or `open`."""
+        compared = _compared(answer, observation)
+        return compared if isinstance(compared, str) else "open"
+
+    def _read(self, observation: Observation, text: str) -> "Verdict | _Open":
+        stated = self.find(text)
+        answer = self.read(stated, observation) if stated else None
+        if stated is None or answer is None:
+            return Verdict(answer=None, correct=False, how="no answer", reading=stated.reading if stated else {})
+        compared, reading = _compared(answer, observation), {**stated.reading, "spelt": spelt(answer)}
+        if isinstance(compared, str):
+            return Verdict.compared(answer, compared == "equal", stated.how, reading=reading)
+        return _Open(answer, stated.how, compared, reading)
 
     def statement(self, observation: Observation) -> str:
         """Return the answer in a box."""
@@ -82,39 +111,68 @@ class _Open:
     answer: str
     how: str
     question: Question
+    reading: Mapping[str, str] = field(default_factory=dict)
 
     def settled(self, equal: bool | Stopped | None) -> Verdict:
         if isinstance(equal, Stopped):
-            return Verdict(answer=self.answer, correct=False, how=f"comparison stopped: {equal}")
-        return _NOTHING if equal is None else Verdict.compared(self.answer, equal, self.how)
+            how = f"comparison stopped: {equal}"
+            return Verdict(answer=self.answer, correct=False, how=how, reading=self.reading)
+        if equal is None:
+            return Verdict(answer=None, correct=False, how="no answer", reading=self.reading)
+        return Verdict.compared(self.answer, equal, self.how, reading=self.reading)
 
 
-_NOTHING = Verdict(answer=None, correct=False, how="no answer")
+def _bare(answer: str) -> str:
+    return unwrap(plain_characters(answer))
 
 
-def _read(observation: Observation, text: str) -> Verdict | _Open:
-    stated = statement(text)
-    words = stated.words.strip().strip("$").strip() if stated else ""
-    gold = observation.answer.strip().strip("$").strip()
-    if stated is None or not words or not (words == gold or _is_mathematics(words)):
-        return _NOTHING
-    number = plain(words)
-    if number is not None and (wanted := plain(gold)) is not None:
-        return Verdict.compared(number, number == wanted, stated.how)
-    if number is None and stated.how == "fallback":
-        return _NOTHING
-    equal = equal_at_sight(words, gold)
-    if equal is not None:
-        return Verdict.compared(words, equal, stated.how)
-    return _Open(words, stated.how, (gold, tuple(_sides(words, gold))))
+def _compared(answer: str, observation: Observation) -> "str | Question":
+    """`equal` or `different`, where that can be told at sight; else what to ask Math-Verify."""
+    gold = _bare(observation.answer)
+    number, wanted = plain(answer), plain(gold)
+    if (number is not None and number == wanted) or answer == gold or spelt(answer) == spelt(gold):
+        return "equal"
+    ours, golden = parts(answer), parts(gold)
+    if ours is None or golden is None or not comparable(golden, ours, observation.question):
+        return "different"
+    if "base" in (ours.kind, golden.kind):
+        return _verdict(same_base(golden.mathematics, ours.mathematics, observation.question))
+    if ours.percent != golden.percent:
+        return _as_shares(golden, ours, observation.question)
+    return _same_mathematics(golden.mathematics, ours.mathematics)
 
 
-def _is_mathematics(words: str) -> bool:
-    """Whether there are no words but names of functions, LaTeX commands, and what stands in `\\text{…}`."""
-    units = _UNITS.search(words)
-    if units and re.search(r"\b(?:or|not|and)\b", units["words"], re.IGNORECASE):
-        return False
-    return not _PROSE.search(_FUNCTIONS.sub(" ", _COMMAND.sub(" ", words)))
+def _same_mathematics(gold: str, answer: str) -> "str | Question":
+    number, wanted = plain(answer), plain(gold)
+    if number is not None and wanted is not None:
+        return _verdict(number == wanted)
+    equal = equal_at_sight(answer, gold)
+    return (gold, tuple(_sides(answer, gold))) if equal is None else _verdict(equal)
+
+
+def _as_shares(gold: Parts, answer: Parts, question: str) -> "str | Question":
+    """Compare a percentage with a number: 28 % is 0.28, and 28 where the question asks for per cent."""
+    if "percent" in names(question) and plain(gold.mathematics) == plain(answer.mathematics) is not None:
+        return "equal"
+    one, other = (plain(each.mathematics) for each in (gold, answer))
+    if one is not None and other is not None:
+        return _verdict(
+            Fraction(one) / (100 if gold.percent else 1) == Fraction(other) / (100 if answer.percent else 1)
+        )
+    shares = [rf"\frac{{{each.mathematics}}}{{100}}" if each.percent else each.mathematics for each in (gold, answer)]
+    return _same_mathematics(*shares)
+
+
+def _verdict(equal: bool) -> str:
+    return "equal" if equal else "different"
+
+
+def _is_another(words: str, answer: str) -> bool:
+    """Whether a clause behind an answer is another answer."""
+    found = parts(words)
+    return (
+        found is not None and bool(found.mathematics) and spelt(answer) not in (spelt(words), *_sides(spelt(words), ""))
+    )
 
 
 def _sides(words: str, gold: str) -> list[str]:

@@ -12,14 +12,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
+from star_loop.verifiers.algebra import compare, parse
+
 MEMORY = 4 << 30
 """Bytes of address space of one process."""
-_CLEARLY = 1e-3
-"""Relative difference of numbers that Math-Verify, which rounds to six digits, would never call equal."""
 _START = 120.0
 """Seconds for the imports of a process, which is long only on a busy machine."""
 
@@ -97,7 +96,7 @@ def serve() -> None:
     logging.disable()  # Math-Verify logs every expression that it cannot read
     sys.setrecursionlimit(2000)
     parse_in_two_stages()
-    _parse("1")
+    parse("1")
     _say("ready")
     for line in sys.stdin:
         seconds, gold, *answers = json.loads(line)
@@ -109,42 +108,6 @@ def serve() -> None:
 def _say(reply: object) -> None:
     sys.stdout.write(json.dumps(reply) + "\n")
     sys.stdout.flush()
-
-
-def compare(gold: str, answers: Sequence[str]) -> bool | None:
-    """Whether every answer equals the gold one; None: something in them is not mathematics."""
-    from math_verify import verify
-
-    try:
-        parsed = [_parse(text) for text in (gold, *answers)]
-        if not all(parsed):
-            return None
-        if any(_far_apart(parsed[0], other) for other in parsed[1:]):
-            return False
-        return all(verify(list(parsed[0]), list(p), timeout_seconds=None, raise_on_error=True) for p in parsed[1:])
-    except Exception:  # of whatever the algebra system is asked to do
-        return None
-
-
-def _far_apart(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    """Whether two expressions in the same names clearly differ at one point: then nothing has to be simplified."""
-    expression = import_module("sympy").Expr
-    names = [parsed[0].free_symbols if isinstance(parsed[0], expression) else None for parsed in (one, other)]
-    if names[0] is None or names[0] != names[1] or any("%" in str(parsed[-1]) for parsed in (one, other)):
-        return False  # (a percentage equals two numbers)
-    point = {name: 0.7 + 0.17 * k for k, name in enumerate(sorted(names[0], key=str), start=1)}
-    try:
-        x, y = (complex(parsed[0].subs(point).evalf(20)) for parsed in (one, other))
-    except (TypeError, ValueError, ArithmeticError):  # no number there
-        return False
-    return abs(x - y) > _CLEARLY * max(1.0, abs(x), abs(y))
-
-
-@lru_cache(maxsize=4096)
-def _parse(text: str) -> tuple[Any, ...]:
-    from math_verify import LatexExtractionConfig, parse
-
-    return tuple(parse(f"${text}$", extraction_config=[LatexExtractionConfig()], parsing_timeout=None))
 
 
 def parse_in_two_stages() -> None:

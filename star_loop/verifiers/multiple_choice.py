@@ -2,28 +2,39 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
-from star_loop.protocols import Verifier
-from star_loop.records import Observation, Verdict
+from star_loop.records import Observation
+from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.exact import normalise
-from star_loop.verifiers.statement import claim, denied, statement
+from star_loop.verifiers.languages import any_of, follows
+from star_loop.verifiers.sentences import claim, denied, sentences
+from star_loop.verifiers.stated import Stated
+from star_loop.verifiers.statement import ENGLISH, Statement
+from star_loop.verifiers.wrapping import unwrap
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SIGN = r"(?P<sign>[A-Za-z]|[1-9][0-9]?)"
-_ENCLOSED = re.compile(rf"(?:(?:option|choice) *)?\({_SIGN}\)(?P<rest>.*)", re.DOTALL | re.IGNORECASE)
+_OPTION = r"(?:(?:the +)?(?:option|choice|letter) *)?"
+_ENCLOSED = re.compile(rf"{_OPTION}[(\[{{]{_SIGN}[)\]}}](?P<rest>.*)", re.DOTALL | re.IGNORECASE)
 _BARE = re.compile(
-    rf"(?:(?:option|choice) *)?{_SIGN}(?:(?:[).:]| +[-–—](?= )) *(?P<rest>.*))?", re.DOTALL | re.IGNORECASE
+    rf"{_OPTION}{_SIGN}(?:(?:[).:,]| +[-–—](?= )) *(?P<rest>.*)|(?P<reason>\W.*))?", re.DOTALL | re.IGNORECASE
 )
 _BEHIND = re.compile(rf"(?P<text>.+?) *\({_SIGN}\)", re.DOTALL)
-_ANOTHER = re.compile(r"\((?:[A-Za-z]|[1-9][0-9]?)\)")
+_LETTER = re.compile(r"(?<![\w'])\(?([A-Z])\)?(?![\w'])|\(([a-z1-9])\)")
+_WHICH = re.compile(r"\s*(?:which|that is|i\.e\.)(?!\w)", re.IGNORECASE)
+_LONGEST = 1000
+"""Characters of a statement that are read."""
+_SHIELD = "\ue000"
+_INNER = re.compile(r"[.;?](?=\s)")
 
 
-class MultipleChoice(Verifier):
+class MultipleChoice(Stated):
     """Correct: the option that the text states is the gold one, be it by letter, by number or by its own words.
 
-    Letter and words that name two options state none; nor does "(A) or (B)", "not (A)", "(A) is wrong", or the article
-    "a". The gold answer may be a letter, a number from 1, or an option's words. Where two options have the same words,
-    only the letter tells them apart.
+    Letter and words that name two options state none; nor does "(A) or (B)", "A; B", "not (A)", "(A) is wrong", or the
+    article "a". The gold answer may be a letter, a number from 1, or an option's words. Where two options have the same
+    words, only the letter tells them apart.
 
     Example:
         >>> asked = Observation(id="1", question="Magnetic?", answer="B", choices=("wood", "iron"))
@@ -31,14 +42,19 @@ class MultipleChoice(Verifier):
         [True, True, False]
     """
 
-    def judge(self, observation: Observation, text: str) -> Verdict:
-        """Compare the stated option with the gold one; `answer` is a letter."""
-        stated = statement(text)
-        found = read_choice(stated.words, observation.choices, alone=stated.how == "fallback") if stated else None
-        if stated is None or found is None:
-            return Verdict(answer=None, correct=False, how="no answer")
-        correct = found == read_choice(observation.answer, observation.choices)
-        return Verdict.compared(LETTERS[found], correct, stated.how)
+    def read(self, stated: Statement, observation: Observation) -> str | None:
+        """Return the letter of the option; a second, different one behind it leaves none."""
+        inner, choices = _shielded(observation.choices)
+        line = inner.sub(lambda option: _shield(option[0]), stated.line) if inner else stated.line
+        first, *later = sentences(line)
+        found = read_choice(first, choices, alone=stated.how == "fallback", phrases=self.phrases)
+        others = {read_choice(clause, choices, alone=True) for clause in later}
+        return LETTERS[found] if found is not None and others <= {None, found} else None
+
+    def compare(self, answer: str, observation: Observation) -> str:
+        """Compare with the gold option."""
+        gold = read_choice(observation.answer, observation.choices)
+        return "equal" if gold is not None and LETTERS[gold] == answer else "different"
 
     def statement(self, observation: Observation) -> str:
         """Return a sentence with the gold option's letter."""
@@ -50,27 +66,60 @@ class MultipleChoice(Verifier):
         return 'Think step by step. End with "The answer is (X)." and the letter of the right option for X.'
 
 
-def read_choice(words: str, choices: Sequence[str], *, alone: bool = False) -> int | None:
+@lru_cache(maxsize=4096)
+def _shielded(choices: tuple[str, ...]) -> tuple[re.Pattern[str] | None, tuple[str, ...]]:
+    """(the options with a mark inside that could end a sentence, as in `St. Louis`; all of them with another mark)"""
+    plain = [unwrap(plain_characters(choice)) for choice in choices]
+    marked = [choice for choice in plain if _INNER.search(choice)]
+    pattern = re.compile(any_of(marked), re.IGNORECASE) if marked else None
+    return pattern, tuple(_shield(choice) for choice in plain)
+
+
+def _shield(words: str) -> str:
+    return _INNER.sub(_SHIELD, words)
+
+
+@lru_cache(maxsize=4096)
+def _texts(choices: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(normalise(choice) for choice in choices)
+
+
+def read_choice(
+    words: str, choices: Sequence[str], *, alone: bool = False, phrases: tuple[str, ...] = ENGLISH
+) -> int | None:
     """The option, counted from 0, that these words name; None: none, or more than one.
 
     `alone`: nothing but letter and option may stand there, no "(A), because …".
 
     Example:
-        >>> [read_choice(w, ("2", "4")) for w in ("A", "(2)", "4", "2 (B)", "(A) or (B)")]
-        [0, 0, 1, None, None]
+        >>> [read_choice(w, ("2", "4")) for w in ("A", "(2)", "4", "2 (B)", "(A) or (B)", "B because")]
+        [0, 0, 1, None, None, 1]
     """
-    words, texts = words.replace("**", "").strip(), [normalise(choice) for choice in choices]
-    if match := _ENCLOSED.fullmatch(words) or _BARE.fullmatch(words):
-        index = _index(match["sign"], texts)
-        return index if index is not None and _fits(match["rest"] or "", index, texts, alone) else None
+    return _read_choice(words[:_LONGEST], tuple(choices), alone, phrases)
+
+
+@lru_cache(maxsize=1 << 14)
+def _read_choice(words: str, choices: tuple[str, ...], alone: bool, phrases: tuple[str, ...]) -> int | None:
+    words, texts = unwrap(plain_characters(words)).replace("**", ""), _texts(choices)
+    match, whole = _ENCLOSED.fullmatch(words) or _BARE.fullmatch(words), _by_text(words, texts)
+    if whole is not None and not (match and words in (match["sign"], f"({match['sign']})")):
+        return whole
+    if match:
+        index, reason = _index(match["sign"], texts), match.groupdict().get("reason")
+        if index is not None and not reason:
+            return index if _fits(match["rest"] or "", index, texts, alone) else None
+        if index is not None and reason and match["sign"] != "a" and _explains(reason, phrases):
+            return index if _fits(reason, index, texts, alone) else None
     if match := _BEHIND.fullmatch(words):
         index = _index(match["sign"], texts)
         return index if index is not None and texts[index] == normalise(match["text"]) else None
     letter, _, rest = words.partition(" ")
     index = _index(letter, texts) if letter.isalpha() else None
-    if index is not None and texts[index] == normalise(rest):
-        return index
-    return _by_text(words, texts)
+    return index if index is not None and texts[index] == normalise(rest) else None
+
+
+def _explains(rest: str, phrases: tuple[str, ...]) -> bool:
+    return bool(follows(phrases).match(rest) or _WHICH.match(rest))
 
 
 def _index(sign: str, texts: Sequence[str]) -> int | None:
@@ -94,4 +143,12 @@ def _fits(rest: str, index: int, texts: Sequence[str], alone: bool) -> bool:
     text = normalise(rest.strip(" :.,)-–—"))
     if not text or text == texts[index]:
         return True
-    return not alone and text not in texts and not _ANOTHER.search(claim(rest)) and not denied(rest)
+    if alone or denied(rest):
+        return False
+    others = [other for other in texts if other and other != texts[index]]
+    if any(text.startswith(other) and not text[len(other) :][:1].isalnum() for other in others) and not (
+        texts[index] and text.startswith(texts[index])
+    ):
+        return False
+    letters = {LETTERS.find((one or other).upper()) for one, other in _LETTER.findall(claim(rest))}
+    return not letters & set(range(len(texts))) - {index, LETTERS.index("A"), LETTERS.index("I")}

@@ -1,121 +1,147 @@
-"""Where a rationale states its answer: after the last answer phrase, or in a last line that is nothing but the answer.
+"""Where a text states its answer: behind the last mark of one, or in a last line that is nothing but the answer.
 
-A phrase under a condition ("if the answer is …"), under a denial ("I do not think the answer is …"), in somebody else's
-mouth ("some say the answer is …") or in a question states nothing; nor does one that the next sentences take back.
+Marks are answer phrases ("The answer is"), `\\boxed{…}`, `<answer>…</answer>` and `####`. A phrase under a condition
+("if the answer is …"), under a denial ("I do not think the answer is …"), in somebody else's mouth ("some say the
+answer is …") or in a question states nothing; nor does one that the next sentences take back.
 """
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-_MARKER = re.compile(
-    r"(?P<phrase>\b(?:answer(?: choice| option)?|correct (?:option|choice))[ *_]{0,3}"
-    r"(?:is|:|=|must be|should be)[ *_:]{0,4})"
-    r"|(?P<boxed>\\boxed *\{)|(?P<tag><answer>)|####",
-    re.IGNORECASE,
+from star_loop.verifiers.characters import plain_characters
+from star_loop.verifiers.languages import doubt, keywords, marker
+from star_loop.verifiers.reply import reply
+from star_loop.verifiers.sentences import sentences, taken_back
+from star_loop.verifiers.wrapping import argument, block, unwrap
+
+ENGLISH = ("en",)
+_OPENINGS = ("####", "\\boxed", "\\fbox", "\\framebox", "<answer>", "<Answer>", "<ANSWER>", "<final_answer>")
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox)(?![A-Za-z])\s*")
+_UNBRACED = re.compile(
+    r"\\[dtc]?frac *(?:\{[^{}]*\}|\d) *(?:\{[^{}]*\}|\d)|\\sqrt *(?:\[\w+\])? *(?:\{[^{}]*\}|\w)"
+    r"|\\[A-Za-z]+(?:\{[^{}]*\})?"
+    r"|[-+]?[0-9]+(?:[.,][0-9]+)*|[A-Za-z]"
 )
+_BETWEEN_BOXES = re.compile(r"(?:[\s$,;]|\\[()\[\],;]|\\text *\{ *(?:and|or) *\}|\\quad|and\b|or\b){0,20}")
 _SAYS = r"(?:think|believe|say|claim|mean|conclude|suggest|argue)(?:s|ed|ing)?"
 _THE = r"(?:that\s+)?(?:\w+\s+){0,2}\Z"
-_DOUBT = re.compile(
-    r"\b(?:if|whether|suppose|supposing|assume|assuming|unless|had|were|pretend|imagine)\b[^.,;:!?\n]*\Z"
-    rf"|(?:\b(?:not|cannot|nobody|never|no one|hardly)|n't)\s+(?:\w+\s+){{0,2}}(?:{_SAYS}\s+{_THE}|that\s+{_THE})"
+_DENIED_BEFORE = re.compile(
+    rf"(?:\b(?:not|cannot|nobody|never|no one|hardly)|n't)\s+(?:\w+\s+){{0,2}}(?:{_SAYS}\s+{_THE}|that\s+{_THE})"
     rf"|\b(?:wrong|false|untrue|incorrect|unlikely|impossible|doubtful)\s+that\s+{_THE}"
     rf"|\b(?:doubt|no\s+reason\s+to\s+\w+)\s+{_THE}"
     rf"|\b(?:you|one|they|people|some|others|many|everybody)\s+(?:\w+\s+){{0,4}}{_SAYS}\s+{_THE}",
     re.IGNORECASE,
 )
-_TAKEN_BACK = re.compile(
-    r"[.!?\n][ \n*]*(?:(?:but|oh|well|hmm)[ ,]+)?(?:"
-    r"(?:wait|actually|hmm|oops|sorry|scratch that|correction|on second thoughts?|just kidding|no)\b[,.:!\n …]"
-    r"|i (?:was|am) (?:wrong|mistaken)|i made a mistake"
-    r"|(?:that|this|it)(?: is|'s| was) (?:wrong|incorrect|false|mistaken|impossible|not (?:right|correct|true))"
-    r"|(?:that|this|it) (?:cannot|can't|can not|isn't|wasn't) (?:be )?(?:right|correct|true))",
-    re.IGNORECASE,
-)
+_HEADING = re.compile(r"(?:\A|\n)[#>*_\-\s]*(?:the |your |my )?(?:final |correct |right )?\Z", re.IGNORECASE)
 _BEFORE = 60
 """Characters before a phrase in which a condition is looked for."""
 _LONGEST = 1000
 """An answer is shorter than this; what a model writes is not limited."""
-_SENTENCE_END = re.compile(r"[.;?](?=\s|\Z)")
-"""Not `!`, which may be a factorial."""
-_WRAPPING = " \t*_`$\"'“”‘’"
-_DENIAL = re.compile(r"\b(?:not|wrong|incorrect|false|never|impossible|neither|nor|or|and)\b|n't\b|/", re.IGNORECASE)
-_REASON = re.compile(r"\b(?:because|since|as|given|for)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """The words that should hold the answer."""
+    """Words that should hold the answer, and where they stand."""
 
-    words: str
-    """One sentence, without Markdown or quotation marks around it and without its closing mark."""
+    line: str
+    """All that is stated: a line, or what stands in a box or a tag; without wrappers and closing period."""
     how: Literal["marker", "fallback"]
-    """After an answer phrase, or the last line."""
+    """Behind a mark, or the last line."""
+    reply: str
+    """The part of the text that counts."""
+    mark: str
+    """What marks the answer: `The answer is`, `####`, `\\boxed`, `<answer>`, or nothing."""
+
+    @property
+    def sentences(self) -> list[str]:
+        """Its sentences and clauses; a question states nothing, and is empty."""
+        return sentences(self.line)
+
+    @property
+    def words(self) -> str:
+        """The first sentence; behind `####` and in boxes and tags, all."""
+        return self.line if self.mark in _OPENINGS else self.sentences[0]
+
+    @property
+    def reading(self) -> Mapping[str, str]:
+        """What each stage left of the text."""
+        return {"reply": self.reply, "mark": self.mark or "(the last line)", "statement": self.line}
 
 
-def statement(text: str) -> Statement | None:
+def statement(text: str, phrases: tuple[str, ...] = ENGLISH, *, thinking: bool = False) -> Statement | None:
     """What the text states as its answer; None: nothing is stated.
 
     Example:
         >>> statement("Iron is magnetic. So the answer is **(B) iron**. The others are not.").words
         '(B) iron'
     """
-    marks = reversed(list(_MARKER.finditer(text)))
-    last = next((m for m in marks if not (m["phrase"] and _doubted(text, m.start()))), None)
-    if last is None:
-        lines = text[-_LONGEST:].strip().splitlines()
-        return Statement(_sentence(lines[-1]), "fallback") if lines else None
-    tail = text[last.end() : last.end() + _LONGEST]
+    counted = reply(text, thinking=thinking)
+    found = next(_marks(counted, phrases), None)
+    if found is None:
+        lines = counted[-_LONGEST:].strip().splitlines()
+        return Statement(unwrap(plain_characters(lines[-1])), "fallback", counted, "") if lines else None
+    mark, start, end = found
+    if mark == "box":
+        words, end = _boxes(counted, start)
+        tail = counted[end : end + _LONGEST]
+    else:
+        tail = counted[end : end + _LONGEST]
+        words = _tagged(tail) if mark.startswith("<") else block(tail.lstrip(" \t\r\n:*_>"))[0].partition("</")[0]
     if taken_back(tail.lstrip()):
         return None
-    if last["boxed"]:
-        words = _inside_braces(tail)
-    elif last["tag"]:
-        words, closed, _ = tail.partition("</")
-        words = words if closed else ""
-    else:
-        words = next((line for line in tail.strip().splitlines() if line), "")
-    return Statement(words.strip() if last["boxed"] else _sentence(words), "marker")
+    return Statement(unwrap(plain_characters(words)), "marker", counted, "\\boxed" if mark == "box" else mark)
 
 
-def taken_back(rest: str) -> bool:
-    """Whether what follows a statement begins a sentence that takes it back: "Wait, …", "That is wrong.".
-
-    Example:
-        >>> [taken_back(rest) for rest in ("B. Actually, it is C.", "B. The others are wrong.")]
-        [True, False]
-    """
-    return _TAKEN_BACK.search(rest) is not None
-
-
-def claim(rest: str) -> str:
-    """What follows an answer, up to the reason that is given for it."""
-    return _REASON.split(rest, maxsplit=1)[0]
-
-
-def denied(rest: str) -> bool:
-    """Whether what follows an answer takes it back or adds another one: "… is wrong", "… or B"."""
-    return _DENIAL.search(claim(rest)) is not None
+def _marks(text: str, phrases: tuple[str, ...]) -> Iterator[tuple[str, int, int]]:
+    """(mark, start, end) of every mark that states something, the last one first."""
+    pattern, places = marker(phrases), {}
+    for keyword in (*_OPENINGS, *keywords(phrases)):
+        if (at := text.rfind(keyword)) >= 0:
+            places[keyword] = at
+    while places:
+        keyword = max(places, key=places.__getitem__)
+        at = places[keyword]
+        if keyword in _OPENINGS:
+            yield "box" if keyword[0] == "\\" else keyword, at, at + len(keyword)
+        elif (match := pattern.match(text, at)) and _states(text, match, phrases):
+            yield match[0].strip(" *_"), at, match.end()
+        before = text.rfind(keyword, 0, at)
+        places = places | {keyword: before} if before >= 0 else {k: v for k, v in places.items() if k != keyword}
 
 
-def _doubted(text: str, start: int) -> bool:
-    return _DOUBT.search(text, max(0, start - _BEFORE), start) is not None
+def _states(text: str, match: re.Match[str], phrases: tuple[str, ...]) -> bool:
+    start, lead = match.start(), max(0, match.start() - _BEFORE)
+    lead = max(lead, *(text.rfind(mark, lead, start) + 1 for mark in ".?!"))
+    if not (match["own"] or match["join"]):  # a heading, alone in its line
+        rest = text[match.end() : match.end() + 10].lstrip(" *_#")
+        return rest[:1] == "\n" and _HEADING.search(text, lead, start) is not None
+    return not (doubt(phrases).search(text, lead, start) or _DENIED_BEFORE.search(text, lead, start))
 
 
-def _sentence(line: str) -> str:
-    """The first sentence of a line; a question states nothing."""
-    line = line.strip(_WRAPPING)
-    end = _SENTENCE_END.search(line)
-    if end is None:
-        return line
-    return "" if end[0] == "?" else line[: end.start()].strip(_WRAPPING)
+def _boxes(text: str, start: int) -> tuple[str, int]:
+    """(the content of the box that begins here, and of those right before it; where it ends)"""
+    content, end = _box(text, start)
+    boxes = [content]
+    for match in reversed(list(_BOX.finditer(text, max(0, start - _LONGEST), start))):
+        earlier, its_end = _box(text, match.start())
+        if not _BETWEEN_BOXES.fullmatch(text, its_end, start):
+            break
+        boxes, start = [earlier, *boxes], match.start()
+    return ", ".join(boxes) if len(set(boxes)) > 1 else content, end
 
 
-def _inside_braces(text: str) -> str:
-    """What stands before the brace that closes; nothing, if none does."""
-    depth = 1
-    for index, character in enumerate(text):
-        depth += (character == "{") - (character == "}")
-        if not depth:
-            return text[:index]
-    return ""
+def _box(text: str, start: int) -> tuple[str, int]:
+    match = _BOX.match(text, start)
+    at = match.end() if match else start
+    if text.startswith("{", at):
+        found = argument(text[at : at + _LONGEST], 0)
+        return (found[0], at + found[1]) if found else ("", at)
+    bare = _UNBRACED.match(text, at)
+    return (bare[0], bare.end()) if match and bare else ("", at)
+
+
+def _tagged(tail: str) -> str:
+    words, closed, _ = tail.partition("</")
+    return words if closed else ""

@@ -1,0 +1,30 @@
+"""What part of a text counts: the reply, not the thinking before it, and not the tokens that end it."""
+
+import re
+
+_ENDS = ("</think>", "</thinking>", "</thought>", "</reasoning>", "[/THINK]", "◁/think▷", "<|channel|>final<|message|>")
+"""What ends the thinking of a reasoning model; its beginning may stand in the prompt."""
+_CONTROL = re.compile(r"(?:\s*(?:<\|[a-z_0-9]{1,40}\|>|</s>|<eos>|<end_of_turn>))+\s*\Z")
+
+_LAST = 200
+"""Characters at the end in which control tokens are looked for."""
+
+
+def reply(text: str, *, thinking: bool = False) -> str:
+    """Cut off finished thinking, unless `thinking` counts too, and the control tokens at the end.
+
+    Thinking that never ends is not cut off: there is nothing but it to read.
+
+    Example:
+        >>> reply("<think>It is 4. No, 5.</think> It is 5.<|im_end|>")
+        ' It is 5.'
+    """
+    if not thinking:
+        text = text[max(_behind(text, end) for end in _ENDS) :]
+    control = _CONTROL.search(text, max(0, len(text) - _LAST)) if text.rstrip().endswith(">") else None
+    return text[: control.start()] if control else text
+
+
+def _behind(text: str, end: str) -> int:
+    at = text.rfind(end)
+    return 0 if at < 0 else at + len(end)

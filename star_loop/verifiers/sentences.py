@@ -1,0 +1,78 @@
+"""Where an answer ends: not every period ends a sentence, and what follows may deny it or take it back."""
+
+import re
+
+from star_loop.verifiers.wrapping import unwrap
+
+
+def listed(words: str) -> frozenset[str]:
+    """The words of a text, as a set."""
+    return frozenset(words.split())
+
+
+_TITLES = listed("dr mr mrs ms prof st mt rev gen col capt lt gov sen rep hon vs approx ca cf e.g i.e")
+"""Abbreviations that no sentence ends with."""
+_SHORT = listed(
+    "ft jr sr etc est dept inc ltd co corp eq fig vol pp p ch jan feb apr jun jul aug sep sept oct nov dec ave blvd rd "
+    "u.s u.k u.n d.c a.m p.m ph.d b.c a.d lb lbs oz yd hr sec min sq in mi mo cm mm km kg"
+)
+"""They may end one, unless it goes on with a small letter or a number."""
+_WORDS = listed("no nos art mar")
+"""Words of their own as well: abbreviations only before a number."""
+_END = re.compile(r"[.;?](?=\s|\Z)|\n")
+_TOKEN = re.compile(r"\S+\Z")
+_TAKEN_BACK = re.compile(
+    r"[.!?;\n][ \n*]*(?:(?:but|oh|well|hmm)[ ,]+)?(?:"
+    r"(?:wait|actually|hmm|oops|sorry|scratch that|correction|on second thoughts?|just kidding|no)\b[,.:!\n …]"
+    r"|i (?:was|am) (?:wrong|mistaken)|i made a mistake"
+    r"|(?:that|this|it)(?: is|'s|’s| was) (?:wrong|incorrect|false|mistaken|impossible|not (?:right|correct|true))"
+    r"|(?:that|this|it) (?:cannot|can't|can’t|can not|isn't|isn’t|wasn't|wasn’t) (?:be )?(?:right|correct|true))",
+    re.IGNORECASE,
+)
+_DENIAL = re.compile(r"\b(?:not|wrong|incorrect|false|never|impossible|neither|nor|or|and)\b|n['’]t\b|/", re.IGNORECASE)
+_REASON = re.compile(r"\b(?:because|since|as|given|for)\b", re.IGNORECASE)
+
+
+def sentences(line: str) -> list[str]:
+    """Split a statement into sentences and clauses; at least one, and a question is an empty one.
+
+    Example:
+        >>> sentences("St. Louis, Mo. It has 3 ft. 4 in. of rain; really?")
+        ['St. Louis, Mo', 'It has 3 ft. 4 in. of rain', '']
+    """
+    found, start = [], 0
+    for end in _END.finditer(line):
+        if end[0] != "." or not _abbreviated(line, start, end.start()):
+            found.append("" if end[0] == "?" else unwrap(line[start : end.start()]))
+            start = end.end()
+    last = unwrap(line[start:])
+    return [*found, last] if last or not found else found
+
+
+def _abbreviated(line: str, start: int, at: int) -> bool:
+    """Whether the period here belongs to an abbreviation that does not end its sentence."""
+    token, follows = _TOKEN.search(line, start, at), line[at + 1 :].lstrip()[:1]
+    word = token[0].strip("(\"'*_").casefold() if token else ""
+    if word in _WORDS:
+        return follows.isdigit()
+    return bool(follows) and (word in _TITLES or (word in _SHORT and (follows.islower() or follows.isdigit())))
+
+
+def taken_back(rest: str) -> bool:
+    """Whether what follows a statement begins a sentence that takes it back: "Wait, …", "That is wrong.".
+
+    Example:
+        >>> [taken_back(rest) for rest in ("B. Actually, it is C.", "B. The others are wrong.")]
+        [True, False]
+    """
+    return _TAKEN_BACK.search(rest) is not None
+
+
+def claim(rest: str) -> str:
+    """What follows an answer, up to the reason that is given for it."""
+    return _REASON.split(rest, maxsplit=1)[0]
+
+
+def denied(rest: str) -> bool:
+    """Whether what follows an answer takes it back or adds another one: "… is wrong", "… or B"."""
+    return _DENIAL.search(claim(rest)) is not None

@@ -1,0 +1,162 @@
+"""What kind of thing a mathematical answer is, and the words in it: some things are never equal to some others."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from star_loop.verifiers.latex import plain, spelt
+from star_loop.verifiers.sentences import listed
+from star_loop.verifiers.units import is_known, names, same_unit
+
+Kind = Literal["set", "tuple", "interval", "list", "base", "value"]
+_POWER = r"(?:\^\{?[23]\}?)?"
+_TEXT = re.compile(
+    r"\\(?:text|textrm|textbf|textit|mathrm|mbox|operatorname|rm)\*? *\{(?P<words>[^{}]*)\}" rf"(?P<power>{_POWER})"
+)
+_FUNCTIONS = listed(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg exp sqrt max min inf sup gcd lcm mod det "
+    "dim ker deg arg cis re im sgn pi e i d tr rank lim"
+)
+"""Names in letters that are mathematics."""
+_TRAILING = re.compile(
+    r"(?P<before>.*[\d)}\]%!]|.*\\(?:pi|circ|infty)|)(?P<space> *)"
+    rf"(?P<words>(?:(?<![A-Za-z\\])[A-Za-z]{{2,}}[.]?{_POWER}[ /-]?)+)",
+    re.DOTALL,
+)
+_DEGREE = re.compile(r"\^\{? ?\\circ ?\}?")
+_PERCENT = re.compile(r" ?\\?% *\Z")
+_PERCENT_WORD = re.compile(r"\bper ?cent\b|\bpct\b\.?", re.IGNORECASE)
+_LETTERS = re.compile(r"(?<![A-Za-z\\])(?:[A-Za-z]{3,}|or|is|no|to|in|of|by|we|it)(?![A-Za-z])", re.IGNORECASE)
+_ABOUT = ("~", "\\approx", "\\sim", "\\neq", "\\ne ")
+"""Before a number, they make it none."""
+_ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}")
+_BASES = {
+    "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
+    "ten": "10", "twelve": "12", "sixteen": "16", "binary": "2", "octal": "8", "hexadecimal": "16",
+}  # fmt: skip
+_BASE = re.compile(rf"(?P<digits>[0-9][0-9A-Fa-f]*)_\{{?(?:\\text\{{)? ?(?P<base>[0-9]+|{'|'.join(_BASES)}) ?\}}?\}}?")
+_ASKED_BASE = re.compile(r"\bbase[- ]\$?(\w+)|\b(binary|octal|hexadecimal)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An answer taken apart."""
+
+    mathematics: str
+    """Without words and percent signs, in one spelling."""
+    words: str
+    """Words in it, such as a unit; or all of it."""
+    percent: bool
+    kind: Kind
+
+
+@lru_cache(maxsize=1 << 14)
+def parts(words: str) -> Parts | None:
+    """Take an answer apart; None: there are words where no words can be, so it is no mathematics.
+
+    Example:
+        >>> parts("12\\\\text{ cm}^2").words, parts("5 million").words, parts("(1,2)").kind, parts("so 5 it is")
+        ('cm^2', 'million', 'tuple', None)
+    """
+    mathematics, said = spelt(words), list[str]()
+    if degree := _DEGREE.search(mathematics):
+        said.append("°")
+        mathematics = mathematics[: degree.start()] + mathematics[degree.end() :]
+
+    def taken(text: re.Match[str]) -> str:
+        inside = text["words"].strip()
+        if inside.casefold() in _FUNCTIONS or not inside:
+            return text[0]
+        said.append(inside + (text["power"] or ""))
+        return " "
+
+    mathematics = _TEXT.sub(taken, mathematics).strip(" ,;")
+    trailing = _TRAILING.fullmatch(mathematics)
+    glued = trailing is not None and trailing["before"] != "" and trailing["space"] == ""
+    if trailing and _are_words(trailing["words"], glued=glued):
+        mathematics = trailing["before"].strip()
+        said.append(trailing["words"].strip())
+    if mathematics.startswith(_ABOUT) or _LETTERS.search(_without_functions(_ENVIRONMENT.sub("", mathematics))):
+        return None
+    percent = _PERCENT.search(mathematics)
+    told = names(" ".join(said))
+    if "percent" in told:
+        said = [_PERCENT_WORD.sub("", each) for each in said]
+    mathematics = (_PERCENT.sub("", mathematics) if percent else mathematics).strip()
+    return Parts(mathematics, " ".join(" ".join(said).split()), bool(percent) or "percent" in told, kind(mathematics))
+
+
+def _are_words(words: str, *, glued: bool) -> bool:
+    """Whether trailing letters are words, not functions or a product; right behind a number only units are."""
+    found = re.findall(r"[A-Za-z]+", words.casefold())
+    short = glued or max(map(len, found)) < 3
+    return not any(word in _FUNCTIONS for word in found) and (not short or all(is_known(word) for word in found))
+
+
+def _without_functions(mathematics: str) -> str:
+    return re.sub(
+        r"[A-Za-z]+", lambda name: " " if name[0] in _FUNCTIONS else name[0], re.sub(r"\\[A-Za-z]+", " ", mathematics)
+    )
+
+
+def kind(mathematics: str) -> Kind:
+    """What brackets and commas make of an answer.
+
+    Example:
+        >>> [kind(m) for m in ("\\\\{3,4\\\\}", "(3,4)", "[3,4)", "3,4", "13_5", "x+1", "(1,2),(3,4)")]
+        ['set', 'tuple', 'interval', 'list', 'base', 'value', 'list']
+    """
+    if _BASE.fullmatch(mathematics):
+        return "base"
+    if elements(mathematics, 0) > 1:
+        return "list"
+    if mathematics.startswith("\\{") and mathematics.endswith("\\}"):
+        return "set"
+    if mathematics[:1] in "([" and mathematics[-1:] in ")]" and mathematics and elements(mathematics, 1) > 1:
+        return "tuple" if mathematics[0] == "(" and mathematics[-1] == ")" else "interval"
+    return "value"
+
+
+def elements(mathematics: str, depth: int) -> int:
+    """The number of elements between the commas at a depth of brackets."""
+    found, at = 1, 0
+    for character in mathematics:
+        at += (character in "([{") - (character in ")]}")
+        found += character in ",;" and at == depth
+    return found
+
+
+def comparable(gold: Parts, answer: Parts, question: str) -> bool:
+    """Whether two answers can be equal: one kind of thing, with the same words or a unit that one of them lacks."""
+    if gold.percent == answer.percent and not same_unit(gold.words, answer.words, question):
+        return False
+    if gold.percent != answer.percent and (names(gold.words) != names(answer.words)):
+        return False
+    kinds = {gold.kind, answer.kind}
+    if kinds == {"list"}:
+        return elements(gold.mathematics, 0) == elements(answer.mathematics, 0)
+    return len(kinds) == 1 or "value" in kinds or kinds == {"set", "list"}
+
+
+def same_base(gold: str, answer: str, question: str) -> bool:
+    """Whether two numbers of which one at least has a base are the same digits in the same base.
+
+    A base that one of them lacks is the one that the question asks for, or ten.
+
+    Example:
+        >>> [same_base("13_5", a, "In base 5?") for a in ("13_{5}", "13_7", "13", "8")]
+        [True, False, True, False]
+    """
+    asked = next((one or other for one, other in _ASKED_BASE.findall(question)), "10").casefold()
+    default = _BASES.get(asked, asked)
+    one, other = (_digits(number, default) for number in (gold, answer))
+    return one is not None and one == other
+
+
+def _digits(number: str, default: str) -> tuple[str, str] | None:
+    match = _BASE.fullmatch(number)
+    if match is None:
+        found = plain(number)
+        return None if found is None else (found, default)
+    return match["digits"].casefold().lstrip("0") or "0", _BASES.get(match["base"], match["base"])

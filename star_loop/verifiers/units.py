@@ -1,0 +1,120 @@
+"""Words behind a number: a unit, which may be left out, or words that change the value, which count."""
+
+import re
+from collections.abc import Iterable
+
+from star_loop.verifiers.numbers import plain_number
+from star_loop.verifiers.sentences import listed
+
+_SPELLINGS = {
+    "second": "s sec", "minute": "min mins", "hour": "h hr hrs", "day": "", "week": "wk", "month": "mo",
+    "year": "yr yrs",
+    "dollar": "$ usd buck", "cent": "¢", "percent": "% pct",
+    "millimeter": "mm millimetre", "centimeter": "cm centimetre", "meter": "m metre", "kilometer": "km kilometre",
+    "inch": "in inches", "foot": "ft feet", "yard": "yd yds", "mile": "mi",
+    "milligram": "mg milligramme", "gram": "g gramme", "kilogram": "kg kilo kilogramme", "ounce": "oz",
+    "pound": "lb lbs",
+    "milliliter": "ml millilitre", "liter": "l litre", "degree": "° deg", "square": "sq", "cubic": "cu", "mph": "",
+    "thousand": "k", "million": "mn mio", "billion": "bn", "am": "a.m", "pm": "p.m", "rupee": "rs", "euro": "€",
+}  # fmt: skip
+_NAMES = {short: name for name, shorts in _SPELLINGS.items() for short in shorts.split()}
+_FAMILIES = (
+    listed("second minute hour day week month year decade century"),
+    listed("dollar cent euro rupee"),
+    listed("millimeter centimeter meter kilometer inch foot yard mile"),
+    listed("milligram gram kilogram ton ounce pound"),
+    listed("milliliter liter gallon quart pint cup"),
+)
+"""Units of which one cannot stand for another."""
+_CHANGING = listed(
+    "hundred thousand million billion trillion dozen gross score half third quarter pair percent am pm noon midnight "
+    "bc ad north south east west mod modulo base remainder"
+)
+"""Words that change the value, unless the question itself asks in them."""
+_SPEAKING = listed(
+    "not no never nor neither none or and but if unless except wrong incorrect false untrue impossible invalid unknown "
+    "correct is are was were be been would might could may can cannot should maybe perhaps probably possibly "
+    "times plus minus than least most about which that what who whether "
+    "because since although though i we you he she it they "
+    "squared cubed factorial infinity"
+)
+"""Words that say something about the number: no unit has them."""
+_LETTERS = listed("m g h s l n j w v c f")
+"""Single letters that are units; others (`42x`, `3i`) are mathematics."""
+_QUANTITY = re.compile(r"(?P<number>[-+]? ?[$€£¥₹]?[0-9][0-9., ]*%?|[-+]?\.[0-9]+) ?(?P<words>[^\W\d_°].*|°.*)")
+_WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*|[°$€%¢]")
+_UNIT = re.compile(r"[^\W\d_°](?:[^\W\d_]|[ .'/°²³-]|\^?[23])*|° ?[a-z]?")
+_MOST = 6
+"""Words of a unit."""
+
+
+def quantity(answer: str) -> tuple[str, str] | None:
+    """(the number, the words behind it) of a normalised answer; None: it is no number with words behind it.
+
+    Example:
+        >>> quantity("1,200 km per hour")
+        ('1200', 'km per hour')
+    """
+    match = _QUANTITY.fullmatch(answer)
+    number = plain_number(match["number"].rstrip(" ,.")) if match else None
+    return (number, match["words"]) if match and number is not None else None
+
+
+def same_quantity(gold: str, answer: str, question: str) -> bool:
+    """Whether two normalised answers are the same number, of which one or both have the same unit behind it.
+
+    Example:
+        >>> [same_quantity("5", answer, "?") for answer in ("5 clips", "5 cm", "5 million", "5 is wrong", "6 clips")]
+        [True, True, False, False, False]
+    """
+    one, other = (quantity(each) or (plain_number(each), "") for each in (gold, answer))
+    return one[0] is not None and one[0] == other[0] and same_unit(one[1], other[1], question)
+
+
+def same_unit(gold: str, answer: str, question: str) -> bool:
+    """Whether the words behind two equal numbers leave them equal: the same, or a unit that one of them lacks."""
+    one, other = names(gold), names(answer)
+    if one and other:
+        return one == other
+    return one == other or _is_unit(gold or answer, question)
+
+
+def names(words: str) -> list[str]:
+    """The words of a unit by their long names, in the singular: `cm`, `centimetres` -> `centimeter`."""
+    return [_name(word) for word in _WORD.findall(words.casefold())]
+
+
+def is_known(word: str) -> bool:
+    """Whether a word is in the list of units and of words that change a value."""
+    return _name(word) in _SPELLINGS or _name(word) in _CHANGING
+
+
+def _name(word: str) -> str:
+    for form in (word, word.removesuffix("."), word.removesuffix("es"), word.removesuffix("s")):
+        if form in _NAMES or form in _SPELLINGS:
+            return _NAMES.get(form, form)
+    return word.removesuffix("s") if len(word) > 3 else word
+
+
+def _is_unit(words: str, question: str) -> bool:
+    """Whether these words can be left out: a unit that the question does not contradict."""
+    units, written = names(words), _WORD.findall(words.casefold())
+    if not units or len(units) > _MOST or not _UNIT.fullmatch(words.casefold()):
+        return False
+    if any({word, word.removesuffix("s")} & _SPEAKING for word in written):
+        return False
+    first = written[0]
+    if len(first) == 1 and first.isalpha() and first not in _LETTERS:
+        return False
+    asked = set(names(question))
+    return _asked_in(units, asked)
+
+
+def _asked_in(units: Iterable[str], asked: set[str]) -> bool:
+    for unit in units:
+        if unit in _CHANGING and unit not in asked:
+            return False
+        rivals = next((family for family in _FAMILIES if unit in family), frozenset())
+        if rivals & asked and unit not in asked:
+            return False
+    return True
