@@ -3,13 +3,13 @@
 python -m benchmarks.methods run               the default set, five seeds of what the claims need, in about 90 minutes
                                                on 2 cores; stop it at any time, the same command goes on
 python -m benchmarks.methods run study …       all methods and seeds of these studies
-python -m benchmarks.methods table [study …]   the tables and plots from the results that are kept
+python -m benchmarks.methods table [study …]   the tables, plots and docs/evidence.md from the results that are kept
 """
 
 import argparse
 import os
 
-from benchmarks.methods import page
+from benchmarks.methods import evidence, page
 from benchmarks.methods.runs import Run, keep, rows
 from benchmarks.methods.studies import STUDIES
 from benchmarks.methods.workers import performed
@@ -34,6 +34,7 @@ def main() -> None:
         run(once(due if arguments.studies else [run for run in due if in_default_set(run)]), arguments.jobs)
     for study in studies:
         page.write(study)
+    evidence.write()
 
 
 def missing(name: str, methods: list[str] | None, seeds: list[int] | None) -> list[Run]:

@@ -35,12 +35,17 @@ def interval(values: Sequence[float]) -> Interval | None:
     return Interval(mean=math.fsum(values) / n, half=half_width(values) if n > 1 else math.nan, n=n)
 
 
-def accuracy_at(curve: Curve, cost: float, of: str = "flops") -> float | None:
-    """Test accuracy once `cost` is spent, between iterations in proportion; None: the run spent less."""
+def accuracy_at(curve: Curve, cost: float, of: str = "flops", what: str = "accuracy") -> float | None:
+    """Test accuracy (or the loss) once `cost` is spent, between iterations in proportion; None: the run spent less."""
     costs = [point[of] for point in curve]
     if cost > costs[-1]:
         return None
-    return float(np.interp(cost, costs, [point["accuracy"] for point in curve]))
+    return float(np.interp(cost, costs, [point[what] for point in curve]))
+
+
+def first_iteration_costs(curves: Sequence[Curve], of: str = "flops") -> list[float]:
+    """What each run had spent when it had its first model of its own; between 0 and that there is only the base."""
+    return [curve[1][of] for curve in curves]
 
 
 def cost_to(curve: Curve, target: float, of: str = "flops") -> float | None:

@@ -13,6 +13,7 @@ from benchmarks.methods.analysis import (
     by_seed,
     cost_to,
     equal_cost,
+    first_iteration_costs,
     identity,
     interval,
     paired,
@@ -46,7 +47,8 @@ def lines(name: str, study: Study, found: Sequence[Row]) -> Iterator[str]:
     equal = f"at {budget / cost.scale:.2f} {cost.unit}"
     yield (
         "Test accuracy in %, means over seeds ± half of the 95 % interval; skills alike: the mean over skills at the "
-        f"end; {equal}: the most that every run spent.\n"
+        f"end; {equal}: the most that every run spent, in proportion between iterations (†: before the end of the "
+        "first one, where there is no model).\n"
     )
     targets = [f"{cost.unit} to {percent(target)}" for target in study.targets]
     yield table_head("method", "seeds", "at the end", "skills alike", equal, cost.unit, *targets)
@@ -75,11 +77,17 @@ def _costs(seeds: Curves, budget: float, study: Study) -> Iterator[str]:
     yield points(interval([curve[-1]["accuracy"] for curve in seeds.values()]))
     alike = [curve[-1].get("skills_alike") for curve in seeds.values()]  # rows from before it was kept lack it
     yield points(None if None in alike else interval([value for value in alike if value is not None]))
-    yield points(interval([a for curve in seeds.values() if (a := accuracy_at(curve, budget, key)) is not None]))
+    at = [a for curve in seeds.values() if (a := accuracy_at(curve, budget, key)) is not None]
+    yield points(interval(at)) + mark(seeds, budget, key)
     yield amount([curve[-1][key] / scale for curve in seeds.values()], len(seeds))
     for target in study.targets:
         reached = [c / scale for curve in seeds.values() if (c := cost_to(curve, target, key)) is not None]
         yield amount(reached, len(seeds))
+
+
+def mark(seeds: Curves, budget: float, key: str) -> str:
+    """† where a figure at the budget lies before the end of a first iteration, on the line from the base to it."""
+    return "†" if max(first_iteration_costs(list(seeds.values()), key)) > budget else ""
 
 
 def _amounts(seeds: Curves) -> Iterator[str]:
@@ -97,8 +105,8 @@ def _amounts(seeds: Curves) -> Iterator[str]:
 def _losses(seeds: Curves, budget: float, study: Study) -> Iterator[str]:
     if study.taught:
         key = study.cost.key
-        at = [np.interp(budget, [p[key] for p in c], [p["loss"] for p in c]) for c in seeds.values()]
-        value = interval([float(loss) for loss in at])
+        at = [accuracy_at(curve, budget, key, "loss") for curve in seeds.values()]
+        value = interval([loss for loss in at if loss is not None])
         assert value is not None
         yield f"{value.mean:.4f}" + ("" if math.isnan(value.half) else f" ± {value.half:.4f}")
 
@@ -112,7 +120,8 @@ def _against(seeds: Curves, control: Curves, budget: float, study: Study) -> Ite
         return {seed: ways[value](curve) for seed, curve in curves.items()}
 
     for value in ("end", "equal"):
-        yield points(paired(of(seeds, value), of(control, value)), signed=True)
+        marked = mark(seeds, budget, key) if value == "equal" else ""
+        yield points(paired(of(seeds, value), of(control, value)), signed=True) + marked
     for target in study.targets:
         yield ratio(paired(of(seeds, "cost", target), of(control, "cost", target), ratio=True))
 

@@ -23,6 +23,8 @@ from star_loop.run.directory import RunDirectory
 from star_loop.scorers.student import Student
 
 RESULTS = Path(__file__).parent / "results"
+DRAWS = re.compile(r"(collect|pilot|search|prepare/\w+)/rollouts")
+"""The metrics that count rollouts: what is asked, and what is drawn to know what to ask and how."""
 Point = dict[str, float]
 """One iteration, as it is kept; sums run from the first iteration on."""
 
@@ -155,7 +157,7 @@ def curve(run: RunDirectory) -> Iterator[Point]:
         here = run.iteration(t)
         sums["generate"] += metrics.get("flops_exact/generate", 0.0)
         sums["train"] += metrics.get("flops_exact/train", 0.0)
-        sums["rollouts"] += metrics.get("collect/rollouts", 0.0) + metrics.get("pilot/rollouts", 0.0)
+        sums["rollouts"] += sum(metrics[name] for name in metrics if DRAWS.fullmatch(name))
         sums["tokens"] += metrics.get("tokens/trained", 0.0)
         sums["seconds"] += metrics["seconds/total"] - metrics.get("seconds/evaluate", 0.0)
         if t:

@@ -29,7 +29,7 @@ class Pilots(Preparation):
         wins = np.concatenate([np.asarray(part["wins"], np.int32) for part in parts])
         return Prepared(
             columns={"pilot_attempts": np.full(len(wins), self.rollouts, np.int32), "pilot_wins": wins},
-            metrics={"solve_rate": float(wins.mean() / self.rollouts)},
+            metrics={"solve_rate": float(wins.mean() / self.rollouts), "rollouts": float(len(wins) * self.rollouts)},
             spent=total(parts),
         )
 

@@ -89,7 +89,11 @@ class SkillGraph(Preparation):
         edges = np.count_nonzero(graph) - np.count_nonzero(np.diag(graph))
         return Prepared(
             columns={"skill_graph": graph, "graph_names": np.array(names, np.str_)},
-            metrics={"edges": float(edges), "rounds": float(len(after) - 1)},
+            metrics={
+                "edges": float(edges),
+                "rounds": float(len(after) - 1),
+                "rollouts": float(sum(int(part["drawn"]) for part in found)),
+            },
             spent=total([*found, *after.values()]),
         )
 
@@ -111,7 +115,7 @@ class SkillGraph(Preparation):
             "learned": [r for r in right if r.position not in kept],
         }
         lines = {side: np.array([r.to_json() for r in rollouts], np.str_) for side, rollouts in sides.items()}
-        return {**lines, "spent": bench.cost.asking(drawn)}
+        return {**lines, "drawn": np.array(len(drawn)), "spent": bench.cost.asking(drawn)}
 
     def _items(self, names: list[str], held: Sequence[Sequence[Rollout]], bench: Bench) -> Codes:
         """The skill of each thing that a loss is measured on."""

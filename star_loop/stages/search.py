@@ -36,6 +36,7 @@ class Searching:
         figures |= {f"search/balance_{temperature:g}": balance for temperature, balance in balances.items()}
         if setting.threshold is not None:
             figures["search/threshold"] = setting.threshold
+        figures["search/rollouts"] = float(sum(map(len, pilots.values())))
         figures["tokens/search"] = float(sum(sum(token_counts(rollouts)) for rollouts in pilots.values()))
         for rollouts in pilots.values():
             spent = self.cost.iteration(rollouts, {})

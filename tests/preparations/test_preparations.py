@@ -350,6 +350,7 @@ def test_all_pairs_are_tried_and_what_helps_beside_practice_is_an_edge(tmp_path:
     assert graph[0, 1] > 0
     figures = RunDirectory(tmp_path).iteration(0).metrics()
     assert figures["prepare/skill_graph/rounds"] == 3
+    assert figures["prepare/skill_graph/rollouts"] == 3 * 64 * 4
     trained = [json.loads(p.read_text())["tokens"] for p in folder.glob("adapters/*/training.json")]
     assert len(trained) == 3
     asked = 3 * 64 * (16 + 4 * 16) + 4 * 200 * 32

@@ -132,6 +132,7 @@ def test_the_loop_pays_for_its_pilots_and_learns_nothing_else_from_them(tmp_path
     assert [r.correct for r in pilots[0.5]] != [r.correct for r in pilots[1.0]]  # each temperature draws for itself
     setting, _ = Balance(temperatures=(0.5, 1.0)).settle(dict(sorted(pilots.items())))
     assert (figures["search/temperature"], figures["search/balance"]) == (setting.temperature, setting.balance)
+    assert figures["search/rollouts"] == 24
     assert figures["flops/search"] == 2 * 1_000_000 * 2 * (4 * 16 + 12 * 16)  # 2 P for each token of 2 temperatures
     assert figures["flops/cumulative"] == sum(figures[f"flops/{k}"] for k in ("generate", "train", "search"))
     assert run.iteration(1).statistics().attempts.tolist() == [5] * 12
