@@ -69,8 +69,8 @@ class Experiment(Component):
     """Who is told how the run goes, by name."""
 
     def check(self) -> None:
-        """Look for a selector that wants scores and has no scorer, for a scorer whose engine cannot tell, and for the
-        mirror's client.
+        """Look for a selector that wants scores and has no scorer, for a scorer whose engine cannot tell, for a model
+        that the trainer cannot train, and for the mirror's client.
 
         Raises:
             ValueError: names it.
@@ -82,6 +82,7 @@ class Experiment(Component):
         for name, selector in self.selectors.items():
             if selector.scored and self.scorer is None:
                 raise ValueError(f"selectors.{name} weighs rationales by their scores: add scorer=student")
+        self.trainer.check_base(self.model)
 
     @property
     def listeners(self) -> dict[str, Tracker]:

@@ -190,9 +190,7 @@ class Engine(Protocol):
     ) -> list[list[Completion]]:  # fmt: skip
         """Completions for each request. Under `seeding: wave`, `seed` and the requests determine every token; under
         `request` each request its own, and `arrived` is told of it as soon as it is there: nobody need ask again.
-
-        Raises:
-            EngineError: the engine failed; never because of what the model wrote.
+        Raises an `EngineError` where the engine failed, never because of what the model wrote.
         """
 
     def release(self) -> None:
@@ -228,14 +226,15 @@ class Trainer(Component, ABC):
         self, examples: Sequence[Example], start: Model, into: Path, *,
         steps: int | None, seed: int, progress: Progress | None = None,
     ) -> Metrics:  # fmt: skip
-        """Fine-tune `start` and write the new adapter into the empty directory `into`, and nowhere else.
-
-        `steps` of the optimiser, or None for the trainer's own epochs. Returns `train/<name>`: `loss`, `tokens`, …
+        """Fine-tune `start` and write the new adapter into the empty directory `into`, and nowhere else. `steps` of the
+        optimiser, or None for the trainer's own epochs. Returns `train/<name>`: `loss`, `tokens`, …
 
         Raises:
-            ValueError: no examples.
-            TrainingError: the loss is not finite, or the adapter did not move, or the base did.
+            ValueError, TrainingError: no examples; the loss is not finite, the adapter did not move, or the base did.
         """
+
+    def check_base(self, base: Pretrained) -> None:
+        """Raise a `ValueError` that names what this trainer cannot train of this model, before anything starts."""
 
     def total_steps(self, examples: int, steps: int | None) -> int:
         """How many units `progress` will be told of."""

@@ -41,7 +41,9 @@ def byte_tokenizer():
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>")
 
 
-def write_adapter(base: Path, into: Path, *, scale: float = 0.3, modules: str | list[str] = "all-linear") -> Path:
+def write_adapter(
+    base: Path, into: Path, *, scale: float = 0.3, modules: str | list[str] = "all-linear", **options
+) -> Path:
     """A random LoRA adapter (rank 8) on `base`, with the canary of a trainer."""
     from peft import LoraConfig, get_peft_model
 
@@ -54,10 +56,10 @@ def write_adapter(base: Path, into: Path, *, scale: float = 0.3, modules: str | 
     before = sequence_logprobs(model, prompts)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        adapted = get_peft_model(model, LoraConfig(r=8, lora_alpha=8, target_modules=modules))
+        adapted = get_peft_model(model, LoraConfig(r=8, lora_alpha=8, target_modules=modules, **options))
         with torch.no_grad():
             for name, parameter in adapted.named_parameters():
-                if "lora_" in name:
+                if "lora_" in name or "modules_to_save" in name:
                     parameter.normal_(std=scale)
     adapted.save_pretrained(into)
     after = sequence_logprobs(load_merged(Model(base=pretrained, adapter=into)), prompts)

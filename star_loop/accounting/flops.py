@@ -170,26 +170,10 @@ def peak_flops(base: Pretrained) -> float | None:
 
 @lru_cache(maxsize=8)
 def _shapes(base: Pretrained, targets: str | tuple[str, ...]) -> Shapes:
-    import torch
-    from transformers import AutoModelForCausalLM
+    from star_loop.models.weights import skeleton
 
-    from star_loop.models.weights import load_config
-
-    config = load_config(base)
-    try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(
-                config,
-                attn_implementation="eager",  # the others ask the mask for its values, and here there are none
-                dtype=torch.bfloat16,
-                trust_remote_code=base.trust_remote_code,
-            )
-    except Exception as error:  # what the library makes of an unusable configuration is of many kinds
-        raise ValueError(
-            f"the configuration of model.name_or_path={base.name_or_path!r} makes no model: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    text = config.get_text_config()
+    model = skeleton(base)
+    text = model.config.get_text_config()
     heads = text.num_attention_heads
     return Shapes(
         parameters=sum(parameter.numel() for parameter in model.parameters()),

@@ -8,6 +8,7 @@ A trained adapter directory carries `canary.json`, by which an engine proves tha
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from transformers import (
 from transformers.utils import logging
 
 from star_loop.models import Model, Pretrained
+
+_BASE = ".base_layer.weight"
+"""How PEFT calls the weight of a layer that it has put matrices on."""
 
 logging.disable_progress_bar()  # loading is not a phase of the loop; its bars would tear the console's
 
@@ -90,12 +94,14 @@ def load_merged(model: Model, dtype: torch.dtype | None = None) -> PreTrainedMod
     in six).
 
     Raises:
-        ValueError: the base or the adapter cannot be loaded.
+        ValueError: the base or the adapter cannot be loaded, or the adapter cannot be merged (see `refuse_tied`).
     """
     if model.adapter is None:
         return load_model(model.base, dtype)
     base = load_model(model.base, torch.float32)
-    merged = _adapted(base, model.adapter).merge_and_unload()
+    adapted = _adapted(base, model.adapter)
+    refuse_tied(adapted, model.base)
+    merged = adapted.merge_and_unload()
     return merged.to(dtype if dtype is not None else weight_dtype(model.base)).eval()
 
 
@@ -110,6 +116,46 @@ def load_beside(model: Model, dtype: torch.dtype | None = None) -> PreTrainedMod
         return base
     adapted: PreTrainedModel = _adapted(base, model.adapter).get_base_model()
     return adapted.eval()
+
+
+def skeleton(pretrained: Pretrained) -> PreTrainedModel:
+    """The model on torch's `meta` device: every module and shape, and no weights.
+
+    Raises:
+        ValueError: no such model, or no usable configuration.
+    """
+    arguments = {"dtype": torch.bfloat16, "trust_remote_code": pretrained.trust_remote_code}
+    arguments["attn_implementation"] = "eager"  # the others ask the mask for its values, and here there are none
+    config = load_config(pretrained)
+    try:
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, **arguments)
+    except Exception as error:  # what the library makes of an unusable configuration is of many kinds
+        raise ValueError(
+            f"the configuration of model.name_or_path={pretrained.name_or_path!r} makes no model: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return model
+
+
+def refuse_tied(adapted: Any, pretrained: Pretrained) -> None:
+    """Refuse a PEFT model with LoRA matrices on a weight that two layers share.
+
+    Only one of the layers has the matrices, and summing them into the shared weight would change both: the merged
+    model, which engines serve and an export holds, would be another function than the trained one.
+
+    Raises:
+        ValueError: names the layers.
+    """
+    named = list(adapted.get_base_model().named_parameters(remove_duplicate=False))
+    uses = Counter(id(parameter) for _, parameter in named)
+    tied = [name.removesuffix(_BASE) for name, weight in named if name.endswith(_BASE) and uses[id(weight)] > 1]
+    if tied:
+        raise ValueError(
+            f"LoRA matrices on {' and '.join(tied)}: {pretrained.name_or_path!r} ties its output layer to its "
+            "embeddings, so they cannot be merged into one and not into the other. Take these layers out of "
+            "trainer.target_modules, or give a copy of the model that was saved with tie_word_embeddings=false."
+        )
 
 
 def read_adapter(adapter: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

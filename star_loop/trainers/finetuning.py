@@ -6,25 +6,23 @@ Sequences are padded on the right and carry no attention mask: in a causal model
 Logits are computed only where there is a loss, and in chunks, so a large vocabulary does not fill the memory.
 """
 
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from peft import get_peft_model
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from star_loop.models import Model, Pretrained
-from star_loop.models.weights import load_model, read_adapter, sequence_logprobs, write_canary
+from star_loop.models.weights import load_model, sequence_logprobs, write_canary
 from star_loop.protocols import Progress, TrainingError
 from star_loop.seeding import seed_for
+from star_loop.trainers.adapter import continue_from, lora_config, write_adapter
 from star_loop.trainers.batches import Encoded, Step, beginnings
 from star_loop.trainers.keys import LoraKeys
 from star_loop.trainers.losses import head_losses
@@ -114,22 +112,6 @@ def token_losses(model: Any, batch: Sequence[Encoded], at_once: int = LOGITS_AT_
     return head_losses(head, cap, hidden, targets, max(at_once // vocabulary, 1))
 
 
-def write_adapter(model: Any, adapter: Mapping[str, Tensor], base: Pretrained, into: Path) -> None:
-    """`adapter_model.safetensors` and `adapter_config.json` as PEFT reads them, with equal bytes for equal weights.
-
-    (PEFT's own `save_pretrained` adds a README and writes the target modules in the order of a Python set.)
-    """
-    path = into / "adapter_model.safetensors"
-    try:
-        save_file({name: value.cpu().contiguous() for name, value in adapter.items()}, path)
-    except SafetensorError as error:  # a full or failing disk
-        raise OSError(f"cannot write {path}: {error}") from error
-    fields = model.peft_config["default"].to_dict()
-    fields |= {"base_model_name_or_path": base.name_or_path, "revision": base.revision, "inference_mode": True}
-    text = json.dumps(fields, indent=2, sort_keys=True, default=sorted)
-    (into / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
-
-
 # ---------------------------------------------------------------------------------------------------- the student
 
 
@@ -146,20 +128,13 @@ def _threads(wanted: int | None) -> Iterator[None]:
 @contextmanager
 def _student(settings: LoraKeys, start: Model, seed: int) -> Iterator[Any]:
     """The start model with trainable LoRA matrices, on the CPU; the base is there and as it was afterwards."""
-    base = load_base(start.base)
-    config = LoraConfig(
-        r=settings.r,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules="all-linear" if settings.target_modules == "all-linear" else list(settings.target_modules),
-        task_type="CAUSAL_LM",
-    )
+    base, config = load_base(start.base), lora_config(settings)
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
         torch.manual_seed(seed_for(seed, "lora"))  # the initial matrices, then dropout
         model = get_peft_model(base, config)
         try:
             if start.adapter is not None:
-                _continue(model, start.adapter, config)
+                continue_from(model, start.adapter, config)
             if settings.gradient_checkpointing:
                 base.gradient_checkpointing_enable({"use_reentrant": False})
             yield model.train()
@@ -168,28 +143,6 @@ def _student(settings: LoraKeys, start: Model, seed: int) -> Iterator[Any]:
             model.unload().eval().to("cpu")
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-
-
-def _continue(model: Any, adapter: Path, config: LoraConfig) -> None:
-    """Load the weights of an earlier round.
-
-    Raises:
-        ValueError: they are damaged, or have another shape than this round's.
-    """
-    stored, weights = read_adapter(adapter)
-    wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
-    here, there = (config.r, config.lora_alpha), (stored.get("r"), stored.get("lora_alpha"))
-    if here != there or _shapes(wanted) != _shapes(weights):
-        raise ValueError(
-            f"cannot go on from {adapter}: it has r={there[0]}, lora_alpha={there[1]} and {len(weights)} matrices, the "
-            f"trainer r={here[0]}, lora_alpha={here[1]} and {len(wanted)}. Keep trainer.r, trainer.lora_alpha and "
-            "trainer.target_modules as they were, or set start_from=base."
-        )
-    set_peft_model_state_dict(model, weights)
-
-
-def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in weights.items()}
 
 
 # -------------------------------------------------------------------------------------------------------- the fit

@@ -68,6 +68,13 @@ class Lora(LoraKeys, Trainer):
             "flops_exact": self._flops(batches, start.base),
         }
 
+    def check_base(self, base: Pretrained) -> None:
+        """Look whether the named modules are there, and can be merged. `all-linear` always fits."""
+        if self.target_modules != "all-linear":
+            from star_loop.trainers.adapter import check_targets
+
+            check_targets(self, base)
+
     def carry_out(
         self, batches: Sequence[Sequence[Encoded]], start: Model, into: Path, *, seed: int, progress: Progress | None
     ) -> Sequence[Step]:

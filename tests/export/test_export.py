@@ -137,7 +137,7 @@ def test_the_adapter_and_the_merged_model_answer_alike_in_transformers_and_vllm(
     command = [
         sys.executable, "-m", "star_loop", "name=run", f"outputs={tmp_path}", "iterations=1", "generator=transformers",
         "task.levels={addition:[4,5]}", "task.train_per_level=30", "task.validation_per_level=5",
-        "task.test_per_level=8", "schedule.steps=3", "~tracker.tensorboard",
+        "task.test_per_level=8", "schedule.steps=3", "trainer.target_modules=[q_proj,down_proj,lm_head,embed_tokens]", "~tracker.tensorboard",
     ]  # fmt: skip
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     out = export(tmp_path / "run")

@@ -181,7 +181,12 @@ def test_both_engines_write_the_same_greedy_text(engines, base, adapted):
 def test_an_adapter_of_tied_embeddings_reaches_the_output_layer(engines, base, tmp_path):
     """vLLM keeps a packed copy of a tied output layer on a CPU, and reloading the weights does not renew it."""
     adapter = write_adapter(
-        Path(base.name_or_path), tmp_path / "adapter", scale=0.2, modules=["embed_tokens", "o_proj"]
+        Path(base.name_or_path),
+        tmp_path / "adapter",
+        scale=0.2,
+        modules=["o_proj"],
+        modules_to_save=["embed_tokens"],
+        ensure_weight_tying=True,
     )
     written = []
     for name in ENGINES:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -35,6 +36,11 @@ BOS, EOS = LETTERS, LETTERS + 1
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Pretrained:
     return Pretrained(name_or_path=str(write_llama(tmp_path_factory.mktemp("llama"))))
+
+
+@pytest.fixture(scope="module")
+def tied(tmp_path_factory) -> Pretrained:
+    return Pretrained(name_or_path=str(write_llama(tmp_path_factory.mktemp("tied"), tied=True)))
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +223,45 @@ class TestSequenceLogprobs:
         measured = sequence_logprobs(load_merged(Model(base=base, adapter=adapter)), canary["prompts"])
         assert measured == pytest.approx(canary["after"], abs=1e-3)
         assert sequence_logprobs(load_model(base), canary["prompts"]) == pytest.approx(canary["before"], abs=1e-3)
+
+
+ADAPTED = {
+    "the output layer": {"target_modules": ["q_proj", "lm_head"]},
+    "the embeddings": {"target_modules": ["q_proj", "embed_tokens"]},
+    "both": {"target_modules": ["lm_head", "embed_tokens"]},
+    "modules that are kept whole": {"target_modules": ["q_proj"], "modules_to_save": ["lm_head", "embed_tokens"]},
+    "dora": {"target_modules": ["q_proj", "lm_head"], "use_dora": True},
+    "rslora": {"target_modules": "all-linear", "use_rslora": True},
+}
+"""What PEFT can put on a model, by what is unusual of it."""
+
+
+def trained(base: Pretrained, into: Path, **config) -> tuple[Model, torch.Tensor]:
+    """An adapter with random numbers in all that would be trained, and the logits of the model that PEFT trains."""
+    model = get_peft_model(load_model(base), LoraConfig(r=4, lora_alpha=8, task_type="CAUSAL_LM", **config))
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(into)
+    return Model(base=base, adapter=into), logits(model.eval())
+
+
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`:UserWarning", "ignore:Model (with|has):UserWarning")
+class TestUnusualAdapters:
+    @pytest.mark.parametrize("name", ADAPTED)
+    def test_served_and_exported_are_the_trained_function(self, base, tmp_path, name):
+        model, expected = trained(base, tmp_path / "adapter", **ADAPTED[name])
+        save_merged(model, tmp_path / "merged")
+        saved = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+        assert not torch.allclose(expected, logits(load_model(base)), atol=0.1)
+        for made in (load_beside(model), load_merged(model), saved):
+            torch.testing.assert_close(logits(made), expected, atol=1e-4, rtol=1e-4)
+
+    @pytest.mark.parametrize("name", ["the output layer", "the embeddings", "both", "dora"])
+    def test_tied_weights_are_not_merged(self, tied, tmp_path, name):
+        model, expected = trained(tied, tmp_path, **ADAPTED[name])
+        torch.testing.assert_close(logits(load_beside(model)), expected)
+        with pytest.raises(ValueError, match=r"LoRA matrices on .*ties its output layer.*tie_word_embeddings=false"):
+            load_merged(model)

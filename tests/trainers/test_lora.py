@@ -12,7 +12,7 @@ from peft import PeftModel
 from pydantic import ValidationError
 
 from star_loop.models import Model, Pretrained
-from star_loop.models.weights import load_model, sequence_logprobs
+from star_loop.models.weights import load_merged, load_model, sequence_logprobs
 from star_loop.protocols import TrainingError
 from star_loop.records import Example
 from star_loop.trainers import finetuning
@@ -204,6 +204,29 @@ def test_nothing_of_a_round_stays_in_the_base(base, fit):
     left = finetuning.load_base(base)
     assert not any("lora" in name for name, _ in left.named_modules())
     assert not left.is_gradient_checkpointing
+
+
+@pytest.mark.parametrize("module", ["lm_head", "embed_tokens"])
+def test_a_tied_layer_is_refused_before_anything_starts(base, tmp_path, module):
+    tied = Pretrained(name_or_path=str(write_llama(tmp_path, tied=True)))
+    trainer = FAST.model_copy(update={"target_modules": ("q_proj", module)})
+    trainer.check_base(base)
+    FAST.check_base(tied)
+    with pytest.raises(ValueError, match=rf"LoRA matrices on (model\.)?{module}: .*Take these layers out of trainer"):
+        trainer.check_base(tied)
+
+
+def test_modules_that_are_not_there_are_refused_before_anything_starts(base):
+    with pytest.raises(ValueError, match=r"trainer\.target_modules=\['oracle'\]: .*not found in the base model"):
+        FAST.model_copy(update={"target_modules": ("oracle",)}).check_base(base)
+
+
+def test_an_output_layer_of_its_own_is_trained(base, fit):
+    metrics, adapter = fit(target_modules=("lm_head",))
+    assert metrics["last_loss"] < metrics["first_loss"]
+    canary = json.loads((adapter / "canary.json").read_text())
+    merged = load_merged(Model(base=base, adapter=adapter))
+    assert sequence_logprobs(merged, canary["prompts"]) == pytest.approx(canary["after"], abs=1e-3)
 
 
 def test_draws_leave_torchs_generator_alone(fit):
