@@ -37,6 +37,7 @@ ACTED: dict[str, Callable[[Metrics], bool]] = {
     "adastar_no_win_rate": lambda m: 0 < m["sampler/committed"] < m["sampler/m"],
     "adastar_priority_flipped": lambda m: 0 < m["sampler/committed"] < m["sampler/m"],
     "hardest_first": lambda m: m["sampler/committed"] == m["sampler/m"],
+    "peers": lambda m: 0 < m["sampler/new"] < 1 and 0 < m["sampler/unsolved"] < 1,
 }
 METHODS = sorted(
     path.stem

@@ -43,7 +43,8 @@ def missing(name: str, methods: list[str] | None, seeds: list[int] | None) -> li
     every = [
         Run(study=name, method=method, seed=seed)
         for seed in (range(study.seeds) if seeds is None else seeds)
-        for method in methods or study.methods
+        for method in study.methods
+        if methods is None or method in methods
     ]
     return [run for run in every if run not in done]
 

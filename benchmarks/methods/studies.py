@@ -101,6 +101,7 @@ STOPPING = Study(
         "AdaD": ("experiment=adastar_no_curriculum", EARLY),
         "AdaSTaR": ("experiment=adastar", EARLY),
         "hardest first": ("experiment=hardest_first", EARLY),
+        "peers": ("experiment=peers", EARLY),
         # Three iterations go further than the others get for their FLOPs; all distinct ones of five draws.
         "B-STaR": ("experiment=b_star", "iterations=3", "selectors.best.limit=5"),
         "ReST-EM": ("experiment=rest_em", "iterations=2"),
@@ -118,6 +119,7 @@ ORDER = Study(
         "random": ("experiment=star_acc_early_stop", EARLY),
         "AdaSTaR": ("experiment=adastar", EARLY),
         "hardest first": ("experiment=adastar_priority_flipped", EARLY, "sampler.power=0"),
+        "peers": ("experiment=peers", EARLY),
         "CurES prompts": ("experiment=star_acc_early_stop", EARLY, "sampler=cures"),
         "SPaCe": ("experiment=space", EARLY, "sampler.by=[skill,level]"),
         "stratified": ("experiment=star_acc_early_stop", EARLY, "sampler=stratified", "sampler.by=[skill,level]"),
@@ -145,9 +147,11 @@ REACH = Study(
         "random": ("experiment=star_acc_early_stop",),
         "AdaSTaR": ("experiment=adastar",),
         "hardest first": ("experiment=hardest_first",),
+        "peers": ("experiment=peers",),
     },
     control="random",
     targets=(0.4, 0.5, 0.55),
+    seeds=11,
 )
 
 ROLLOUT_BUDGETS = Study(
@@ -194,6 +198,56 @@ UNIQUE = Study(
 
 OUR_SKILL_IT = ("sampler.mixture.loss=validation_after", "sampler.mixture.yield_cap=4", "sampler.mixture.floor=0.01")
 """Skill-It with the newest losses, corrected for how seldom hard skills are kept."""
+
+PILOTS = Study(
+    title="Ten iterations for one set of pilots",
+    question="Does CurES, with the paper's ten steps a subset, buy more accuracy than uniform prompts and rollouts?",
+    setting=("experiment=cures_counts", *RARE, "iterations=20", EARLY, *ALIKE),
+    methods={
+        "uniform": ("sampler=uniform", "allocator=fixed", "allocator.rollouts=4"),
+        "uniform, halves": (
+            "sampler.subsets=2",
+            "sampler.steps=10",
+            "sampler.tau=1000",  # a random order of the half
+            "allocator=fixed",
+            "allocator.rollouts=4",
+        ),
+        "CurES, σ = √(p(1-p))": ("experiment=cures_deviation", "sampler.subsets=2"),
+        "CurES": ("experiment=cures", "sampler.subsets=2", "iterations=20"),
+    },
+    control="uniform",
+    targets=TARGETS,
+    cost=ROLLOUTS,
+)
+
+DUPLICATES = Study(
+    title="Near-duplicates",
+    question="What is worth most where a pool repeats each of its questions ten times over?",
+    setting=(
+        "task._target_=benchmarks.methods.pools.Repeated",
+        "task.train_per_level=16",
+        "schedule.steps=20",
+        "iterations=10",
+        EARLY,
+        *ALIKE,
+    ),
+    methods={
+        "random": ("experiment=star_acc_early_stop",),
+        "hardest first": ("experiment=hardest_first",),
+        "peers": ("experiment=peers",),
+        "each once": ("experiment=star_acc_early_stop", "task.repeats=1"),
+        "SPaCe tenth": (
+            "experiment=space",
+            "preparation=clusters",
+            "preparation.clusters.core=29",  # of each of 10 clusters
+            "sampler.by=[cluster]",
+            "sampler.without=[no_cluster]",
+        ),
+    },
+    control="random",
+    targets=TARGETS,
+    seeds=11,
+)
 
 MIXTURE = Study(
     title="Mixtures of skills",
@@ -270,7 +324,9 @@ STUDIES = {
     "order": ORDER,
     "reach": REACH,
     "rollouts": ROLLOUT_BUDGETS,
+    "pilots": PILOTS,
     "unique": UNIQUE,
+    "duplicates": DUPLICATES,
     "mixture": MIXTURE,
     "rationales": RATIONALES,
     "careless": CARELESS,

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from benchmarks.methods import page, runs, teachers
 from benchmarks.methods.__main__ import once
 from benchmarks.methods.analysis import accuracy_at, cost_to, identity, interval, paired
+from benchmarks.methods.pools import Repeated
 from benchmarks.methods.runs import Engines, Row, Run, configuration, keep, rows, settings
 from benchmarks.methods.simulate import ORDERS, WORLDS, simulated
 from benchmarks.methods.studies import STUDIES
 from star_loop.config.build import build
 from star_loop.generators.pool import Pool
 from star_loop.launch import launch
+from star_loop.stages.load import load
 from star_loop.tasks.arithmetic import Arithmetic
 
 CELLS = [(study, method) for study, s in STUDIES.items() for method in s.methods]
@@ -120,6 +122,14 @@ def test_every_teacher_is_right(tmp_path: Path, kind: str) -> None:
         for text in texts.values():
             assert task.verifier.judge(observation, text).correct
     assert sum(styles.values()) > 4.5 * len(task.train())  # here and there two of the five write the same
+
+
+def test_a_repeated_pool_holds_the_same_questions_ten_times() -> None:
+    few = {"train_per_level": 2, "validation_per_level": 1, "test_per_level": 1}
+    once_, often = Arithmetic(**few).train(), Repeated(**few).train()
+    assert [o.question for o in often] == 10 * [o.question for o in once_]
+    assert len({o.id for o in often}) == len(often)
+    assert len(load(Repeated(**few))["train"]) == len(often)  # nothing that is looked at before a run refuses it
 
 
 def test_pages_say_what_the_rows_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
