@@ -1,25 +1,16 @@
 """The cores and GPUs of this machine, and which of them each engine gets."""
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from star_loop.models.device import gpus
 
 if TYPE_CHECKING:
     from star_loop.models import Pretrained
 
 ROOM = 0.8
 """Share of an engine's memory that the weights may take."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """As `nvidia-smi` names it."""
-
-    name: str
-    memory: float
-    """Bytes."""
 
 
 def places(engines: int | Literal["auto"], gpus_each: int) -> list[Mapping[str, str]]:
@@ -105,17 +96,6 @@ def spread(weights: float, memory: float, count: int) -> int:
             "generator.tensor_parallel_size"
         )
     return each
-
-
-def gpus() -> list[Gpu]:
-    """All of this machine; neither torch nor CUDA is loaded."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        found = subprocess.run(query, capture_output=True, text=True, check=True, timeout=10).stdout
-    except (OSError, subprocess.SubprocessError):  # no driver: no GPU
-        return []
-    rows = (line.rpartition(",") for line in found.splitlines())
-    return [Gpu(name.strip(), int(size) * 2**20) for name, _, size in rows if size.strip().isdigit()]
 
 
 def visible_gpus() -> list[str]:

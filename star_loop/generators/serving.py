@@ -60,7 +60,7 @@ class Canary:
             EngineError: the engine is not at least twice as near to the new weights as to the old ones; in between lie
                 engines that renew only some of their layers.
         """
-        noise = NOISE.get(dtype, HALF_NOISE) * sum(map(len, self.prompts))
+        noise = _noise(dtype, self.prompts)
         error = _distance(now, self.after)
         if error <= noise:
             return
@@ -84,6 +84,8 @@ class Serving(ABC):
         self.served = Model(base=base)
         self._home: tuple[Sequences, Sequence[float]] | None = None
         """Sequences, and what the freshly loaded base made of them: the canary of a return to the base."""
+        self._proven: tuple[Sequences, Sequence[float]] | None = None
+        """The last canary's sequences, and what the engine made of them."""
 
     @abstractmethod
     def load(self, model: Model) -> None:
@@ -121,8 +123,26 @@ class Serving(ABC):
             if self.loaded and self.served.adapter is None:
                 self._home = canary.prompts, stale
             self.load(model)
-            canary.verify(stale, self.logprobs(canary.prompts), self.dtype())
+            now = self.logprobs(canary.prompts)
+            canary.verify(stale, now, self.dtype())
+            self._proven = canary.prompts, now
         self.served = model
+
+    def prove_awake(self) -> None:
+        """Compare the weights that came back from host memory with those that were last proven.
+
+        Raises:
+            EngineError: they are others.
+        """
+        if self._proven is None:
+            return
+        prompts, before = self._proven
+        apart = _distance(self.logprobs(prompts), before)
+        if not apart <= _noise(self.dtype(), prompts):
+            raise EngineError(
+                f"canary: the engine woke up with other weights than it went to sleep with ({apart:.4g} nats apart): "
+                "set generator.sleep=false, which ends its process before each round"
+            )
 
     def _canary(self, model: Model) -> Canary | None:
         if model.adapter is not None:
@@ -131,6 +151,10 @@ class Serving(ABC):
             return None
         prompts, base = self._home
         return Canary(prompts=prompts, before=self.logprobs(prompts), after=base)
+
+
+def _noise(dtype: str, prompts: Sequences) -> float:
+    return NOISE.get(dtype, HALF_NOISE) * sum(map(len, prompts))
 
 
 def _distance(one: Sequence[float], other: Sequence[float]) -> float:

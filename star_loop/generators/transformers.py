@@ -10,6 +10,7 @@ from pydantic import Field
 
 from star_loop.generators.serving import Sequences, Serving, cut_at_stop, warn_too_long
 from star_loop.models import Model, Pretrained
+from star_loop.models.device import device
 from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress
 from star_loop.records import Completion, Request, Sampling
 
@@ -79,7 +80,7 @@ class TransformersEngine(Serving):
         pad = self._tokenizer.pad_token_id
         # A model may bring sampling defaults of its own; only the request's sampling counts here.
         loaded.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=ends[0] if pad is None else pad)
-        self._model = loaded.to("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = loaded.to(device())
 
     def logprobs(self, sequences: Sequences) -> list[float]:
         """One forward pass for each sequence."""

@@ -160,6 +160,7 @@ class VllmEngine(Serving):
         if self.facts["asleep"]:
             self._call("wake_up")
             self.facts["asleep"] = False
+            self.prove_awake()
         super().serve(model)
 
     def generate(
@@ -282,6 +283,10 @@ class VllmEngine(Serving):
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "VLLM_NO_USAGE_STATS": "1",
             "TOKENIZERS_PARALLELISM": "false",
+            # The worker asks torch for a GPU before it imports vLLM. Asked through NVML, torch does not start CUDA,
+            # which would not survive the fork of vLLM's own shards; and those are spawned, as they are on a CPU.
+            "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+            "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
             # Threads that spin while they wait make a CPU engine 20 times slower beside any other busy process.
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
             **self._environment,

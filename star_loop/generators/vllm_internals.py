@@ -140,9 +140,19 @@ def outputs(
         engine.abort_request([str(index) for index in range(len(jobs))])  # nothing is left of a failed call
 
 
+def forget_prefixes(llm: Any) -> None:
+    """Drop cached keys and values: they are of other weights, or would make one wave depend on another.
+
+    Raises:
+        RuntimeError: vLLM kept them, as it does while a request is in flight.
+    """
+    if not llm.reset_prefix_cache():
+        raise RuntimeError("vLLM kept its prefix cache, which holds keys and values of other weights")
+
+
 def seed_everything(llm: Any, seed: int) -> None:
     """Seed every generator that sampling draws from, in all workers, and forget cached prefixes."""
-    llm.reset_prefix_cache()
+    forget_prefixes(llm)
     llm.collective_rpc("seed_everything", args=(seed % 2**32,))
 
 

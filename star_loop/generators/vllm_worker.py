@@ -68,7 +68,7 @@ class VllmWorker:
             self._lora = vllm_internals.swap_lora(self.llm, self._lora, model.adapter)
         else:
             vllm_internals.reload_merged(self.llm, model, self.dtype)
-        self.llm.reset_prefix_cache()
+        vllm_internals.forget_prefixes(self.llm)
 
     def logprobs(self, sequences: Sequence[Sequence[int]]) -> list[float]:
         """Sum of log-probabilities of each sequence's tokens after the first."""
@@ -112,7 +112,7 @@ class VllmWorker:
     def wake_up(self) -> None:
         """Undo `sleep`."""
         self.llm.wake_up()
-        self.llm.reset_prefix_cache()
+        vllm_internals.forget_prefixes(self.llm)
 
     def _arguments(self, seed: int) -> dict[str, Any]:
         wanted = self.settings

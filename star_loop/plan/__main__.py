@@ -183,7 +183,7 @@ def memory(shapes: Shapes, base: Pretrained, gpus_each: int) -> dict[str, float]
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = Size(
         base.name_or_path, shapes.parameters, shapes.layers, shapes.hidden,
-        getattr(config, "intermediate_size", None) or 4 * shapes.hidden, heads * shapes.head_dim, shapes.vocabulary,
+        getattr(config, "intermediate_size", None) or 4 * shapes.hidden, heads * shapes.head_dim,
     )  # fmt: skip
     return {"generate": size.generate() / gpus_each, "train": size.train(), "train_checkpointing":
             size.train(checkpointing=True)}  # fmt: skip

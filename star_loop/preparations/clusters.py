@@ -6,6 +6,7 @@ embedding → PCA → the difficulty appended → k-means → farthest points of
 
 import importlib.util
 from collections.abc import Iterator
+from contextlib import closing
 
 import numpy as np
 from pydantic import Field
@@ -85,13 +86,14 @@ class Clusters(Preparation):
         """`embeddings` of each observation's question, and what that has `spent`, a file for each chunk."""
         embedder = Embedder(bench.base) if self.embedder is None else SentenceEmbedder(self.embedder)
         bench.release()
-        for number, positions in enumerate(bench.chunks()):
+        with closing(embedder):
+            for number, positions in enumerate(bench.chunks()):
 
-            def compute(positions: range = positions) -> Arrays:
-                embeddings, lengths = embedder([bench.observations[p].question for p in positions])
-                return {"embeddings": embeddings, "spent": embedder.cost().reading(lengths)}
+                def compute(positions: range = positions) -> Arrays:
+                    embeddings, lengths = embedder([bench.observations[p].question for p in positions])
+                    return {"embeddings": embeddings, "spent": embedder.cost().reading(lengths)}
 
-            yield bench.folder.arrays(f"embeddings/{number:03d}", compute)
+                yield bench.folder.arrays(f"embeddings/{number:03d}", compute)
 
 
 def _difficulty(columns: Columns) -> Floats:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from star_loop.accounting.cost import Cost
 from star_loop.models import Pretrained
+from star_loop.models.device import device, give_back
 from star_loop.trainers.batches import Encoded, micro_batches
 
 TOKENS = 4096
@@ -51,14 +52,17 @@ class Embedder:
         return np.stack([means[id(s)] for s in encoded]), [len(s.ids) for s in encoded]
 
     def _load(self) -> tuple[Any, Any]:
-        import torch
-
         from star_loop.models.weights import load_model, load_tokenizer
 
         if self._loaded is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            self._loaded = load_model(self.base).to(device), load_tokenizer(self.base)
+            self._loaded = load_model(self.base).to(device()), load_tokenizer(self.base)
         return self._loaded
+
+    def close(self) -> None:
+        """Give the model's memory back; the next text would load it again."""
+        if self._loaded is not None:
+            give_back(self._loaded[0])
+            self._loaded = None
 
 
 class SentenceEmbedder:
@@ -90,3 +94,9 @@ class SentenceEmbedder:
                     f"cannot load preparation.clusters.embedder={self.name!r}: {type(error).__name__}: {error}"
                 ) from error
         return self._loaded
+
+    def close(self) -> None:
+        """Give the model's memory back; the next text would load it again."""
+        if self._loaded is not None:
+            give_back(self._loaded)
+            self._loaded = None

@@ -9,7 +9,7 @@ from star_loop.models import Model
 from star_loop.protocols import Engine, Progress
 from star_loop.records import Rollout, Score
 from star_loop.scorers import Scorer
-from star_loop.scorers.student import encode, load_student
+from star_loop.scorers.student import encode, lent_student
 from star_loop.trainers.batches import Encoded
 
 if TYPE_CHECKING:
@@ -46,7 +46,13 @@ class Gradient(Scorer):
         Raises:
             ValueError: no such parameters, or every rationale is longer than the model's context.
         """
-        encoded, student = encode(rollouts, prompts, model), load_student(model, engine)
+        encoded = encode(rollouts, prompts, model)
+        with lent_student(model, engine) as student:
+            return self._scores(encoded, student, progress)
+
+    def _scores(
+        self, encoded: Sequence[tuple[Rollout, Encoded]], student: Any, progress: Progress | None
+    ) -> list[Score]:
         chosen = self._chosen(student)
         groups: dict[int, list[int]] = defaultdict(list)
         for index, (rollout, _) in enumerate(encoded):

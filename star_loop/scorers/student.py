@@ -1,11 +1,13 @@
 """Scores by the current student: one forward pass over each rationale, in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from star_loop.models import Model
+from star_loop.models.device import lent
 from star_loop.protocols import Engine, Progress
 from star_loop.records import Rollout, Score
 from star_loop.scorers import Scorer
@@ -43,27 +45,28 @@ class Student(Scorer):
         Raises:
             ValueError: every rationale is longer than the model's context.
         """
-        encoded, student = encode(rollouts, prompts, model), load_student(model, engine)
+        encoded = encode(rollouts, prompts, model)
         means: dict[int, tuple[float, float]] = {}
-        for group in micro_batches([sequence for _, sequence in encoded], self.max_tokens_per_batch):
-            means |= {id(s): both for s, both in zip(group, token_means(student, group), strict=True)}
-            if progress:
-                progress(len(group))
+        with lent_student(model, engine) as student:
+            for group in micro_batches([sequence for _, sequence in encoded], self.max_tokens_per_batch):
+                means |= {id(s): both for s, both in zip(group, token_means(student, group), strict=True)}
+                if progress:
+                    progress(len(group))
         return [
             Score.of(rollout, tokens=sequence.losses, loss=means[id(sequence)][0], brier=means[id(sequence)][1])
             for rollout, sequence in encoded
         ]
 
 
-def load_student(model: Model, engine: Engine | None) -> Any:
-    """The merged model, on the GPU if there is one, once the engine has given its memory back."""
-    import torch
-
+@contextmanager
+def lent_student(model: Model, engine: Engine | None) -> Iterator[Any]:
+    """Load the merged model where it is computed with, once the engine has given its memory back; then give it back."""
     from star_loop.models.weights import load_merged
 
     if engine is not None:
         engine.release()
-    return load_merged(model).to("cuda" if torch.cuda.is_available() else "cpu")
+    with lent(load_merged(model)) as student:
+        yield student
 
 
 def token_means(model: Any, group: Sequence[Encoded]) -> list[tuple[float, float]]:

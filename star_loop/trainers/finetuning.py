@@ -177,7 +177,7 @@ def _accumulate(settings: LoraKeys, student: Placement, batch: Sequence[Encoded]
     """Add up the gradients of one optimiser step; its loss and its number of correct tokens."""
     model = student.model
     on_gpu, dtype = model.device.type == "cuda", model.get_base_model().dtype
-    max_tokens = settings.max_tokens_per_batch or (16384 if on_gpu else 2048)
+    max_tokens = settings.max_tokens_per_batch or (4096 if on_gpu else 2048)
     losses = sum(sequence.losses for sequence in batch)
     total, correct = torch.zeros((), device=model.device), torch.zeros((), dtype=torch.int64, device=model.device)
     for group in student.share(batch, max_tokens):

@@ -34,7 +34,7 @@ class LoraKeys(Component):
     """Sequences per optimiser step."""
     max_tokens_per_batch: int | None = Field(None, ge=1)
     """Padded tokens at once; a step accumulates the gradients of as many micro-batches as it takes, with the same
-    result. Null: 16384 on a GPU; 2048 on a CPU, where what fits the cache is fastest."""
+    result. Null: 4096 on a GPU; 2048 on a CPU, where what fits the cache is fastest."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW's."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)

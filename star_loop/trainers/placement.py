@@ -12,6 +12,7 @@ from peft import get_peft_model_state_dict
 from torch import Tensor
 
 from star_loop.errors import TrainingError
+from star_loop.models.device import device
 from star_loop.trainers.batches import Encoded, micro_batches
 
 R = TypeVar("R")
@@ -25,7 +26,7 @@ class Placement:
 
     def __init__(self, model: Any) -> None:
         assert_room(model)
-        self.model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.to(device())
 
     def __call__(self, act: Callable[..., R], *arguments: Any) -> R:
         """`act(model, *arguments)`, done where the model's weights are whole."""

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from star_loop.generators.process import WorkerProcess
-from star_loop.generators.serving import Canary, advice, cut_at_stop
+from star_loop.generators.serving import Canary, Sequences, Serving, advice, cut_at_stop
 from star_loop.generators.transformers import Transformers
 from star_loop.generators.vllm import Vllm, VllmEngine
 from star_loop.models import Model, Pretrained
@@ -329,6 +329,33 @@ class TestWorkerProcess:
         with pytest.raises(EngineError, match=r"(?s)died.*MemoryError: a message does not fit"):
             worker.call("sing", song="x" * 50_000_000)
         worker.close()
+
+
+class Sleeper(Serving):
+    """An engine whose weights are one number, which its sleep may lose."""
+
+    weight = -10.0
+
+    def load(self, model: Model) -> None:
+        self.weight = -5.0
+
+    def logprobs(self, sequences: Sequences) -> list[float]:
+        return [self.weight for _ in sequences]
+
+    def dtype(self) -> str:
+        return "float32"
+
+
+def test_weights_that_were_lost_in_sleep_are_noticed(tmp_path: Path) -> None:
+    (tmp_path / "canary.json").write_text('{"prompts": [[1, 2, 3]], "before": [-10.0], "after": [-5.0]}')
+    base = Pretrained(name_or_path="tiny")
+    engine = Sleeper(base)
+    engine.prove_awake()  # the freshly loaded base has nothing to be compared with
+    engine.serve(Model(base=base, adapter=tmp_path))
+    engine.prove_awake()
+    engine.weight = -10.0
+    with pytest.raises(EngineError, match=r"woke up with other weights .*5 nats apart.*generator\.sleep=false"):
+        engine.prove_awake()
 
 
 class TestCanary:
