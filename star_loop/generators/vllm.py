@@ -16,6 +16,7 @@ from star_loop.generators.engines import several
 from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError, WorkerProcess
 from star_loop.generators.serving import Sequences, Serving, warn_too_long
+from star_loop.generators.vllm_internals import ENVIRONMENT
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, Generator, Progress
 from star_loop.records import Completion, Request
@@ -280,13 +281,7 @@ class VllmEngine(Serving):
 
     def _start(self) -> int:
         environment = {
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            "VLLM_NO_USAGE_STATS": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-            # The worker asks torch for a GPU before it imports vLLM. Asked through NVML, torch does not start CUDA,
-            # which would not survive the fork of vLLM's own shards; and those are spawned, as they are on a CPU.
-            "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
-            "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+            **ENVIRONMENT,
             # Threads that spin while they wait make a CPU engine 20 times slower beside any other busy process.
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
             **self._environment,

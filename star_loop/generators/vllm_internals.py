@@ -21,7 +21,10 @@ USES = {
         "LLM.collective_rpc", "LLM.reset_prefix_cache", "LLM.sleep", "LLM.wake_up", "LLM.__init__(seed)",
         "LLM.__init__(enforce_eager)", "LLM.__init__(kv_cache_memory_bytes)",
     ),
-    "envs.py": ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_CPU_OMP_THREADS_BIND"),
+    "envs.py": (
+        "VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_CPU_OMP_THREADS_BIND", "VLLM_NO_USAGE_STATS",
+        "VLLM_WORKER_MULTIPROC_METHOD",
+    ),
     "lora/request.py": ("LoRARequest.lora_name", "LoRARequest.lora_int_id", "LoRARequest.lora_path"),
     "model_executor/layers/vocab_parallel_embedding.py": ("ParallelLMHead",),
     "outputs.py": (
@@ -49,6 +52,16 @@ USES = {
 """File in vLLM's package -> what of it is used here: a name, a class's attribute, a function's parameter."""
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Those that vLLM has kernels for."""
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    # The worker asks torch for a GPU before it imports vLLM. Asked through NVML, torch does not start CUDA, which would
+    # not survive the fork of vLLM's own shards; and those are spawned, as they are on a CPU.
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+}
+"""Of the process in which vLLM runs."""
 TICK = 5.0
 """Seconds between signs of life while no request finishes."""
 
