@@ -1,6 +1,7 @@
 """How a model is measured: zero-shot and greedy on held-out observations, optionally with samples beside it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydantic import Field
 
@@ -34,7 +35,7 @@ class Evaluation(Component):
         """(position, attempt, request) of everything to ask; `sampling` is that of collecting."""
         max_tokens = self.max_tokens or sampling.max_tokens
         greedy = Sampling(temperature=0.0, max_tokens=max_tokens, stop=sampling.stop)
-        drawn = Sampling(temperature=self.temperature, max_tokens=max_tokens, top_p=sampling.top_p, stop=sampling.stop)
+        drawn = replace(sampling, temperature=self.temperature, max_tokens=max_tokens)
         kinds = [(GREEDY, greedy, 1)] + ([(SAMPLED, drawn, self.samples)] if self.samples else [])
         return [
             (position, kind, Request(prompt=prompt, observation=observation, sampling=how, n=n,

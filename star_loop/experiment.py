@@ -94,4 +94,7 @@ class Experiment(Component):
     def sampling(self) -> Sampling:
         """How rationales are drawn."""
         g = self.generator
-        return Sampling(temperature=g.temperature, top_p=g.top_p, max_tokens=g.max_tokens, stop=self.task.stop)
+        return Sampling(
+            temperature=g.temperature, max_tokens=g.max_tokens, top_p=g.top_p, top_k=g.top_k, min_p=g.min_p,
+            repetition_penalty=g.repetition_penalty, stop=self.task.stop,
+        )  # fmt: skip

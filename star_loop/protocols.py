@@ -208,6 +208,12 @@ class Generator(Component, ABC):
     """Of sampling."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Sample from the most probable tokens that together have this probability; 1: from all."""
+    top_k: int = Field(0, ge=0)
+    """Sample from so many most probable tokens; 0: from all."""
+    min_p: float = Field(0.0, ge=0, le=1)
+    """Sample from tokens that are at least this share as probable as the most probable one (arXiv 2407.01082)."""
+    repetition_penalty: float = Field(1.0, gt=0)
+    """Above 1: tokens that prompt and completion hold already become less probable (arXiv 1909.05858)."""
 
     @abstractmethod
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> AbstractContextManager[Engine]:

@@ -154,8 +154,7 @@ class TransformersEngine(Serving):
         defaults = self.model.generation_config
         ids = torch.tensor([[defaults.pad_token_id] * (width - len(prompt)) + prompt for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        how = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0, "do_sample": True}
-        config = GenerationConfig(max_new_tokens=room, **(how if sampling.temperature > 0 else {"do_sample": False}))
+        config = GenerationConfig(max_new_tokens=room, **_decoding(sampling))
         stops = _StopStrings(self._tokenizer, sampling.stop, width, len(prompts))
         with torch.inference_mode():
             output = self.model.generate(
@@ -189,6 +188,15 @@ class TransformersEngine(Serving):
 
         limits = (self.settings.max_model_len, context_length(self.model.config))
         return min((limit for limit in limits if limit is not None), default=UNLIMITED)
+
+
+def _decoding(sampling: Sampling) -> dict[str, Any]:
+    """The sampling as `GenerationConfig` spells it."""
+    penalty = {"repetition_penalty": sampling.repetition_penalty}
+    if sampling.temperature == 0:
+        return {"do_sample": False, **penalty}
+    shape = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+    return {"do_sample": True, **shape, **penalty, **({"min_p": sampling.min_p} if sampling.min_p else {})}
 
 
 class _StopStrings:

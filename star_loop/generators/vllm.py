@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -303,8 +304,4 @@ class VllmEngine(Serving):
 
 
 def _payload(request: Request) -> dict[str, Any]:
-    sampling = request.sampling
-    return {
-        "prompt": request.prompt, "n": request.n, "seed": request.seed, "temperature": sampling.temperature,
-        "top_p": sampling.top_p, "max_tokens": sampling.max_tokens, "stop": sampling.stop,
-    }  # fmt: skip
+    return {"prompt": request.prompt, "n": request.n, "seed": request.seed, **asdict(request.sampling)}

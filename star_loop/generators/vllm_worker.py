@@ -183,7 +183,8 @@ class VllmWorker:
         seed = seed_for(request["seed"], "request", bits=62) if seeded else None
         return vllm_internals.sampling(
             n=1 if greedy else request["n"],
-            temperature=request["temperature"], top_p=request["top_p"], max_tokens=request["max_tokens"],
+            temperature=request["temperature"], top_p=request["top_p"], top_k=request["top_k"], min_p=request["min_p"],
+            repetition_penalty=request["repetition_penalty"], max_tokens=request["max_tokens"],
             seed=seed, stop=list(request["stop"]), detokenize=bool(request["stop"]),
         )  # fmt: skip
 

@@ -54,6 +54,12 @@ class Sampling:
     """0 is greedy."""
     max_tokens: int
     top_p: float = 1.0
+    top_k: int = 0
+    """Sample from so many most probable tokens; 0: from all."""
+    min_p: float = 0.0
+    """Sample from tokens that are at least this share as probable as the most probable one."""
+    repetition_penalty: float = 1.0
+    """Divides the positive logits of tokens that prompt and completion hold, and multiplies the negative ones."""
     stop: tuple[str, ...] = ()
     """Generation ends before any of these; they are not part of the text."""
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,18 @@ class TestBothEngines:
         completions = engine.generate(requests, seed=0)
         assert texts(completions)[:2] == texts(engine.generate(ask(QUESTIONS[:2], GREEDY), seed=0))
         assert all(drawn[0].tokens <= 5 for drawn in completions[2:])
+
+    @pytest.mark.parametrize("narrow", [{"top_k": 1}, {"min_p": 1.0}], ids=str)
+    def test_only_the_most_probable_token_is_left(self, engine, narrow):
+        greedy = texts(engine.generate(ask(sampling=GREEDY), seed=0))
+        narrowed = replace(GREEDY, temperature=1.0, **narrow)
+        assert texts(engine.generate(ask(sampling=narrowed), seed=0)) == greedy
+
+    def test_what_was_written_is_penalised(self, engine):
+        penalised = replace(GREEDY, repetition_penalty=1000.0)
+        for (drawn,) in engine.generate(ask(sampling=penalised), seed=0):
+            written = [letter for letter in drawn.text if letter != "�"]
+            assert len(set(written)) == len(written)
 
     def test_max_tokens_cuts_off(self, engine):
         (drawn,) = engine.generate(ask(QUESTIONS[:1], Sampling(temperature=0.0, max_tokens=3)), seed=0)
