@@ -69,14 +69,16 @@ class Experiment(Component):
     """Who is told how the run goes, by name."""
 
     def check(self) -> None:
-        """Look for a selector that wants scores and has no scorer, for a scorer whose engine cannot tell, for a model
-        that the trainer cannot train, and for the mirror's client.
+        """Look for a selector that wants scores and has no scorer, for a scorer whose engine cannot tell, for turns
+        without a chat template, for a model that the trainer cannot train, and for the mirror's client.
 
         Raises:
             ValueError: names it.
         """
         if self.mirror is not None:
             open_store(self.mirror)
+        if self.task.turns and not self.model.chat_template:
+            raise ValueError("task.turns=true needs a model with a chat template: set model.chat_template=true")
         if self.scorer is not None and self.scorer.asks_engine and not self.generator.scores:
             raise ValueError("scorer=engine asks vLLM for probabilities: take generator=vllm, or scorer=student")
         for name, selector in self.selectors.items():

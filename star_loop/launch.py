@@ -95,10 +95,11 @@ def show(config: Mapping[str, Any]) -> str:
     experiment.task.check()
     if not experiment.model.chat_template:
         return prompts(experiment.task)
-    from star_loop.models.weights import load_tokenizer, render_chat
+    from star_loop.models import chat
+    from star_loop.models.weights import load_tokenizer
 
     tokenizer = load_tokenizer(experiment.model)
-    return prompts(experiment.task, render=lambda prompt: render_chat(tokenizer, prompt))
+    return prompts(experiment.task, render=lambda prompt: chat.render(tokenizer, prompt, experiment.model))
 
 
 def _loop(experiment: Experiment, run: RunDirectory, splits: load.Splits, engine: Engine | None) -> Standing:

@@ -70,6 +70,8 @@ class Task(Component, ABC):
 
     verifier: Verifier
     """What judges the answers."""
+    turns: bool = False
+    """Whether a prompt's worked examples are turns of a conversation (`records.TURN`), where the task knows how."""
 
     @abstractmethod
     def train(self) -> Sequence[Observation]:

@@ -76,7 +76,7 @@ class TransformersEngine(Serving):
             self._tokenizer = load_tokenizer(model.base)
         except ValueError as error:
             raise EngineError(f"cannot serve {model.adapter or model.base.name_or_path}: {error}") from error
-        ends = end_tokens(loaded, self._tokenizer)
+        ends = end_tokens(loaded, self._tokenizer, model.base)
         pad = self._tokenizer.pad_token_id
         # A model may bring sampling defaults of its own; only the request's sampling counts here.
         loaded.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=ends[0] if pad is None else pad)
@@ -181,7 +181,7 @@ class TransformersEngine(Serving):
     def _encode(self, prompt: str) -> list[int]:
         from star_loop.models.weights import encode_prompt
 
-        return encode_prompt(self._tokenizer, prompt, self.base.chat_template)
+        return encode_prompt(self._tokenizer, prompt, self.base.chat)
 
     def _context(self) -> int:
         from star_loop.models.weights import context_length

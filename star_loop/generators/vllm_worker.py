@@ -47,10 +47,12 @@ class VllmWorker:
     def start(self, base: Fields, settings: Fields, seed: int) -> Fields:
         """Load vLLM and the base model."""
         self.eager = _be_eager(settings["enforce_eager"])
+        from star_loop.models.chat import end_of_turn
         from star_loop.models.weights import load_tokenizer
 
         self.base, self.settings = Pretrained(**base), settings
         self.tokenizer = load_tokenizer(self.base)
+        self.end = end_of_turn(self.tokenizer, self.base)
         device = vllm_internals.device_type()
         self.on_cpu = device == "cpu"
         self.llm = vllm_internals.start(self._arguments(seed))
@@ -174,7 +176,7 @@ class VllmWorker:
     def _encode(self, prompt: str) -> list[int]:
         from star_loop.models.weights import encode_prompt
 
-        return encode_prompt(self.tokenizer, prompt, self.base.chat_template)
+        return encode_prompt(self.tokenizer, prompt, self.base.chat)
 
     def _parameters(self, request: Fields) -> Any:
         greedy = request["temperature"] == 0
@@ -185,7 +187,7 @@ class VllmWorker:
             n=1 if greedy else request["n"],
             temperature=request["temperature"], top_p=request["top_p"], top_k=request["top_k"], min_p=request["min_p"],
             repetition_penalty=request["repetition_penalty"], max_tokens=request["max_tokens"],
-            seed=seed, stop=list(request["stop"]), detokenize=bool(request["stop"]),
+            seed=seed, stop_token_ids=[self.end], stop=list(request["stop"]), detokenize=bool(request["stop"]),
         )  # fmt: skip
 
     def _outputs(self, jobs: Sequence[tuple[Sequence[int], Any]]) -> Iterator[tuple[int, Any]]:

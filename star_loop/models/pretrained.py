@@ -3,9 +3,10 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from star_loop.config.component import Component
 from star_loop.models.packaged import find, home, obtain
@@ -32,9 +33,22 @@ class Pretrained(Component):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the weights in training; `auto`: as they were saved."""
     chat_template: bool = False
-    """Wrap each prompt as a user's message in the tokenizer's chat template."""
+    """Wrap each prompt as a user's message in the tokenizer's chat template, and end a reply as the template does."""
+    system_prompt: str | None = None
+    """With `chat_template`: the system's message before the user's; None: the template's own, if it has one."""
+    template_arguments: Mapping[str, Any] = {}
+    """With `chat_template`: what the template takes by name, such as `enable_thinking: false`."""
     trust_remote_code: bool = False
     """Let a Hub repository's own Python code build the model."""
+
+    def __hash__(self) -> int:
+        """By all fields; a mapping has no hash of its own."""
+        return hash(self.model_dump_json())
+
+    @property
+    def chat(self) -> "Pretrained | None":
+        """What wraps prompts: this model, or None without a chat template."""
+        return self if self.chat_template else None
 
     @property
     def directory(self) -> Path | None:
@@ -58,8 +72,10 @@ class Pretrained(Component):
 
         Raises:
             ValueError: a path that does not exist, or a directory without whole configuration or weights; offline,
-                a Hub model that is not in the local cache.
+                a Hub model that is not in the local cache; what belongs to a chat template, without one.
         """
+        if not self.chat_template and (self.system_prompt is not None or self.template_arguments):
+            raise ValueError("model.system_prompt and model.template_arguments need model.chat_template=true")
         if (packaged := self._packaged()) is not None:
             obtain(packaged)
         directory = self.directory

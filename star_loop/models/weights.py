@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from star_loop.models import Model, Pretrained
+from star_loop.models import Model, Pretrained, chat
 
 _BASE = ".base_layer.weight"
 """How PEFT calls the weight of a layer that it has put matrices on."""
@@ -48,7 +48,8 @@ def load_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerBase:
     """The tokenizer; it always has an end-of-sequence token.
 
     Raises:
-        ValueError: no such tokenizer, or one without an end-of-sequence token or the wanted chat template.
+        ValueError: no such tokenizer, one without an end-of-sequence token, or a chat template that cannot be used as
+            the model's keys say (see `chat.check`).
     """
     tokenizer = _load(AutoTokenizer, pretrained, "tokenizer")
     if tokenizer.eos_token_id is None:
@@ -56,11 +57,8 @@ def load_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerBase:
             f"the tokenizer of {pretrained.name_or_path!r} has no end-of-sequence token. "
             "No completion could end: set eos_token in its tokenizer_config.json."
         )
-    if pretrained.chat_template and not tokenizer.chat_template:
-        raise ValueError(
-            f"model.chat_template=true, but the tokenizer of {pretrained.name_or_path!r} has none. "
-            "Set model.chat_template=false, or take the instruction-tuned variant of the model."
-        )
+    if pretrained.chat_template:
+        chat.check(tokenizer, pretrained)
     return tokenizer
 
 
@@ -214,35 +212,33 @@ def context_length(config: PretrainedConfig) -> int | None:
     return length
 
 
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that end a completion: the tokenizer's end of sequence, then the model's own others."""
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, base: Pretrained) -> list[int]:
+    """The tokens that end a completion: the end of a turn, the tokenizer's end of sequence, the model's own others."""
     declared = model.generation_config.eos_token_id if isinstance(model.generation_config, GenerationConfig) else None
+    ends = [chat.end_of_turn(tokenizer, base), tokenizer.eos_token_id]
     others = declared if isinstance(declared, list) else [declared]
-    return list(dict.fromkeys([tokenizer.eos_token_id, *(token for token in others if token is not None)]))
+    return list(dict.fromkeys([*ends, *(token for token in others if token is not None)]))
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, chat_template: bool) -> list[int]:
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, base: Pretrained | None) -> list[int]:
     """Token ids of what the model continues, with the special tokens (BOS) that the tokenizer puts in front.
 
-    With `chat_template` the prompt is a user's message, followed by the opening of the assistant's reply.
+    Args:
+        tokenizer: the model's.
+        prompt: a text, or turns (see `records.TURN`).
+        base: the model whose chat template wraps the prompt (`Pretrained.chat`); None: the text as it is.
     """
-    if chat_template:
-        return list(tokenizer(render_chat(tokenizer, prompt), add_special_tokens=False).input_ids)
+    if base is not None:
+        return list(tokenizer(chat.render(tokenizer, prompt, base), add_special_tokens=False).input_ids)
     ids = list(tokenizer(prompt).input_ids)
     # Some tokenizers close every text; a prompt that is closed has no continuation.
     return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 
 
-def render_chat(tokenizer: PreTrainedTokenizerBase, prompt: str) -> str:
-    """The prompt as a user's message, followed by the opening of the assistant's reply."""
-    message = [{"role": "user", "content": prompt}]
-    return str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
-
-
-def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Token ids of a completion, then the end of sequence; `<eos>` spelt out in the text is only text."""
+def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str, base: Pretrained | None = None) -> list[int]:
+    """Token ids of a completion, then the end of the turn or of the sequence; `<eos>` in the text is only text."""
     ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-    return [*ids, tokenizer.eos_token_id]
+    return [*ids, tokenizer.eos_token_id if base is None else chat.end_of_turn(tokenizer, base)]
 
 
 @torch.no_grad()  # not inference_mode, whose tensors FSDP2 could not use again in training

@@ -38,7 +38,7 @@ class Embedder:
 
         model, tokenizer = self._load()
         limit, special = context_length(model.config), set(tokenizer.all_special_ids)
-        encoded = [Encoded(ids=encode_prompt(tokenizer, text, False)[:limit], prompt=0) for text in texts]
+        encoded = [Encoded(ids=encode_prompt(tokenizer, text, None)[:limit], prompt=0) for text in texts]
         means: dict[int, NDArray[np.float32]] = {}
         with torch.inference_mode():
             for group in micro_batches(encoded, TOKENS):

@@ -19,6 +19,8 @@ from star_loop.records.encoding import RecordError as RecordError
 
 Metrics = dict[str, float]
 """A figure by its name, such as `validation/accuracy`."""
+TURN = "\x1e"
+"""Separates the turns of a prompt: the user's, the model's, …, the user's (ASCII's record separator)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,8 +111,8 @@ def encode(rollouts: Sequence[Rollout], prompts: Sequence[str], model: Model) ->
     tokenizer, limit = load_tokenizer(model.base), context_length(load_config(model.base))
     encoded = []
     for rollout, prompt in zip(rollouts, prompts, strict=True):
-        before = encode_prompt(tokenizer, prompt, model.base.chat_template)
-        sequence = Encoded(ids=before + encode_completion(tokenizer, rollout.text), prompt=len(before))
+        before = encode_prompt(tokenizer, prompt, model.base.chat)
+        sequence = Encoded(ids=before + encode_completion(tokenizer, rollout.text, model.base.chat), prompt=len(before))
         if limit is None or len(sequence.ids) <= limit:
             encoded.append((rollout, sequence))
     if not encoded:

@@ -29,6 +29,10 @@ def check(experiment: Experiment) -> None:
     """
     for part in _parts(experiment):
         part.check()
+    if experiment.model.chat_template:
+        from star_loop.models.weights import load_tokenizer
+
+        load_tokenizer(experiment.model)  # its template is tried here, not in the engine's own process
 
 
 def doubts(parameters: int, dtype: str, learning_rate: float | None) -> list[str]:

@@ -6,7 +6,8 @@
     A: {rationale} The answer is (A).
 
 Training and evaluation are zero-shot, the last question alone, unless `bare_shots` says otherwise. `before` and `after`
-stand for `Q: ` and the line with `A:`.
+stand for `Q: ` and the line with `A:`; with `turns`, for a chat template, each question and each rationale is a message
+of its own, without them.
 """
 
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from star_loop.records import Observation
+from star_loop.records import TURN, Observation
 from star_loop.tasks.choices import choices_of
 from star_loop.tasks.splitting import SplitTask
 from star_loop.tasks.table import Row, pick, read, text
@@ -64,8 +65,8 @@ class Prompted(SplitTask):
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """The next question, which a base model would go on to ask."""
-        return (f"\n{self.before.rstrip()}",) if self.before.strip() else ()
+        """The next question, which a base model would go on to ask; a turn ends by itself."""
+        return () if self.turns else (f"\n{self.before.rstrip()}",) if self.before.strip() else ()
 
     def gold_text(self, observation: Observation) -> str:
         """The gold rationale, or the bare statement of the answer."""
@@ -125,12 +126,15 @@ class Prompted(SplitTask):
         return self._worked(self.bare_shots)
 
     def _worked(self, n: int, *, hint: bool = False) -> str:
-        return self._opening + "".join(f"{self._block(e, hint=hint)} {e.rationale}\n\n" for e in self._exemplars[:n])
+        form = f"{{}}{TURN}{{}}{TURN}" if self.turns else "{} {}\n\n"
+        worked = (form.format(self._block(e, hint=hint), e.rationale) for e in self._exemplars[:n])
+        return self._opening + "".join(worked)
 
     def _block(self, observation: Observation, *, hint: bool) -> str:
         """One question up to where its rationale begins, without a trailing space: tokenizers glue it to the word."""
         paper, gold = hint and self.hint == "paper", observation.answer
-        lines = [f"{self.before}{observation.question}"]
+        before, after = ("", "") if self.turns else (self.before, self.after)
+        lines = [f"{before}{observation.question}"]
         if observation.choices:
             index = read_choice(gold, observation.choices)
             gold = gold if index is None else LETTERS[index]
@@ -142,7 +146,7 @@ class Prompted(SplitTask):
         if hint and not paper:
             shown = f"({gold})" if observation.choices and isinstance(self.verifier, MultipleChoice) else gold
             lines.append(f"{HINTS['last']}{shown}]")
-        return "\n".join(lines) + self.after
+        return "\n".join(lines) + after
 
 
 def _exemplar(row: Row, place: str) -> Observation:

@@ -114,8 +114,8 @@ class Lora(LoraKeys, Trainer):
         tokenizer, limit = weights.load_tokenizer(base), weights.context_length(weights.load_config(base))
         encoded = []
         for example in examples:
-            prompt = weights.encode_prompt(tokenizer, example.prompt, base.chat_template)
-            ids = prompt + weights.encode_completion(tokenizer, example.completion)
+            prompt = weights.encode_prompt(tokenizer, example.prompt, base.chat)
+            ids = prompt + weights.encode_completion(tokenizer, example.completion, base.chat)
             if limit is None or len(ids) <= limit:
                 encoded.append(Encoded(ids=ids, prompt=len(prompt), weight=example.weight))
         if not encoded:

@@ -94,8 +94,8 @@ def test_the_directory_computes_what_the_file_did(llama: Path, file: Path, tmp_p
     made = Pretrained(name_or_path=str(convert(file, tmp_path / "made")), chat_template=True)
     made.check()
     original = Pretrained(name_or_path=str(llama))
-    ids = encode_prompt(load_tokenizer(original), TEXT, chat_template=False)
-    assert encode_prompt(load_tokenizer(made), TEXT, chat_template=False) == ids
+    ids = encode_prompt(load_tokenizer(original), TEXT, None)
+    assert encode_prompt(load_tokenizer(made), TEXT, None) == ids
     model = load_model(made)
     assert model.dtype == torch.bfloat16
     expected = load_model(original, torch.bfloat16)(torch.tensor([ids])).logits
@@ -108,7 +108,7 @@ def test_a_bos_stands_in_front_only_where_the_file_says_so(llama: Path, file: Pa
     bare = write_gguf(llama, tmp_path / "bare.gguf", add_bos=False)
     for source, begins in ((file, True), (bare, False)):
         tokenizer = load_tokenizer(Pretrained(name_or_path=str(convert(source, tmp_path / source.stem))))
-        assert (encode_prompt(tokenizer, TEXT, chat_template=False)[0] == tokenizer.bos_token_id) == begins
+        assert (encode_prompt(tokenizer, TEXT, None)[0] == tokenizer.bos_token_id) == begins
         assert encode_completion(tokenizer, TEXT)[-1] == tokenizer.eos_token_id
 
 

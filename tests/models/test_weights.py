@@ -70,7 +70,7 @@ class TestEncoding:
         ids = encode_completion(self.TOKENIZER, text)
         assert ids[-1] == EOS and EOS not in ids[:-1]
         assert self.TOKENIZER.decode(ids, skip_special_tokens=True) == text
-        assert encode_prompt(self.TOKENIZER, text, False)[0] == BOS
+        assert encode_prompt(self.TOKENIZER, text, None)[0] == BOS
 
     def test_a_spelt_out_special_token_is_only_text(self):
         assert len(encode_completion(self.TOKENIZER, "<eos>")) == len("<eos>") + 1
@@ -82,15 +82,7 @@ class TestEncoding:
         closing.backend_tokenizer.post_processor = TemplateProcessing(
             single="<bos> $A <eos>", special_tokens=[("<bos>", BOS), ("<eos>", EOS)]
         )
-        assert encode_prompt(closing, "a", False) == encode_prompt(self.TOKENIZER, "a", False)
-
-    def test_the_chat_template_wraps_the_prompt(self):
-        chatty = byte_tokenizer()
-        chatty.chat_template = (
-            "{{ bos_token }}{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
-            "{% if add_generation_prompt %}[assistant]{% endif %}"
-        )
-        assert chatty.decode(encode_prompt(chatty, "hi", True)) == "<bos>[user]hi[assistant]"
+        assert encode_prompt(closing, "a", None) == encode_prompt(self.TOKENIZER, "a", None)
 
 
 class TestLoading:
@@ -106,7 +98,7 @@ class TestLoading:
         assert context_length(load_config(base)) == 512
         edit(copy / "generation_config.json", eos_token_id=[EOS, 7])
         model = Pretrained(name_or_path=str(copy))
-        assert end_tokens(load_model(model), load_tokenizer(model)) == [EOS, 7]
+        assert end_tokens(load_model(model), load_tokenizer(model), model) == [EOS, 7]
 
     def test_no_such_directory(self, tmp_path):
         with pytest.raises(ValueError, match=r"no directory.*config\.json"):
@@ -147,10 +139,6 @@ class TestLoading:
         (copy / "tokenizer_config.json").write_text(json.dumps(config))
         with pytest.raises(ValueError, match="no end-of-sequence token"):
             load_tokenizer(Pretrained(name_or_path=str(copy)))
-
-    def test_a_chat_template_that_is_not_there(self, base):
-        with pytest.raises(ValueError, match=r"model\.chat_template"):
-            load_tokenizer(base.model_copy(update={"chat_template": True}))
 
 
 class TestFingerprint:

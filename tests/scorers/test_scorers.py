@@ -81,7 +81,7 @@ def naive_gradient(model: Model, text: str, parts: tuple[str, ...] = ("",)) -> t
     from star_loop.models.weights import encode_completion, encode_prompt, load_merged, load_tokenizer
 
     student, tokenizer = load_merged(model), load_tokenizer(model.base)
-    prompt, completion = encode_prompt(tokenizer, "1+1=", False), encode_completion(tokenizer, text)
+    prompt, completion = encode_prompt(tokenizer, "1+1=", None), encode_completion(tokenizer, text)
     student.requires_grad_(True)
     for k, token in enumerate(completion):
         logits = student(torch.tensor([prompt + completion[:k]])).logits[0, -1]

@@ -195,7 +195,7 @@ def test_the_students_scores_are_those_of_every_token_on_its_own(base: Pretraine
     found = Student(max_tokens_per_batch=40).score([rollout(k, t) for k, t in enumerate(texts)], ["1+1="] * 4, model)
     student, tokenizer = load_merged(model), load_tokenizer(base)
     for k, text in enumerate(texts):
-        prompt = encode_prompt(tokenizer, "1+1=", False)
+        prompt = encode_prompt(tokenizer, "1+1=", None)
         sequence = Encoded(ids=prompt + encode_completion(tokenizer, text), prompt=len(prompt))
         assert (found[k].sample, found[k].tokens) == (k, len(text) + 1)
         assert (found[k].loss, found[k].brier) == pytest.approx(naive_means(student, sequence), rel=1e-4)

@@ -1,0 +1,113 @@
+"""Prompts as messages: what a chat template is given, what it must heed, and how a reply ends."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star_loop.config.build import build
+from star_loop.models import Pretrained
+from star_loop.models.chat import check, end_of_turn, render
+from star_loop.models.weights import encode_completion, encode_prompt, end_tokens, load_model, load_tokenizer
+from star_loop.records import TURN
+from star_loop.stages.load import check as check_experiment
+from star_loop.tasks.word_problems import WordProblems
+from tests.quiz import QUIZ, configure
+from tests.small_models import byte_tokenizer, write_llama
+
+PLAIN = (
+    "{% for m in messages %}<turn>{{ m.role }}:{{ m.content }}</turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<turn>assistant:{% if think %}<think>{% endif %}{% endif %}"
+)
+DROPS_SYSTEM = "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}"
+FAILS = "{{ raise_exception('roles must alternate') }}"
+
+
+def chatty(template: str = PLAIN) -> Any:
+    tokenizer = byte_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<turn>", "</turn>"]})
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def model(**keys: Any) -> Pretrained:
+    return Pretrained(name_or_path="nobody/chatty", chat_template=True, **keys)
+
+
+def test_a_prompt_is_the_user_s_message_after_the_system_s() -> None:
+    assert render(chatty(), "hi", model()) == "<turn>user:hi</turn>\n<turn>assistant:"
+    spoken = render(chatty(), "hi", model(system_prompt="Be brief."))
+    assert spoken == "<turn>system:Be brief.</turn>\n<turn>user:hi</turn>\n<turn>assistant:"
+
+
+def test_turns_alternate() -> None:
+    turns = render(chatty(), TURN.join(["1+1?", "2", "2+2?"]), model())
+    assert turns == "<turn>user:1+1?</turn>\n<turn>assistant:2</turn>\n<turn>user:2+2?</turn>\n<turn>assistant:"
+
+
+def test_arguments_reach_the_template() -> None:
+    assert render(chatty(), "hi", model(template_arguments={"think": True})).endswith("<turn>assistant:<think>")
+
+
+def test_a_reply_ends_as_the_template_ends_it(tmp_path: Path) -> None:
+    tokenizer, bare = chatty(), Pretrained(name_or_path="nobody/chatty")
+    turn = tokenizer.convert_tokens_to_ids("</turn>")
+    assert end_of_turn(tokenizer, model()) == turn != tokenizer.eos_token_id
+    assert end_of_turn(tokenizer, bare) == tokenizer.eos_token_id
+    assert end_of_turn(chatty(DROPS_SYSTEM), model()) == tokenizer.eos_token_id, "a template that closes nothing"
+    assert encode_completion(tokenizer, "2", model())[-1] == turn
+    assert encode_completion(tokenizer, "2")[-1] == tokenizer.eos_token_id
+    loaded = load_model(Pretrained(name_or_path=str(write_llama(tmp_path))))
+    assert end_tokens(loaded, tokenizer, model()) == [turn, tokenizer.eos_token_id]
+
+
+def test_the_template_s_own_tokens_are_tokens_and_the_bos_stands_once() -> None:
+    tokenizer = chatty("{{ bos_token }}" + PLAIN)
+    ids = encode_prompt(tokenizer, "hi", model())
+    assert ids.count(tokenizer.bos_token_id) == 1 and ids.count(tokenizer.convert_tokens_to_ids("<turn>")) == 2
+
+
+@pytest.mark.parametrize(
+    ("template", "keys", "message"),
+    [
+        (None, {}, r"model\.chat_template=true, but the tokenizer of 'nobody/chatty' has none"),
+        (PLAIN, {"template_arguments": {"enable_thinking": False}}, r"ignores enable_thinking"),
+        (DROPS_SYSTEM, {"system_prompt": "Be brief."}, r"drops model\.system_prompt"),
+        (FAILS, {}, r"the chat template of 'nobody/chatty' fails: .*alternate"),
+    ],
+)
+def test_what_a_template_does_not_heed_is_an_error(template: str | None, keys: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check(chatty(template), model(**keys))
+
+
+def test_what_belongs_to_a_template_needs_one() -> None:
+    with pytest.raises(ValueError, match=r"need model\.chat_template=true"):
+        Pretrained(name_or_path="tiny", system_prompt="Be brief.").check()
+    with pytest.raises(ValueError, match=r"task\.turns=true needs a model with a chat template"):
+        check_experiment(build(configure(*QUIZ, "task.turns=true")))
+
+
+def test_models_with_other_arguments_are_others() -> None:
+    one, other = model(template_arguments={"think": True}), model(template_arguments={"think": False})
+    assert one != other and hash(one) == hash(model(template_arguments={"think": True})) != hash(other)
+
+
+def test_the_template_is_tried_before_the_engine_starts(tmp_path: Path) -> None:
+    write_llama(tmp_path, hidden=32, layers=1)
+    chatty().save_pretrained(tmp_path)
+    keys = (f"model.name_or_path={tmp_path}", "model.chat_template=true")
+    check_experiment(build(configure("task=word_problems", *keys)))
+    with pytest.raises(ValueError, match="ignores thinking"):
+        check_experiment(build(configure("task=word_problems", *keys, "model.template_arguments={thinking: true}")))
+    assert load_tokenizer(Pretrained(name_or_path=str(tmp_path))).chat_template == PLAIN
+
+
+def test_worked_examples_are_turns_or_text() -> None:
+    text, turns = WordProblems(shots=2), WordProblems(shots=2, turns=True)
+    observation = text.train()[0]
+    parts = turns.prompt(observation).split(TURN)
+    assert len(parts) == 5 and parts[-1] == observation.question and "Q:" not in turns.prompt(observation)
+    assert parts[0].startswith(text.instruction or "") and parts[1].endswith("#### " + parts[1].split()[-1])
+    assert TURN not in text.prompt(observation) and turns.stop == () != text.stop
+    assert turns.bare_prompt(observation).split(TURN) == [f"{text.instruction}\n\n{observation.question}"]
