@@ -81,8 +81,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _stop)
-    from hydra._internal.utils import get_args_parser
-
+    from star_loop.config import hydra_internals
     from star_loop.config.hydra import help_page, prepare, register, sweeps, unknown_option
 
     register()
@@ -92,7 +91,7 @@ def main() -> None:
         sys.exit(2)
     sys.argv[1:] = prepare(typed)
     try:
-        options = get_args_parser().parse_args()
+        options = hydra_internals.parser().parse_args()
         if options.help:
             print(help_page(options))
         else:

@@ -111,20 +111,11 @@ def help_page(typed: Namespace) -> str:
         HydraException, OmegaConfBaseException: it cannot be composed.
         ConfigError: it cannot be built.
     """
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.utils import create_automatic_config_search_path
-    from hydra.core.config_search_path import SearchPathQuery
-    from hydra.errors import SearchPathException
-
+    from star_loop.config import hydra_internals
     from star_loop.config.build import build
     from star_loop.config.help import help_text
 
-    path = create_automatic_config_search_path(__file__, None, typed.config_path or str(CONF))
-    if typed.config_dir:
-        if not (own := Path(typed.config_dir).absolute()).is_dir():
-            raise SearchPathException(f"Additional config directory '{own}' not found")
-        path.prepend("command-line", f"file://{own}", SearchPathQuery(provider="schema"))
-    loader = ConfigLoaderImpl(path)
+    loader = hydra_internals.loader(typed.config_path or CONF, typed.config_dir)
     config = loader.load_configuration(typed.config_name or "config", typed.overrides, RunMode.RUN)
     HydraConfig.instance().set_config(config)
     files = loader.repository
@@ -139,9 +130,9 @@ def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | Non
         arguments: what was typed.
         keys: the configuration's own, which are written without dashes.
     """
-    from hydra._internal.utils import get_args_parser
+    from star_loop.config import hydra_internals
 
-    known = [option for action in get_args_parser()._actions for option in action.option_strings]
+    known = hydra_internals.options()
     for argument in arguments:
         option, _, value = argument.partition("=")
         if not option.startswith("--") or option in known:

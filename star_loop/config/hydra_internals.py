@@ -1,0 +1,39 @@
+"""The one module that imports `hydra._internal`, which a newer Hydra may change: a test says so if it does."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.errors import SearchPathException
+
+
+def parser() -> ArgumentParser:
+    """Return what parses Hydra's command line."""
+    built: ArgumentParser = get_args_parser()
+    return built
+
+
+def options() -> list[str]:
+    """List the options of Hydra's command line, with their dashes."""
+    return [option for action in parser()._actions for option in action.option_strings]
+
+
+def loader(configuration: Path | str, own: str | None) -> Any:
+    """Return Hydra's loader of configurations, with `load_configuration`, `list_groups` and `repository`.
+
+    Args:
+        configuration: the folder of `config.yaml`.
+        own: a folder whose files go before those (`--config-dir`); None: there is none.
+
+    Raises:
+        SearchPathException: it does not exist.
+    """
+    path = create_automatic_config_search_path(__file__, None, str(configuration))
+    if own:
+        if not (folder := Path(own).absolute()).is_dir():
+            raise SearchPathException(f"Additional config directory '{folder}' not found")
+        path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    return ConfigLoaderImpl(path)
