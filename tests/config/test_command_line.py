@@ -138,7 +138,7 @@ def test_what_libraries_say_is_in_the_log_and_not_on_the_screen(tmp_path: Path) 
 
 
 def test_optuna_looks_for_the_highest_validation_accuracy_and_continues(tmp_path: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason='needs the extra "star_loop[optuna]"')
+    pytest.importorskip("optuna", minversion="4", reason='needs the extra "star_loop[optuna]"')
     sweep = ["-m", "tune=optuna", "hydra.sweeper.n_trials=2", "trainer.rate=interval(0.05, 0.5)", "experiment=smoke",
              "iterations=1", "schedule.steps=1", "~tracker.tensorboard", f"outputs={tmp_path}"]  # fmt: skip
     results = tmp_path / "smoke/optimization_results.yaml"
