@@ -3,54 +3,57 @@
 # make test-reliability   80 kills (KILLS=60), a fault at every effect on the disk, fuzzing, long runs (about an hour; KILLS=6: less)
 # make methods   the methods compared over seeds; stops and goes on at any time (ARGS="order --seeds 0 1": a part of it)
 # make bench  speed beside what a user would otherwise run, with the embedded model; make bench-large: 110M parameters
-# make lock   resolve the pinned CPU dependencies again
+# make lock   resolve what is pinned again, for every platform (ARGS=--upgrade: the newest of all)
 #
-# Where pip does not find a CPU build of torch by itself: make run TORCH_INDEX=<index of CPU wheels>
-PYTHON ?= python3
-BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+# VENV=<folder>   the environment elsewhere     PYTHON=python3.12   another Python than the first that fits
+SUITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
+ifndef PYTHON
+PYTHON := $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 python3.14,$(shell $(name) -c '$(SUITS)' 2>/dev/null && echo $(name))))
+endif
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(PYTHON) requirements/install.py
 export HF_HUB_OFFLINE := 1
 
 .PHONY: run setup test test-reliability methods bench bench-large lint lock clean
 
-run: .venv/.ready
+run: $(VENV)/.ready
 	$(BIN)/python -m star_loop $(ARGS)
 
-setup: .venv/.ready
+setup: $(VENV)/.ready
 
-test: .venv/.ready-dev lint
+test: $(VENV)/.ready-dev lint
 	$(BIN)/python -m pytest -q $(ARGS)
 
-test-reliability: .venv/.ready-dev
+test-reliability: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -q -s -m reliability $(ARGS)
 
-methods: .venv/.ready
+methods: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.methods run $(ARGS)
 
-bench: .venv/.ready-dev
+bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.speed tiny $(ARGS)
 
-bench-large: .venv/.ready-dev
+bench-large: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.speed large $(ARGS)
 
-lint: .venv/.ready-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+lint: $(VENV)/.ready-dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 
-lock:
-	$(PYTHON) requirements/lock.py
+lock: $(VENV)/.ready
+	ARGS="$(ARGS)" PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info
 
-.venv/.ready: requirements/cpu.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "star_loop needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv
-	$(PIP) --no-deps -r requirements/cpu.lock
-	$(PIP) --no-deps --editable .
-	touch $@
+$(VENV)/.ready: requirements/install.py requirements/cpu.lock requirements/gpu.lock requirements/torch.lock requirements/torch-cpu.lock pyproject.toml
+	@$(PYTHON) -c '$(SUITS)' 2>/dev/null || { echo "star_loop needs Python 3.11 to 3.14, and $(or $(PYTHON),no such Python) is not one: make $(MAKECMDGOALS) PYTHON=<a Python>"; exit 1; }
+	@$(INSTALL) run $(VENV)
 
-.venv/.ready-dev: .venv/.ready requirements/dev.lock
-	$(PIP) --no-deps -r requirements/dev.lock
-	touch $@
+$(VENV)/.ready-real: $(VENV)/.ready requirements/real.lock
+	@$(INSTALL) real $(VENV)
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements/dev.lock
+	@$(INSTALL) dev $(VENV)
