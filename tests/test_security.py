@@ -24,12 +24,22 @@ from tests.quiz import QUIZ, Quiz, play
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "star_loop").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PINNED = {
-    canonicalize_name(name): pin
-    for lock in ("cpu.lock", "dev.lock")
-    for name, _, pin in (line.partition("==") for line in (ROOT / "requirements" / lock).read_text().splitlines())
-    if pin
+LOCKS = {
+    path.name: [
+        (Requirement(line.split("--hash")[0]), re.findall(r"--hash=sha256:[0-9a-f]{64}", line))
+        for line in path.read_text().replace("\\\n", "").splitlines()
+        if not line.startswith("#")
+    ]
+    for path in (ROOT / "requirements").glob("*.lock")
 }
+"""Lock -> its requirements, each with its hashes."""
+PINNED = {
+    canonicalize_name(requirement.name): str(requirement.specifier).removeprefix("==")
+    for lock in ("torch.lock", "cpu.lock", "dev.lock")
+    for requirement, _ in LOCKS[lock]
+    if requirement.marker is None or requirement.marker.evaluate()
+}
+"""What is installed here."""
 
 
 def declared() -> list[Requirement]:
@@ -71,10 +81,10 @@ def test_what_comes_with_a_package_is_really_asked_for_by_it() -> None:
         assert by & (needed | {canonicalize_name(parent)}), f"{parent} does not bring {name}"
 
 
-def test_every_pin_is_exact_and_within_what_is_declared() -> None:
-    for lock in ("cpu.lock", "dev.lock"):
-        lines = [line for line in (ROOT / "requirements" / lock).read_text().splitlines() if not line.startswith("#")]
-        assert lines and all(re.fullmatch(r"[\w.-]+==[\w.!+-]+", line) for line in lines), lock
+def test_every_pin_is_exact_has_hashes_and_is_within_what_is_declared() -> None:
+    for lock, requirements in LOCKS.items():
+        assert requirements and all(hashes for _, hashes in requirements), lock
+        assert all(re.fullmatch(r"==[\w.!+-]+", str(requirement.specifier)) for requirement, _ in requirements), lock
     for requirement in declared():
         pin = PINNED.get(canonicalize_name(requirement.name))
         if pin is not None:
@@ -206,12 +216,12 @@ def test_a_token_in_the_configuration_is_refused_unwritten(tmp_path: Path) -> No
 # ----------------------------------------------------------------------------------------------------- broad handlers
 
 SWALLOWED = {
-    "judging.py: _verdicts": "the verifier's boundary: asked one by one after that",
-    "judging.py: _verdict": "the verifier's boundary: not correct, and logged",
-    "verifiers/math_process.py: compare": "the same boundary, in the process of the algebra system",
+    "stages/judge.py: _verdicts": "the verifier's boundary: asked one by one after that",
+    "stages/judge.py: _verdict": "the verifier's boundary: not correct, and logged",
+    "verifiers/algebra.py: compare": "the same boundary, in the process of the algebra system",
     "trackers/fan_out.py: close": "the tracker fan-out: reported, and the run goes on",
     "trackers/fan_out.py: _attempt": "the tracker fan-out",
-    "trackers/mirror.py: catch_up_or_warn": "the store of a mirror: asked again, reported, and caught up later",
+    "run/mirror.py: catch_up_or_warn": "the store of a mirror: asked again, reported, and caught up later",
 }
 """Where any exception ends, in these three places."""
 PASSED_ON = {

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
@@ -52,44 +52,32 @@ class Tuning(Sweeper):  # type: ignore[misc]
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        study, failures = self._study({key: distribution(override) for key, override in space.items()}, fixed)
+        study, failed = self._study({key: distribution(override) for key, override in space.items()}, fixed)
         if finished := [trial for trial in study.trials if trial.value is not None]:
             best = {"best_params": study.best_params, "best_value": study.best_value, "trials": len(finished)}
             OmegaConf.save(OmegaConf.create({"name": "optuna", **best}), folder / "optimization_results.yaml")
             logger.info("best of %d trials: %s", len(finished), best)
-        if failures:
-            raise failures[0]
+        for job in failed:
+            if job.return_value is None:  # Hydra raises a job's error where its value is read
+                raise ConfigError("tune=optuna: a run has no validation accuracy, by which values could be compared")
 
-    def _study(self, space: Mapping[str, Any], fixed: Sequence[str]) -> tuple[Any, list[Exception]]:
+    def _study(self, space: Mapping[str, Any], fixed: Sequence[str]) -> tuple[Any, list[JobReturn]]:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(direction=self.direction, sampler=optuna.samplers.TPESampler(seed=self.seed))
-        failures: list[Exception] = []
+        failed = []
         for start in range(0, self.n_trials, self.n_jobs):
             trials = [study.ask(dict(space)) for _ in range(min(self.n_jobs, self.n_trials - start))]
             jobs = [[*fixed, *(f"{key}={value}" for key, value in trial.params.items())] for trial in trials]
             self.validate_batch_is_legal(jobs)
-            for trial, done in zip(trials, self.launcher.launch(jobs, initial_job_idx=start), strict=True):
-                try:
-                    study.tell(trial, returned(done))
-                except Exception as error:
+            for trial, job in zip(trials, self.launcher.launch(jobs, initial_job_idx=start), strict=True):
+                if job.status is JobStatus.COMPLETED and job.return_value is not None:
+                    study.tell(trial, float(job.return_value))
+                else:
                     study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                    failures.append(error)
-        return study, failures
-
-
-def returned(job: JobReturn) -> float:
-    """Return what a job was run for.
-
-    Raises:
-        ConfigError: it returned no number.
-        Exception: the job's own error.
-    """
-    value = job.return_value
-    if value is None:
-        raise ConfigError("tune=optuna: a run has no validation accuracy, by which values could be compared")
-    return float(value)
+                    failed.append(job)
+        return study, failed
 
 
 def distribution(override: Override) -> Any:
