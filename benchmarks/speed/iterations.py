@@ -15,12 +15,14 @@ from benchmarks.speed.sizes import Size, model
 from star_loop.config.build import build
 from star_loop.config.hydra import composed
 from star_loop.experiment import Experiment
-from star_loop.loop import Loop, Standing
+from star_loop.loop import begin, iterate
 from star_loop.models import Model
 from star_loop.protocols import Engine
 from star_loop.records import Completion, Request
 from star_loop.run.directory import RunDirectory
 from star_loop.stages import load
+from star_loop.stages.live import LiveRun
+from star_loop.stages.prepare import prepare
 from star_loop.trackers import fan_out
 
 COMMON = ("experiment=star_acc_early_stop", "schedule.growth=1", "iterations=99", "~tracker.console")
@@ -30,14 +32,14 @@ COMMON = ("experiment=star_acc_early_stop", "schedule.growth=1", "iterations=99"
 def rows(size: Size, work: Path) -> Iterator[Row]:
     """Our iterations run in one launch, which waits while the fresh processes have their turn."""
     base = model(size, work)
-    x = experiment([*COMMON, f"model.name_or_path={base.name_or_path}", *size.overrides])
+    chosen = experiment([*COMMON, f"model.name_or_path={base.name_or_path}", *size.overrides])
     run = RunDirectory(work / "run")
-    splits = load.load(x.task)
+    splits = load.load(chosen.task)
     with ExitStack() as stack:
-        engine = Clocked(stack.enter_context(x.generator.engine(x.model, workspace=work / "engine", seed=0)))
-        session = stack.enter_context(fan_out(x.tracker, run.path, []))
-        ours = Ours(Loop(x, run, splits, engine, session), engine)
-        theirs = Fresh(x, splits, work / "fresh", base.location)
+        engine = Clocked(stack.enter_context(chosen.generator.engine(chosen.model, workspace=work / "engine", seed=0)))
+        session = stack.enter_context(fan_out(chosen.tracker, run.path, []))
+        ours = Ours(LiveRun(experiment=chosen, run=run, splits=splits, engine=engine, session=session), engine)
+        theirs = Fresh(chosen, splits, work / "fresh", base.location)
         took, compared = alternated(ours, theirs, warm=False)
     yield Row(
         what="a whole iteration", against="a fresh vLLM process, then a TRL process that merges",
@@ -78,50 +80,51 @@ class Clocked:
 class Ours:
     """Each call is an iteration of a live loop; `own` keeps what of it was the loop's own."""
 
-    def __init__(self, loop: Loop, engine: Clocked) -> None:
-        self.loop, self.engine = loop, engine
-        self.standing: Standing = loop.begin(loop.preparing())
+    def __init__(self, live: LiveRun, engine: Clocked) -> None:
+        self.live, self.engine = live, engine
+        self.checkpoint = begin(live, *prepare(live))
         self.own: list[float] = []
 
     def __call__(self) -> float:
         """Seconds of the next one."""
         self.engine.seconds = 0.0
         began = time.perf_counter()
-        self.standing = self.loop.iterate(self.standing)
+        self.checkpoint = iterate(self.live, self.checkpoint, {})
         took = time.perf_counter() - began
-        journal = self.loop.run.timings(self.standing.iteration)
+        journal = self.live.run.timings(self.checkpoint.iteration)
         trained = sum(entry["seconds"] for entry in journal if entry["phase"] == "train")
         self.own.append(took - self.engine.seconds - trained - self.verifying())
         return took
 
     def verifying(self) -> float:
         """Seconds of judging the iteration's texts, which is done once more."""
-        here, task = self.loop.run.iteration(self.standing.iteration).path, self.loop.x.task
+        here, task = self.live.run.iteration(self.checkpoint.iteration).path, self.live.experiment.task
         asked = []
         for path in [*here.glob("waves/*.jsonl"), here / "validation.jsonl", here / "evaluation.jsonl"]:
             split = {"validation": "validation", "evaluation": "test"}.get(path.stem, "train")
             for rollout in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
-                asked.append((self.loop.splits[split][rollout["position"]], rollout["text"]))
+                asked.append((self.live.splits[split][rollout["position"]], rollout["text"]))
         return seconds(lambda: task.verifier.judge_all(asked))
 
 
 class Fresh:
     """Each call is an iteration of the loop in `fresh.py`."""
 
-    def __init__(self, x: Experiment, splits: load.Splits, work: Path, base: str) -> None:
+    def __init__(self, experiment: Experiment, splits: load.Splits, work: Path, base: str) -> None:
         self.work, self.model, self.number = work, base, 0
         work.mkdir(parents=True)
         held_out = [*splits["validation"], *splits["test"]]
         for name, observations in (("train", splits["train"]), ("held_out", held_out)):
             lines = [json.dumps(asdict(observation)) + "\n" for observation in observations]
             (work / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
-        trainer: Any = x.trainer
+        trainer: Any = experiment.trainer
         self.job = {
-            "quota": x.schedule.beta(1), "steps": x.schedule.steps_at(1), "batch": x.schedule.batch,
-            "wave": x.schedule.wave, "max_tokens": x.generator.max_tokens, "r": trainer.r,
+            "quota": experiment.schedule.beta(1), "steps": experiment.schedule.steps_at(1),
+            "batch": experiment.schedule.batch,
+            "wave": experiment.schedule.wave, "max_tokens": experiment.generator.max_tokens, "r": trainer.r,
             "lora_alpha": trainer.lora_alpha, "learning_rate": trainer.learning_rate,
             "train": str(work / "train.jsonl"), "held_out": str(work / "held_out.jsonl"),
-            "share": getattr(x.task.verifier, "share", None),
+            "share": getattr(experiment.task.verifier, "share", None),
         }  # fmt: skip
 
     def __call__(self) -> float:

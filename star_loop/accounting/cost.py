@@ -37,9 +37,9 @@ class Cost:
         shapes = shapes_of(base)
         return cls(parameters=shapes.parameters, shapes=shapes, base=base)
 
-    def peak(self, figures: Metrics) -> float | None:
-        """What the FLOPs of an iteration with these figures are held against; None: nothing, or not yet trained."""
-        return peak_flops(self.base) if self.base is not None and "flops_exact/train" in figures else None
+    def peak(self) -> float | None:
+        """Operations per second that this machine can do at most; None: there is no model, or it is not known."""
+        return None if self.base is None else peak_flops(self.base)
 
     def inference(self, rollouts: Sequence[Rollout]) -> float:
         """Generating these rollouts, by the convention."""

@@ -121,13 +121,12 @@ _UTILISED = {"generate": "collect", "train": "train"}
 """What FLOPs are spent on, and the phase in which that happens."""
 
 
-def machine_metrics(timings: Sequence[Mapping[str, Any]], figures: Metrics, peak: float | None = None) -> Metrics:
+def machine_metrics(timings: Sequence[Mapping[str, Any]], figures: Metrics) -> Metrics:
     """Seconds by phase and rates: the only figures that may differ between two identical runs.
 
     Args:
         timings: the journal's lines about the iteration.
-        figures: the iteration's other metrics.
-        peak: operations per second that the machine can do at most; None: not known, and no utilisation.
+        figures: the iteration's other metrics; without `machine/peak_flops` there is no utilisation.
     """
     phases: dict[str, float] = defaultdict(float)
     sound = [entry for entry in timings if _is_sound(entry)]
@@ -138,8 +137,7 @@ def machine_metrics(timings: Sequence[Mapping[str, Any]], figures: Metrics, peak
     found |= {"machine/cached_tokens": float(sum(entry.get("cached_tokens", 0) for entry in sound))}
     if (generated := figures.get("tokens/generated")) and phases.get("collect"):
         found["machine/tokens_per_second"] = generated / phases["collect"]
-    if peak is not None:
-        found["machine/peak_flops"] = peak
+    if (peak := figures.get("machine/peak_flops")) is not None:
         for what, phase in _UTILISED.items():
             if phases.get(phase):
                 found[f"machine/utilisation_{what}"] = figures[f"flops_exact/{what}"] / phases[phase] / peak

@@ -1,60 +1,55 @@
-"""The stage before collecting: draws that a sampler wants of the current model, which nothing is trained on."""
+"""Before collecting, where the sampler wants it: draws of the current model, which nothing is trained on."""
 
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from star_loop.accounting.statistics import tally
-from star_loop.experiment import Experiment
 from star_loop.models import Model
 from star_loop.records import Metrics, Rollout, Score, State
 from star_loop.run.directory import IterationDirectory
-from star_loop.stages.rollouts import Generation
-from star_loop.stages.score import Scoring
+from star_loop.stages.live import LiveRun
+from star_loop.stages.rollouts import draw_pilots
+from star_loop.stages.score import measured, scores_of
 
 
-class Piloting:
-    """Without a sampler that wants pilots it does nothing."""
+def pilot(live: LiveRun, iteration: IterationDirectory, beliefs: State, model: Model) -> tuple[State, Metrics]:
+    """Let the sampler fold in the draws that it wants; with `scorer.wrong` it sees their gradients too.
 
-    def __init__(self, x: Experiment, generation: Generation, scoring: Scoring) -> None:
-        self.x, self.generation, self.scoring = x, generation, scoring
-        self.cost = x.generator.cost(x.model)
+    Returns:
+        The sampler's beliefs, and `pilot/…`: how many pilots there were, how many were right, and what they cost.
+    """
+    sampler, scorer = live.experiment.sampler, live.experiment.scorer
+    draws = sampler.pilots(beliefs)
+    if draws is None:
+        return beliefs, {}
+    rollouts = _rollouts(live, iteration, draws, model)
+    wanted = scorer is not None and scorer.wrong
+    scores = scores_of(live, iteration, "pilots/scores", rollouts, model) if wanted else []
+    outcome = measured(scorer, tally(iteration.number, np.flatnonzero(draws), rollouts), rollouts, scores)
+    return sampler.piloted(beliefs, outcome), _figures(live, rollouts, scores)
 
-    def __call__(self, here: IterationDirectory, beliefs: State, model: Model) -> State:
-        """What the sampler believes after the pilots; with `scorer.wrong` it sees their gradients too."""
-        draws = self.x.sampler.pilots(beliefs)
-        if draws is None:
-            return beliefs
-        rollouts = self._rollouts(here, beliefs, model)
-        outcome = tally(here.number, np.flatnonzero(draws), rollouts)
-        scores = self._scores(here, rollouts, model)
-        return self.x.sampler.piloted(beliefs, self.scoring.measured(outcome, rollouts, scores))
 
-    def metrics(self, here: IterationDirectory, beliefs: State, model: Model) -> Metrics:
-        """How many pilots there were, how many were right, and what they cost."""
-        rollouts = self._rollouts(here, beliefs, model)
-        if not rollouts:
-            return {}
-        scored = {(s.position, s.sample) for s in self._scores(here, rollouts, model)}
-        spent = self.cost.asking(rollouts)
-        if self.x.scorer is not None and scored:
-            both = [r for r in rollouts if (r.position, r.sample) in scored]
-            spent = spent + self.cost.rereading(both, self.x.scorer.passes)
-        figures = dict(zip(("tokens/pilot", "flops/pilot", "flops_exact/pilot"), spent.tolist(), strict=True))
-        right = sum(r.correct for r in rollouts)
-        return {"pilot/rollouts": float(len(rollouts)), "pilot/solve_rate": right / len(rollouts), **figures}
+def _rollouts(live: LiveRun, iteration: IterationDirectory, draws: NDArray[np.int64], model: Model) -> list[Rollout]:
+    asked, wave = np.flatnonzero(draws), live.experiment.schedule.wave
+    found: list[Rollout] = []
+    for number, start in enumerate(range(0, len(asked), wave)):
+        wanted = {int(position): int(draws[position]) for position in asked[start : start + wave]}
+        ask = partial(draw_pilots, live, iteration.number, f"wave {number}", wanted, model)
+        found += iteration.evaluation(f"pilots/wave_{number:03d}", ask)
+    return found
 
-    def _rollouts(self, here: IterationDirectory, beliefs: State, model: Model) -> list[Rollout]:
-        draws = self.x.sampler.pilots(beliefs)
-        asked = np.flatnonzero(draws) if draws is not None else np.zeros(0, np.int64)
-        found: list[Rollout] = []
-        for number, start in enumerate(range(0, len(asked), self.x.schedule.wave)):
-            wanted = {int(p): int(draws[p]) for p in asked[start : start + self.x.schedule.wave]}  # type: ignore[index]
-            ask = partial(self.generation.pilot, here.number, f"wave {number}", wanted, model)
-            found += here.evaluation(f"pilots/wave_{number:03d}", ask)
-        return found
 
-    def _scores(self, here: IterationDirectory, rollouts: Sequence[Rollout], model: Model) -> list[Score]:
-        wanted = self.x.scorer is not None and self.x.scorer.wrong
-        return self.scoring(here, "pilots/scores", rollouts, model) if wanted else []
+def _figures(live: LiveRun, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> Metrics:
+    if not rollouts:
+        return {}
+    scorer, spent = live.experiment.scorer, live.cost.asking(rollouts)
+    if scorer is not None and scores:
+        scored = {(score.position, score.sample) for score in scores}
+        reread = [rollout for rollout in rollouts if (rollout.position, rollout.sample) in scored]
+        spent = spent + live.cost.rereading(reread, scorer.passes)
+    figures = dict(zip(("tokens/pilot", "flops/pilot", "flops_exact/pilot"), spent.tolist(), strict=True))
+    right = sum(rollout.correct for rollout in rollouts)
+    return {"pilot/rollouts": float(len(rollouts)), "pilot/solve_rate": right / len(rollouts), **figures}

@@ -1,21 +1,21 @@
-"""Scoring the correct rationales before a round, and saying afterwards what selection and training made of it."""
+"""2 select, where a scorer is configured: what a model thinks of the rationales, before the round and after it."""
 
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from star_loop.experiment import Experiment
 from star_loop.models import Model
-from star_loop.protocols import Session
-from star_loop.records import Example, Metrics, Outcome, Rollout, Score
-from star_loop.run.directory import IterationDirectory, RunDirectory
+from star_loop.records import Metrics, Outcome, Rollout, Score
+from star_loop.run.directory import IterationDirectory
+from star_loop.scorers import Scorer
 from star_loop.selectors.lark import lark_scores
-from star_loop.stages.load import Splits
-from star_loop.stages.rollouts import Generation
+from star_loop.stages.collect import Collected
+from star_loop.stages.live import LiveRun
 
 Key = tuple[int, int, int]
 """(position, attempt, sample) of a rollout."""
@@ -23,79 +23,82 @@ ROUNDING = 1e-5
 """Differences of losses and scores below this are none."""
 
 
-class Scoring:
-    """The stage between collecting and selecting, where a scorer is configured; without one it does nothing."""
+def score(
+    live: LiveRun, iteration: IterationDirectory, collected: Collected, model: Model
+) -> tuple[Collected, Metrics]:
+    """Score the rationales that count; without a scorer nothing changes.
 
-    def __init__(
-        self, x: Experiment, run: RunDirectory, splits: Splits, generation: Generation, session: Session
-    ) -> None:
-        self.x, self.run, self.splits, self.generation, self.session = x, run, splits, generation, session
-        self.cost = x.generator.cost(x.model)
+    Returns:
+        What was collected, with its scores and what they say of its outcome, and `score/…`: how far they spread.
+    """
+    scores = scores_of(live, iteration, "scores", collected.counted, model)
+    outcome = measured(live.experiment.scorer, collected.outcome, collected.counted, scores)
+    right = _of_correct(scores, collected.counted)
+    return replace(collected, scores=scores, outcome=outcome), _spread(right) if right else {}
 
-    def __call__(self, here: IterationDirectory, name: str, rollouts: Sequence[Rollout], model: Model) -> list[Score]:
-        """Scores of the correct ones among these rollouts by this model, in the file of this name.
 
-        With `scorer.wrong` also of the incorrect ones.
-        """
-        wanted = [r for r in rollouts if r.correct or (self.x.scorer is not None and self.x.scorer.wrong)]
-        if self.x.scorer is None or not wanted:
-            return []
-        return here.scores(name, lambda: self._score(here, wanted, model))
+def score_again(live: LiveRun, iteration: IterationDirectory, collected: Collected, model: Model) -> Metrics:
+    """Say what scoring cost, and with `scorer.diagnose` score once more by the trained model.
 
-    def metrics(
-        self,
-        here: IterationDirectory,
-        rollouts: Sequence[Rollout],
-        scores: Sequence[Score],
-        examples: Sequence[Example],
-        after: Model,
-    ) -> Metrics:
-        """How far the scores spread, what they cost, and how unequal the weights are that came of them.
-
-        `score/rank_correlation`, with `scorer.diagnose`: Spearman's, between the LARK score and the realised fall of
-        the loss, averaged over the `score/rank_observations` where both vary. It is no causal figure, since what was
+    Returns:
+        `flops/score`; and `score/rank_correlation`: Spearman's, between the LARK score and the realised fall of the
+        loss, averaged over the `score/rank_observations` where both vary. It is no causal figure, since what was
         selected was also trained on.
-        """
-        if not scores:
-            return {}
-        correct = {key_of(rollout) for rollout in rollouts if rollout.correct}
-        right = [score for score in scores if key_of(score) in correct]
-        later = self(here, "scores_after", rollouts, after) if self.x.scorer and self.x.scorer.diagnose else []
-        figures = (_spread(right) if right else {}) | _inequality(examples) | self._flops(rollouts, [*scores, *later])
-        if later:
-            found = rank_correlations(right, later)
-            figures["score/rank_correlation"] = float(np.mean(found)) if found else 0.0
-            figures["score/rank_observations"] = float(len(found))
-        return figures
+    """
+    scorer, rollouts = live.experiment.scorer, collected.counted
+    if scorer is None or not collected.scores:
+        return {}
+    later = scores_of(live, iteration, "scores_after", rollouts, model) if scorer.diagnose else []
+    prompts = {key_of(rollout): rollout.prompt_tokens for rollout in rollouts}
+    read = [(prompts[key_of(each)], each.tokens) for each in (*collected.scores, *later)]
+    figures = live.cost.scoring(read, scorer.passes)
+    if later:
+        found = rank_correlations(_of_correct(collected.scores, rollouts), later)
+        figures["score/rank_correlation"] = float(np.mean(found)) if found else 0.0
+        figures["score/rank_observations"] = float(len(found))
+    return figures
 
-    def measured(self, outcome: Outcome, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> Outcome:
-        """The outcome, with energies and norms of right and wrong rationales where `scorer.wrong` has both scored."""
-        if self.x.scorer is None or not self.x.scorer.wrong:
-            return outcome
-        energies = {key_of(score): score.energy for score in scores}
-        norms = {key: math.sqrt(energy) for key, energy in energies.items()}
-        found = {
-            f"{side}_{what}": means(outcome, rollouts, known, correct=side == "right")
-            for what, known in (("energy", energies), ("norm", norms))
-            for side in ("right", "wrong")
-        }
-        if any(score.gradient is not None for score in scores):
-            found["energy_gap"] = gaps(outcome, scores)
-        return replace(outcome, gradients=found)
 
-    def _score(self, here: IterationDirectory, rollouts: Sequence[Rollout], model: Model) -> list[Score]:
-        assert self.x.scorer is not None
-        self.session.phase(here.number, "score", len(rollouts))
-        prompts = [self.x.task.bare_prompt(self.splits["train"][rollout.position]) for rollout in rollouts]
-        with self.run.timed(here.number, "score"):
-            return self.x.scorer.score(
-                rollouts, prompts, model, engine=self.generation.engine, progress=self.session.advance
-            )  # fmt: skip
+def scores_of(
+    live: LiveRun, iteration: IterationDirectory, name: str, rollouts: Sequence[Rollout], model: Model
+) -> list[Score]:
+    """Scores of the correct ones among these rollouts by this model, in the file of this name.
 
-    def _flops(self, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> Metrics:
-        assert self.x.scorer is not None
-        prompts = {key_of(r): r.prompt_tokens for r in rollouts}
-        return self.cost.scoring([(prompts[key_of(s)], s.tokens) for s in scores], self.x.scorer.passes)
+    With `scorer.wrong` also of the incorrect ones.
+    """
+    scorer = live.experiment.scorer
+    wanted = [rollout for rollout in rollouts if rollout.correct or (scorer is not None and scorer.wrong)]
+    if scorer is None or not wanted:
+        return []
+    return iteration.scores(name, partial(_compute, live, scorer, iteration.number, wanted, model))
+
+
+def measured(scorer: Scorer | None, outcome: Outcome, rollouts: Sequence[Rollout], scores: Sequence[Score]) -> Outcome:
+    """The outcome, with energies and norms of right and wrong rationales where `scorer.wrong` has both scored."""
+    if scorer is None or not scorer.wrong:
+        return outcome
+    energies = {key_of(score): score.energy for score in scores}
+    norms = {key: math.sqrt(energy) for key, energy in energies.items()}
+    found = {
+        f"{side}_{what}": means(outcome, rollouts, known, correct=side == "right")
+        for what, known in (("energy", energies), ("norm", norms))
+        for side in ("right", "wrong")
+    }
+    if any(score.gradient is not None for score in scores):
+        found["energy_gap"] = gaps(outcome, scores)
+    return replace(outcome, gradients=found)
+
+
+def _compute(live: LiveRun, scorer: Scorer, iteration: int, rollouts: Sequence[Rollout], model: Model) -> list[Score]:
+    live.session.phase(iteration, "score", len(rollouts))
+    prompts = [live.experiment.task.bare_prompt(live.splits["train"][rollout.position]) for rollout in rollouts]
+    with live.run.timed(iteration, "score"):
+        return scorer.score(rollouts, prompts, model, engine=live.engine, progress=live.session.advance)
+
+
+def _of_correct(scores: Sequence[Score], rollouts: Sequence[Rollout]) -> list[Score]:
+    correct = {key_of(rollout) for rollout in rollouts if rollout.correct}
+    return [each for each in scores if key_of(each) in correct]
 
 
 def means(
@@ -163,16 +166,4 @@ def _spread(scores: Sequence[Score]) -> Metrics:
         "score/slack": float(np.mean([s.slack for s in scores])),
         "score/energy": float(np.mean([s.energy for s in scores])),
         "score/learnability_deviation": float(np.mean([np.std(group) if group else 0.0 for group in ratios])),
-    }
-
-
-def _inequality(examples: Sequence[Example]) -> Metrics:
-    """Extremes of the weights, and the effective share of the examples, (Σw)² / (n Σw²): 1 where all are equal."""
-    w = np.array([example.weight for example in examples])
-    effective = w.sum() ** 2 / (len(w) * (w**2).sum())
-    return {
-        "select/examples": float(len(w)),
-        "select/least_weight": float(w.min()),
-        "select/greatest_weight": float(w.max()),
-        "select/effective": float(effective),
     }

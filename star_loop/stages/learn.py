@@ -1,0 +1,68 @@
+"""5 learn: update the statistics and the sampler's belief; commit."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from star_loop.accounting.metrics import machine_metrics, token_counts
+from star_loop.models import Model
+from star_loop.records import Metrics, Rollout
+from star_loop.run.directory import IterationDirectory
+from star_loop.stages.checkpoint import Checkpoint
+from star_loop.stages.collect import Collected
+from star_loop.stages.live import LiveRun
+
+DECISIVE = ("train/", "validation/")
+"""What samplers see of an iteration's figures: the test split is for the record, and times differ between runs."""
+
+
+def learn(
+    live: LiveRun, iteration: IterationDirectory, before: Checkpoint, collected: Collected, model: Model,
+    figures: Metrics,
+) -> Checkpoint:  # fmt: skip
+    """Move facts and beliefs on, now that training has succeeded, and commit the iteration.
+
+    Args:
+        figures: what the iteration's stages say of themselves.
+    """
+    sampler, earlier = live.experiment.sampler, live.run.iteration(before.iteration).metrics()
+    seen = {name: value for name, value in figures.items() if name.startswith(DECISIVE)}
+    seen |= {f"before/{name}": value for name, value in earlier.items() if name.startswith("validation/")}
+    outcome = replace(collected.outcome, metrics=seen)
+    figures = figures | {f"sampler/{name}": v for name, v in sampler.metrics(collected.beliefs, outcome).items()}
+    figures |= {f"allocator/{name}": v for name, v in live.experiment.allocator.metrics(outcome).items()}
+    figures |= _spent(live, collected.rollouts, figures, earlier)
+    checkpoint = Checkpoint(
+        iteration=iteration.number,
+        model=model,
+        statistics=before.statistics.add(outcome),
+        beliefs=sampler.learn(collected.beliefs, outcome),
+    )
+    return commit(live, iteration, checkpoint, figures)
+
+
+def commit(live: LiveRun, iteration: IterationDirectory, checkpoint: Checkpoint, figures: Metrics) -> Checkpoint:
+    """Publish the iteration's last files; then everybody is told."""
+    live.run.arrivals.discard()
+    adapter = checkpoint.model.adapter
+    metrics = figures | machine_metrics(live.run.timings(iteration.number), figures)
+    iteration.commit(
+        adapter=adapter.relative_to(live.run.path).as_posix() if adapter else None,
+        metrics=metrics, statistics=checkpoint.statistics, beliefs=checkpoint.beliefs,
+        kept=live.run.kept(iteration.number, metrics, keep=live.experiment.keep), made_of=live.run.made_of(),
+    )  # fmt: skip
+    live.run.give_up_adapters(iteration)
+    live.session.log(iteration.number, metrics)
+    return checkpoint
+
+
+def _spent(live: LiveRun, rollouts: Sequence[Rollout], figures: Metrics, earlier: Metrics) -> Metrics:
+    """Tokens and FLOPs of this iteration, surplus included, and the running sum since iteration 0."""
+    prompt, generated = token_counts(rollouts)
+    tokens = {"prompt": prompt, "generated": generated, "trained": int(figures.get("train/tokens", 0))}
+    flops = live.cost.iteration(rollouts, figures)
+    for kind in ("flops", "flops_exact"):
+        if f"{kind}/generate" in flops:
+            spent = flops[f"{kind}/generate"] + flops[f"{kind}/train"]
+            spent += sum(figures.get(f"{kind}/{what}", 0.0) for what in ("prepare", "search", "pilot", "score"))
+            flops[f"{kind}/cumulative"] = earlier.get(f"{kind}/cumulative", 0.0) + spent
+    return {f"tokens/{name}": float(value) for name, value in tokens.items()} | flops

@@ -1,0 +1,76 @@
+"""2 select: choose and weight the rationales worth learning from."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from star_loop.protocols import BootstrapError
+from star_loop.records import Candidate, Example, Metrics, Selection
+from star_loop.run.directory import IterationDirectory
+from star_loop.searches.balance import Setting
+from star_loop.seeding import rng
+from star_loop.stages.collect import Collected
+from star_loop.stages.live import LiveRun
+from star_loop.stages.score import key_of
+
+
+def select(
+    live: LiveRun, iteration: IterationDirectory, collected: Collected, setting: Setting | None
+) -> tuple[Sequence[Example], Metrics]:
+    """The rationales that count, through the selectors, as zero-shot training pairs.
+
+    Returns:
+        The examples, and `select/…` where there are scores: how unequal their weights are.
+
+    Raises:
+        BootstrapError: the selectors kept nothing.
+    """
+    examples = iteration.examples(lambda: _examples(live, iteration.number, collected, setting))
+    return examples, _inequality(examples) if collected.scores else {}
+
+
+def _examples(live: LiveRun, iteration: int, collected: Collected, setting: Setting | None) -> list[Example]:
+    experiment, observations = live.experiment, live.splits["train"]
+    scores = {key_of(score): score for score in collected.scores}
+    chosen = [Candidate(rollout=rollout, score=scores.get(key_of(rollout))) for rollout in collected.counted]
+    context = Selection(
+        iteration=iteration,
+        beta=experiment.schedule.beta(iteration),
+        threshold=setting.threshold if setting else None,
+        beliefs=collected.beliefs,
+    )
+    for name, selector in experiment.selectors.items():
+        chosen = selector.select(chosen, context, rng(experiment.seed, "select", iteration, name))
+    if not chosen:
+        raise BootstrapError(_nothing_to_train_on(collected, list(experiment.selectors)))
+    return [
+        Example(
+            position=c.rollout.position, id=c.rollout.id, completion=c.rollout.text, weight=c.weight,
+            prompt=experiment.task.bare_prompt(observations[c.rollout.position]),
+        )
+        for c in chosen
+    ]  # fmt: skip
+
+
+def _nothing_to_train_on(collected: Collected, selectors: Sequence[str]) -> str:
+    """Why there are no examples, and what would change that."""
+    within, correct = len(collected.rollouts), sum(r.correct for r in collected.rollouts)
+    unparsed = sum(r.answer is None for r in collected.rollouts)
+    return (
+        f"nothing to train on: {correct} of {within} rollouts of {len(collected.outcome.positions)} observations "
+        f"were correct ({unparsed} had no answer), and the selectors {selectors} kept none. Take "
+        "easier observations or a stronger model, more rollouts (allocator.rollouts), second_try=rationalize, or "
+        "check task.verifier against the texts in the wave files; then start again with another name="
+    )
+
+
+def _inequality(examples: Sequence[Example]) -> Metrics:
+    """Extremes of the weights, and the effective share of the examples, (Σw)² / (n Σw²): 1 where all are equal."""
+    w = np.array([example.weight for example in examples])
+    effective = w.sum() ** 2 / (len(w) * (w**2).sum())
+    return {
+        "select/examples": float(len(w)),
+        "select/least_weight": float(w.min()),
+        "select/greatest_weight": float(w.max()),
+        "select/effective": float(effective),
+    }
