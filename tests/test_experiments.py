@@ -20,6 +20,8 @@ OPTIONS = {
     "cures": ("sampler.subsets=2", "schedule.quota=null", "scorer=scripted"),
     "cures_deviation": ("sampler.subsets=2", "sampler.steps=1", "schedule.quota=null"),
     "gvm": ("scorer=scripted",),
+    "knapsack": ("schedule.quota=null",),
+    "rsr": ("scorer=scripted",),
     "b_star": ("search.temperatures=[0.5,1.0]",),
     "rft": ("iterations=1",),
 }
@@ -29,6 +31,9 @@ ACTED: dict[str, Callable[[Metrics], bool]] = {
     "cures": lambda m: m["allocator/deviation"] > 0 and m["score/energy"] > 0 and "pilot/rollouts" not in m,
     "cures_deviation": lambda m: m["allocator/deviation"] > 0 and m["pilot/rollouts"] == 4 * 45,
     "gvm": lambda m: m["allocator/least"] == 0 and m["allocator/mean"] == 8 and m["pilot/rollouts"] == 8 * 15,
+    "knapsack": lambda m: m["allocator/deviation"] > 0 and m["allocator/least"] == 2,
+    "mopps": lambda m: 0 < m["sampler/believed"] < 1 and m["sampler/success"] > 0,
+    "rsr": lambda m: m["select/examples"] == m["collect/accepted"] and m["score/loss"] > 0,
     "space": lambda m: m["sampler/entropy"] < 1 and m["sampler/mass/s3"] != m["sampler/mass/s1"],
     "skill_it": lambda m: m["sampler/entropy"] < 1 and m["sampler/wanted/s3"] > m["sampler/wanted/s1"],
     "b_star": lambda m: m["search/temperature"] in (0.5, 1.0) and 0 < m["search/balance"] < 1,

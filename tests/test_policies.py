@@ -1,6 +1,7 @@
 """Laws of every selector, allocator and schedule under `conf/`."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from star_loop.records import Candidate, Proposal, Rollout, Score, Selection
 from star_loop.schedule import Schedule
 from star_loop.seeding import rng, seed_for
 from star_loop.selectors.family import Cap, Correct, Deduplicate, Subset
-from star_loop.selectors.preferred import Confident, Shortest
+from star_loop.selectors.preferred import Confident, Familiar, Shortest
 from tests.quiz import QUIZ, configure
 
 RECIPES = sorted(path.stem for path in (CONF / "selectors").glob("*.yaml"))
@@ -23,7 +24,9 @@ CONTEXT = Selection(iteration=3, beta=5)
 
 
 def candidate(position: int, sample: int, correct: bool, text: str, loss: float | None = None) -> Candidate:
-    score = loss and Score(position=position, attempt=0, sample=sample, tokens=4, loss=loss, brier=loss / (1 + loss))
+    score = loss and Score(
+        position=position, attempt=0, sample=sample, tokens=4, loss=loss, brier=loss / (1 + loss), rank=1 + loss**2
+    )  # fmt: skip
     return Candidate(
         score=score or None,
         rollout=Rollout(
@@ -98,6 +101,7 @@ def test_the_preferred_of_each_observation_are_kept(items, limit: int) -> None:
     for selector, key in (
         (Shortest(limit=limit), lambda c: len(" ".join(c.rollout.text.split()))),
         (Confident(limit=limit), lambda c: c.score.loss if c.score else float("inf")),
+        (Familiar(limit=limit), lambda c: c.score.rank / c.score.loss if c.score else float("inf")),
     ):
         best = [
             c for p in {c.rollout.position for c in items}
@@ -106,6 +110,14 @@ def test_the_preferred_of_each_observation_are_kept(items, limit: int) -> None:
         kept = selector.select(items, CONTEXT, rng(0))
         assert Counter(map(id, kept)) == Counter(map(id, best))
         assert [id(c) for c in items if id(c) in set(map(id, kept))] == list(map(id, kept))
+
+
+def test_ranks_must_be_known_to_be_compared() -> None:
+    unranked = replace(
+        candidate(0, 0, True, "c", 1.0), score=Score(position=0, attempt=0, sample=0, tokens=1, loss=1.0, brier=1.0)
+    )
+    with pytest.raises(ValueError, match="which this scorer does not tell: take scorer=student"):
+        Familiar().select([unranked], CONTEXT, rng(0))
 
 
 def test_subset_draws_beta_without_favour() -> None:

@@ -172,6 +172,8 @@ class Score(Record):
     """By which the true Brier score may differ: not 0 where only the most probable tokens were known."""
     gradient: float | None = None
     """‖∇ log π‖² of the text by the model's parameters; None: not measured."""
+    rank: float | None = None
+    """Mean rank of these tokens among all by probability, 1 being the most probable, and at most 100; None: unknown."""
     gap: float | None = None
     """‖E_right ∇ log π - E_wrong ∇ log π‖², estimated by its observation's scored rationales; None: not measured."""
 
@@ -185,11 +187,12 @@ class Score(Record):
         brier: float,
         slack: float = 0.0,
         gradient: float | None = None,
+        rank: float | None = None,
     ) -> "Score":
         """That of a rollout."""
         return cls(
             position=rollout.position, attempt=rollout.attempt, sample=rollout.sample, tokens=tokens, loss=loss,
-            brier=brier, slack=slack, gradient=gradient,
+            brier=brier, slack=slack, gradient=gradient, rank=rank,
         )  # fmt: skip
 
     @property

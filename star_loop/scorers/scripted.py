@@ -30,4 +30,4 @@ class Scripted(Scorer):
 
     def _score(self, rollout: Rollout) -> Score:
         p = rng(0, "scripted score", rollout.id, rollout.attempt, rollout.sample).uniform(0.05, 0.95)
-        return Score.of(rollout, tokens=rollout.tokens, loss=-math.log(p), brier=2 * (1 - p) ** 2)
+        return Score.of(rollout, tokens=rollout.tokens, loss=-math.log(p), brier=2 * (1 - p) ** 2, rank=1 + (p < 0.5))

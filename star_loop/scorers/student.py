@@ -16,6 +16,10 @@ from star_loop.trainers.batches import Encoded, micro_batches
 if TYPE_CHECKING:
     from torch import Tensor
 
+Means = tuple[float, float, float]
+"""Mean cross-entropy, Brier score and rank."""
+RANKS = 100
+"""The greatest rank that is told, as in RSR's released code."""
 ROWS = 1024
 """Token positions whose logits are held in float32 at once."""
 
@@ -46,15 +50,16 @@ class Student(Scorer):
             ValueError: every rationale is longer than the model's context.
         """
         encoded = encode(rollouts, prompts, model)
-        means: dict[int, tuple[float, float]] = {}
+        means: dict[int, Means] = {}
         with lent_student(model, engine) as student:
             for group in micro_batches([sequence for _, sequence in encoded], self.max_tokens_per_batch):
                 means |= {id(s): both for s, both in zip(group, token_means(student, group), strict=True)}
                 if progress:
                     progress(len(group))
         return [
-            Score.of(rollout, tokens=sequence.losses, loss=means[id(sequence)][0], brier=means[id(sequence)][1])
+            Score.of(rollout, tokens=sequence.losses, loss=loss, brier=brier, rank=rank)
             for rollout, sequence in encoded
+            for loss, brier, rank in [means[id(sequence)]]
         ]
 
 
@@ -69,8 +74,8 @@ def lent_student(model: Model, engine: Engine | None) -> Iterator[Any]:
         yield student
 
 
-def token_means(model: Any, group: Sequence[Encoded]) -> list[tuple[float, float]]:
-    """(mean cross-entropy in nats, mean Brier score in [0, 2]) over the tokens of each sequence that have a loss.
+def token_means(model: Any, group: Sequence[Encoded]) -> list[Means]:
+    """Means over the tokens of each sequence that have a loss: cross-entropy in nats, Brier score in [0, 2], and rank.
 
     Brier = ‖e_y - π‖² = 1 - 2 π_y + Σ_v π_v², which is also the squared norm of the loss gradient by the logits.
     """
@@ -86,18 +91,19 @@ def token_means(model: Any, group: Sequence[Encoded]) -> list[tuple[float, float
             starts = range(s.first_target, len(s.ids), ROWS)
             ends = [min(start + ROWS, len(s.ids)) for start in starts]
             sums = [_sums(logits[row, a - 1 : b - 1], ids[row, a:b]) for a, b in zip(starts, ends, strict=True)]
-            loss, brier = (torch.stack(sums).sum(0) / s.losses).tolist()
-            means.append((loss, brier))
+            loss, brier, rank = (torch.stack(sums).sum(0) / s.losses).tolist()
+            means.append((loss, brier, rank))
     return means
 
 
 def _sums(logits: "Tensor", targets: "Tensor") -> "Tensor":
-    """Cross-entropy and Brier score, summed over the rows of logits [N, V]."""
+    """Cross-entropy, Brier score and rank (at most RANKS), summed over the rows of logits [N, V]."""
     import torch
 
     logp = logits.float().log_softmax(-1)
     chosen = logp.gather(-1, targets[:, None])[:, 0]
-    return torch.stack([-chosen.sum(), (1 - 2 * chosen.exp() + (2 * logp).exp().sum(-1)).sum()])
+    ranks = 1 + (logp > chosen[:, None]).sum(-1).clamp(max=RANKS - 1)
+    return torch.stack([-chosen.sum(), (1 - 2 * chosen.exp() + (2 * logp).exp().sum(-1)).sum(), ranks.sum()])
 
 
 def encode(rollouts: Sequence[Rollout], prompts: Sequence[str], model: Model) -> list[tuple[Rollout, Encoded]]:

@@ -1,4 +1,4 @@
-"""What LARK is compared with (arXiv 2605.30651, section 4): one preference among the rationales of an observation."""
+"""One preference among the rationales of an observation: what LARK is compared with, and RSR."""
 
 from abc import abstractmethod
 from collections import defaultdict
@@ -47,3 +47,28 @@ class Confident(Preferred):
     def key(self, candidate: Candidate) -> float:
         """In nats per token."""
         return candidate.score.loss if candidate.score else float("inf")
+
+
+class Familiar(Preferred):
+    """By the rank-surprisal ratio Σ rank / Σ -log π of its tokens, the lowest first (RSR, arXiv 2601.14249).
+
+    A rationale is worth most whose tokens are improbable and still among the student's first choices. A rationale
+    without a score comes last.
+    """
+
+    scored: ClassVar[bool] = True
+
+    def key(self, candidate: Candidate) -> float:
+        """Rank per nat.
+
+        Raises:
+            ValueError: the scorer knows no ranks.
+        """
+        score = candidate.score
+        if score is None:
+            return float("inf")
+        if score.rank is None:
+            raise ValueError(
+                "selectors.familiar compares the ranks of tokens, which this scorer does not tell: take scorer=student"
+            )
+        return score.rank / max(score.loss, 1e-12)

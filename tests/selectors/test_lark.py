@@ -173,6 +173,16 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Pretrained:
     return Pretrained(name_or_path=str(write_llama(tmp_path_factory.mktemp("llama"))))
 
 
+def naive_rank(model, sequence: Encoded) -> float:
+    """The mean over the text's tokens of 1 + how many others are more probable, at most 100 (RSR's released code)."""
+    logits = model(torch.tensor([sequence.ids])).logits[0]
+    ranks = []
+    for k in range(sequence.first_target, len(sequence.ids)):
+        row = logits[k - 1].tolist()
+        ranks.append(min(1 + sum(value > row[sequence.ids[k]] for value in row), 100))
+    return sum(ranks) / len(ranks)
+
+
 def naive_means(model, sequence: Encoded) -> tuple[float, float]:
     """Cross-entropy and ‖e_y - π‖², token by token and word by word, in float64."""
     losses, briers = [], []
@@ -199,6 +209,7 @@ def test_the_students_scores_are_those_of_every_token_on_its_own(base: Pretraine
         sequence = Encoded(ids=prompt + encode_completion(tokenizer, text), prompt=len(prompt))
         assert (found[k].sample, found[k].tokens) == (k, len(text) + 1)
         assert (found[k].loss, found[k].brier) == pytest.approx(naive_means(student, sequence), rel=1e-4)
+        assert found[k].rank == pytest.approx(naive_rank(student, sequence), rel=1e-6)
     assert len({s.loss for s in found}) == 4
 
 
