@@ -16,7 +16,8 @@ from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, Generator, Progress, Task
 from star_loop.records import Completion, Observation, Request
 from star_loop.seeding import rng
-from star_loop.tasks.table import read, text
+from star_loop.tasks.cells import text
+from star_loop.tasks.table import read
 
 
 class Pool(Generator):

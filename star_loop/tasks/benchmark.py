@@ -11,9 +11,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, PrivateAttr
 
 from star_loop.records import Observation
+from star_loop.tasks.cells import Row, RowError
 from star_loop.tasks.prompting import EXEMPLARS, Prompted
 from star_loop.tasks.splitting import Subset, by_question, divide, without_leaks
-from star_loop.tasks.table import Row, RowError, Table, hub, read
+from star_loop.tasks.table import Table, hub, read
 from star_loop.verifiers.multiple_choice import LETTERS
 
 logger = logging.getLogger(__name__)

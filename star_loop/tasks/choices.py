@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from star_loop.tasks.table import RowError, text
+from star_loop.tasks.cells import RowError, text
 from star_loop.verifiers.multiple_choice import LETTERS
 
 _LETTER = re.compile(r"\(?([A-Za-z])[).:]\s*(?=\S)")

@@ -6,7 +6,7 @@ from typing import ClassVar
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
 from star_loop.tasks.benchmark import Benchmark
-from star_loop.tasks.table import Row, RowError, text
+from star_loop.tasks.cells import Row, RowError, text
 from star_loop.verifiers.label import YesNo
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
 from star_loop.tasks.benchmark import Benchmark, options
-from star_loop.tasks.table import Row, pick, text
+from star_loop.tasks.cells import Row, pick, text
 from star_loop.verifiers.multiple_choice import MultipleChoice
 
 

@@ -12,19 +12,23 @@ of its own, without them.
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from star_loop.records import TURN, Observation
+from star_loop.tasks.cells import Row, pick, text
 from star_loop.tasks.choices import choices_of
 from star_loop.tasks.splitting import SplitTask
-from star_loop.tasks.table import Row, pick, read, text
+from star_loop.tasks.table import read
 from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice, read_choice
 
 EXEMPLARS = Path(__file__).parent / "exemplars"
 HINTS = {"last": "[The correct answer: ", "paper": "(CORRECT"}
 """What only a hinted prompt contains, by the form of the hint."""
+
+Frame = Annotated[str, AfterValidator(lambda text: text.replace("\\n", "\n").replace("\\t", "\t"))]
+"""What stands around a question; a shell and Hydra leave `\\n` as it was typed."""
 
 
 class Prompted(SplitTask):
@@ -44,19 +48,19 @@ class Prompted(SplitTask):
     released code writes ` (72)` or ` (B)` there, which cannot be told from a model's own words."""
     instruction: str | None = None
     """Said before everything, in training and evaluation too; None: nothing, or what the task says of itself."""
-    before: str = "Q: "
-    """Stands before a question; a rationale ends where it begins again on a new line."""
-    after: str = "\nA:"
-    """Stands between a question, with its options and hint, and its rationale."""
+    before: Frame = "Q: "
+    """Stands before a question; a rationale ends where it begins again on a new line. `\\n` is a new line."""
+    after: Frame = "\nA:"
+    """Stands between a question, with its options and hint, and its rationale. `\\n` is a new line."""
 
     def prompt(self, observation: Observation, *, hint: bool = False) -> str:
         """Worked examples, then the question; with `hint`, its answer is shown."""
         examples = self._hinted_examples if hint and self.hint == "paper" else self._examples
-        return examples + self._block(observation, hint=hint)
+        return self._opening(observation) + examples + self._block(observation, hint=hint)
 
     def bare_prompt(self, observation: Observation) -> str:
         """The question alone, or after `bare_shots` worked examples."""
-        return self._bare_examples + self._block(observation, hint=False)
+        return self._opening(observation) + self._bare_examples + self._block(observation, hint=False)
 
     @property
     def hint_marker(self) -> str:
@@ -109,8 +113,7 @@ class Prompted(SplitTask):
             raise ValueError(f"task.bare_shots={self.bare_shots}: there are {len(found[: self.shots])} worked examples")
         return found[: self.shots]
 
-    @property
-    def _opening(self) -> str:
+    def _opening(self, observation: Observation) -> str:
         return f"{self.instruction}\n\n" if self.instruction else ""
 
     @cached_property
@@ -128,7 +131,7 @@ class Prompted(SplitTask):
     def _worked(self, n: int, *, hint: bool = False) -> str:
         form = f"{{}}{TURN}{{}}{TURN}" if self.turns else "{} {}\n\n"
         worked = (form.format(self._block(e, hint=hint), e.rationale) for e in self._exemplars[:n])
-        return self._opening + "".join(worked)
+        return "".join(worked)
 
     def _block(self, observation: Observation, *, hint: bool) -> str:
         """One question up to where its rationale begins, without a trailing space: tokenizers glue it to the word."""

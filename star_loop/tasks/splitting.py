@@ -96,7 +96,7 @@ class Subset(Sequence[Observation]):
 
     @property
     def hashes(self) -> NDArray[np.int64]:
-        """int64 [n, 2]: of the id, of the question; of this process."""
+        """int64 [n, 4]: see `Survey`; of this process."""
         return self.source.survey.hashes[self.indices]
 
     def rows(self) -> Iterator[Any]:
@@ -156,3 +156,11 @@ def without_leaks(splits: Mapping[str, Subset]) -> tuple[dict[str, Subset], dict
         counts[f"{split}: left out, same text as a held-out one"] = int(same_text.sum())
         measured = np.concatenate([measured, digests])
     return clean, {name: count for name, count in counts.items() if count}
+
+
+def contradictions(observations: Subset) -> list[tuple[int, int]]:
+    """Pairs of places whose questions, options included, are the same and whose gold answers are not."""
+    asked, golds = observations.hashes[:, 2:].T
+    order = np.lexsort((np.arange(len(asked)), golds, asked))
+    differ = (asked[order][1:] == asked[order][:-1]) & (golds[order][1:] != golds[order][:-1])
+    return sorted(zip(order[:-1][differ].tolist(), order[1:][differ].tolist(), strict=True))

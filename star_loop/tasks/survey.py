@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from star_loop.records import Observation
+from star_loop.verifiers.exact import normalise
 
 Digests = NDArray[np.uint64]
 Indices = NDArray[np.int64]
@@ -33,7 +34,8 @@ class Survey:
     digests: Digests
     """uint64 [n, 2]: of the id and of the group, whatever their case and spaces; the same in every process."""
     hashes: NDArray[np.int64]
-    """int64 [n, 2]: of the id and of the question as they are; good for this process only."""
+    """int64 [n, 4]: of the id, of the question, of the question with its options, and of the gold answer in its one
+    spelling; good for this process only."""
 
     def rows(self, indices: Indices) -> Iterator[Any]:
         """The fields of some rows, batch by batch; `indices` ascend."""
@@ -55,18 +57,23 @@ def survey(observations: Sequence[Observation], group: Group) -> Survey:
     import pyarrow as arrow
 
     kinds = _kinds()
-    digests, hashes = np.empty((len(observations), 2), np.uint64), np.empty((len(observations), 2), np.int64)
+    digests, hashes = np.empty((len(observations), 2), np.uint64), np.empty((len(observations), 4), np.int64)
 
     def batches() -> Iterator[Any]:
         for start in range(0, len(observations), BATCH):
             rows = [observations[index] for index in range(start, min(start + BATCH, len(observations)))]
             here = slice(start, start + len(rows))
             digests[here, 0], digests[here, 1] = [digest(o.id) for o in rows], [digest(group(o)) for o in rows]
-            hashes[here, 0], hashes[here, 1] = [hash(o.id) for o in rows], [hash(o.question) for o in rows]
+            hashes[here] = [_hashes(o) for o in rows]
             columns = [arrow.array([getattr(o, name) for o in rows], kind) for name, kind in kinds.items()]
             yield arrow.record_batch(columns, names=FIELDS)
 
     return Survey(batches=mapped(arrow.schema(kinds.items()), batches()), digests=digests, hashes=hashes)
+
+
+def _hashes(observation: Observation) -> tuple[int, ...]:
+    asked = (observation.question, observation.choices)
+    return tuple(map(hash, (observation.id, observation.question, asked, normalise(observation.answer))))
 
 
 def _kinds() -> dict[str, Any]:

@@ -64,7 +64,7 @@ LINES = {
     "question is an object": b'{"question": {"stem": "x"}, "answer": 1}',
     "answer is null": b'{"question": "x", "answer": null}',
     "answer is empty": b'{"question": "x", "answer": ""}',
-    "answer is a list": b'{"question": "x", "answer": [1]}',
+    "answer is a list": b'{"question": "x", "answer": [1, 2]}',
     "answer is an object": b'{"question": "x", "answer": {"value": 1}}',
     "answer is NaN": b'{"question": "x", "answer": NaN}',
     "answer is infinite": b'{"question": "x", "answer": Infinity}',

@@ -17,9 +17,10 @@ from star_loop.errors import ConfigError
 from star_loop.launch import launch
 from star_loop.records import Observation
 from star_loop.stages.load import load
+from star_loop.tasks.cells import RowError, pick
 from star_loop.tasks.choices import choices_of
 from star_loop.tasks.file import File
-from star_loop.tasks.table import RowError, pick, read
+from star_loop.tasks.table import read
 from star_loop.verifiers.exact import Exact
 from star_loop.verifiers.expression import Expression
 from star_loop.verifiers.label import YesNo
@@ -151,7 +152,7 @@ def test_styles_of_published_data_sets(tmp_path: Path) -> None:
     game = one(tmp_path, {"nums": [8, 3, 1], "target": 24, "id": 4}, question="id", answer="target", numbers="nums")
     assert (game.answer, game.meta["numbers"]) == ("24", [8, 3, 1])
     mmlu = {"question": "x", "choices": ["a", "b", "c", "d"], "answer": 3}
-    assert one(tmp_path, mmlu, choices="choices").answer == "D"
+    assert one(tmp_path, mmlu, choices="choices", first_choice=0).answer == "D"
     assert one(tmp_path, mmlu, choices="choices", first_choice=1).answer == "C"
     wide = one(
         tmp_path,
@@ -241,7 +242,11 @@ def test_without_worked_examples_the_prompt_says_how_to_answer(tmp_path: Path) -
         ("a.jsonl", '{"question": "x", "answer": 1}\n{"question" "x"}\n', r"a\.jsonl, line 2, column 13: not JSON"),
         ("a.jsonl", '{"question": "x", "answer": 1}\n[1]\n', r"line 2: expected a JSON object .* found a list of 1"),
         ("a.jsonl", '{"question": " ", "answer": 1}\n', r"line 1, column 'question': expected text or a number"),
-        ("a.jsonl", '{"question": "x", "answer": [1]}\n', r"line 1, column 'answer': .* found a list of 1"),
+        (
+            "a.jsonl",
+            '{"question": "x", "answer": [1, 2]}\n',
+            r"line 1, column 'answer': expected one answer, found a list of 2: .*task\.answer=answer\.0",
+        ),
         (
             "a.jsonl",
             '{"question": "x", "answer": "\\\\boxed{"}\n',
@@ -274,10 +279,10 @@ def test_other_errors_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RowError, match=r"line 1: not UTF-8"):
         File(path=tmp_path / "a.jsonl").check()
     write_jsonl(tmp_path / "a.jsonl", [{"question": "x", "answer": 4, "c": ["a", "b"], "level": "high"}])
-    with pytest.raises(RowError, match=r"4 is no option of 2, counted from 0: set task\.first_choice"):
+    with pytest.raises(RowError, match=r"neither the options' words nor their places, counted from 0 or from 1"):
         File(path=tmp_path / "a.jsonl", choices="c").check()
-    with pytest.raises(RowError, match=r"column 'level': expected a level"):
-        File(path=tmp_path / "a.jsonl", level="level").check()
+    with pytest.raises(RowError, match=r"4 is no option of 2, counted from 1: correct it, or write task\.first_choice"):
+        File(path=tmp_path / "a.jsonl", choices="c", first_choice=1).check()
     with pytest.raises(RowError, match=r"column 'level': expected a list of whole numbers"):
         File(path=tmp_path / "a.jsonl", numbers="level").check()
 

@@ -19,13 +19,13 @@ from star_loop.stages.load import load
 from star_loop.tasks.anli import AnliR1
 from star_loop.tasks.arc_challenge import ArcChallenge
 from star_loop.tasks.benchmark import Benchmark
+from star_loop.tasks.cells import RowError
 from star_loop.tasks.cladder import Cladder
 from star_loop.tasks.commonsenseqa import CommonsenseQA
 from star_loop.tasks.gsm8k import Gsm8k
 from star_loop.tasks.splitting import Subset, by_question, divide, without_leaks
 from star_loop.tasks.survey import Group, digest
 from star_loop.tasks.svamp import Svamp
-from star_loop.tasks.table import RowError
 from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice
 from tests.quiz import configure
 from tests.small_models import byte_tokenizer, write_llama

@@ -1,0 +1,154 @@
+"""Gold answers and levels in the many ways that data sets write them."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Literal
+
+from star_loop.tasks.cells import RowError, kind, plain, text
+from star_loop.verifiers.exact import normalise
+from star_loop.verifiers.multiple_choice import LETTERS
+from star_loop.verifiers.statement import statement
+
+Counted = Literal["words", "from 0", "from 1"]
+"""What a number means where there are options: an option's words, or its place."""
+_NUMBER = re.compile(r"[-+0-9.,]+")
+_SCIENTIFIC = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
+_PLACE = re.compile(r"([0-9]{1,3})(?:\.0+)?")
+_IN_WORDS = re.compile(r"(?<![\w.])-?[0-9]+(?:\.[0-9]+)?|(?<=[A-Za-z])[0-9]+(?:\.[0-9]+)?")
+_DIGITS = 9
+"""Of a level."""
+
+
+def gold_text(value: Any, column: str, place: str) -> str:
+    """A gold answer as text: a number in plain decimal as it was written, the element of a list of one.
+
+    Raises:
+        RowError: it is missing, empty, an object, or a list of several.
+
+    Example:
+        >>> [gold_text(v, "answer", "here") for v in (51.0, 1e22, ["5"], '["5"]', "1e-3", True)]
+        ['51', '10000000000000000000000', '5', '5', '0.001', 'yes']
+    """
+    if isinstance(value, str) and value.lstrip().startswith('["'):
+        value = _listed(value)
+    if isinstance(value, list) and len(value) == 1:
+        return gold_text(value[0], column, place)
+    if isinstance(value, list | dict) and value:
+        names = [f"{column}.{name}" for name in (range(len(value)) if isinstance(value, list) else value)]
+        raise RowError(
+            f"{place}, column {column!r}: expected one answer, found {kind(value)}: say which it is, "
+            f"task.answer={' or '.join(names[:4])}"
+        )
+    found = text(value, column, place)
+    if isinstance(value, str):
+        return plain(Decimal(found), column, place) if _SCIENTIFIC.fullmatch(found) else found
+    return found if isinstance(value, bool) else normalise(found)
+
+
+def marked_gold(solution: str, column: str, place: str) -> str | None:
+    """The answer behind the last `####`, `\\boxed` or `<answer>` of a whole solution; None: there is no such mark.
+
+    A solution of several lines may also announce it in words, as MetaMath's "The answer is: 7".
+
+    Raises:
+        RowError: nothing stands behind the mark.
+
+    Example:
+        >>> [marked_gold(s, "answer", "here") for s in ("He did.\\n#### Dr. Seuss", "So $\\\\boxed 2$.", "12")]
+        ['Dr. Seuss', '2', None]
+    """
+    stated = statement(solution, ())
+    if (stated is None or stated.how != "marker") and "\n" in solution.strip():
+        stated = statement(solution)
+    if stated is None or stated.how != "marker":
+        return None
+    if not stated.line:
+        raise RowError(f"{place}, column {column!r}: no answer behind the marker of {solution[-40:]!r}")
+    return normalise(stated.line) if _NUMBER.fullmatch(stated.line) else stated.line
+
+
+def option_number(value: Any) -> int | None:
+    """The whole number that a gold answer is, be it a number or a text (`2`, `2.0`); None: it is none.
+
+    Example:
+        >>> [option_number(v) for v in (2, 2.0, "2", "2.0", "B", 0.5, True)]
+        [2, 2, 2, 2, None, None, None]
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        return None
+    match = _PLACE.fullmatch(str(value).strip())
+    return int(match[1]) if match else None
+
+
+def option_letter(number: int, choices: Sequence[str], counted: Counted) -> str | None:
+    """The letter of the option that a number means; None: none, or two of the same words."""
+    if counted == "words":
+        same = [index for index, choice in enumerate(choices) if normalise(choice) == str(number)]
+        return LETTERS[same[0]] if len(same) == 1 else None
+    index = number - int(counted[-1])
+    return LETTERS[index] if 0 <= index < len(choices) else None
+
+
+def how_counted(rows: Iterable[tuple[int, Sequence[str]]], column: str, place: str) -> Counted:
+    """What numbers among the golds mean, proved by the rows: the one meaning that all of them can have.
+
+    Numbers that are an option's words in every row are these words.
+
+    Args:
+        rows: the number and the options of each row whose gold is a number.
+        column: for messages, as `place`.
+
+    Raises:
+        RowError: no meaning fits, or nothing tells whether they count from 0 or from 1.
+    """
+    left: list[Counted] = ["words", "from 0", "from 1"]
+    for number, choices in rows:
+        left = [meaning for meaning in left if option_letter(number, choices, meaning) is not None]
+        if len(left) < 2:
+            break
+    if not left:
+        raise RowError(
+            f"{place}, column {column!r}: its numbers are neither the options' words nor their places, counted from 0 "
+            "or from 1: correct them, or write letters"
+        )
+    if "words" not in left and len(left) > 1:
+        raise RowError(
+            f"{place}, column {column!r}: numbers of options, and nothing tells whether they count from 0 or from 1: "
+            "write task.first_choice=0 or task.first_choice=1"
+        )
+    return left[0]
+
+
+def level_of(value: Any, column: str, place: str) -> int | None:
+    """A level as a whole number: of a number, or of a text with one in it (`Level 5`); None: there is none.
+
+    Raises:
+        RowError: it is a fraction, negative or too large, so that different levels would become one.
+
+    Example:
+        >>> [level_of(v, "level", "here") for v in (3, 3.0, "Level 5", "Level ?", None, "hard", "grade 3-4")]
+        [3, 3, 5, None, None, None, None]
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    found = _IN_WORDS.findall(text(value, column, place))
+    if len(found) != 1:
+        return None
+    whole, _, fraction = found[0].partition(".")
+    if fraction.strip("0") or whole.startswith("-"):
+        raise RowError(
+            f"{place}, column {column!r}: a level is a whole number from 0, found {value!r}: give whole numbers, or "
+            f"name the column with task.skill={column}, which keeps any text apart"
+        )
+    if len(whole) > _DIGITS:
+        raise RowError(f"{place}, column {column!r}: a level has at most {_DIGITS} digits, found {whole[:40]!r}")
+    return int(whole)
+
+
+def _listed(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value

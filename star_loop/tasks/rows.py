@@ -1,0 +1,182 @@
+"""The observations of a table of one's own, each made when it is asked for."""
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from star_loop.protocols import Verifier
+from star_loop.records import Observation
+from star_loop.tasks.cells import Row, RowError, pick, plain, text
+from star_loop.tasks.choices import choices_of
+from star_loop.tasks.golds import Counted, gold_text, level_of, marked_gold, option_letter, option_number
+from star_loop.tasks.prompting import Prompted
+from star_loop.tasks.table import Table
+from star_loop.verifiers.guess import Guess, named
+from star_loop.verifiers.multiple_choice import MultipleChoice, read_choice
+
+_DIGITS = 9
+"""Of a number of a game."""
+_COLUMN = re.compile(r"\{([^{}]+)\}")
+
+
+class Columned(Prompted):
+    """A task whose rows are read by the names of their columns."""
+
+    verifier: Annotated[Verifier, BeforeValidator(named)] = Guess()
+    """`exact`, `math`, `multiple_choice`, `yes_no`, `expression`, or `guess`: a guess from each gold answer, which is
+    reported; others by `task.verifier._target_=…` with their keys."""
+    question: str = "question"
+    """A column, or a text with columns in braces: `{Body} {Question}`."""
+    answer: str = "answer"
+    """The key of the gold answer."""
+    id: str | None = None
+    """None: file name and row."""
+    choices: str | tuple[str, ...] | None = None
+    """One column (see `star_loop.tasks.choices`), or several: `a,b,c,d`, or a list."""
+    first_choice: Literal[0, 1] | None = None
+    """What an answer that is a number (`2`, `2.0`, also as text) calls the first option. None: as the rows prove it; an
+    error where nothing does."""
+    rationale: str | None = None
+    """The key of a gold rationale, which only proves the verifier; None: there is none."""
+    skill: str | None = None
+    """The key of a question's skill; None: there is none."""
+    level: str | None = None
+    """A whole number, or a text with one in it (`Level 5`); a row without any has no level, and is counted."""
+    numbers: str | None = None
+    """The numbers of a game whose answer is the target (`verifier=expression`)."""
+
+    @property
+    @abstractmethod
+    def counted(self) -> Counted:
+        """What numbers among the golds mean, where there are options."""
+
+    @property
+    def option_columns(self) -> tuple[str, ...]:
+        """The columns that hold the options."""
+        names = self.choices.split(",") if isinstance(self.choices, str) else self.choices or ()
+        return tuple(name.strip() for name in names)
+
+
+class Rows(Sequence[Observation]):
+    """The observations of a table, each made when it is asked for."""
+
+    def __init__(self, task: Columned, split: str, table: Table) -> None:
+        self.task, self.split, self.table = task, split, table
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.table)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The observation of one row.
+
+        Raises:
+            RowError: a column is missing or empty.
+        """
+        if not 0 <= index < len(self.table):
+            raise IndexError(index)
+        task, row, place = self.task, self.table[index], self.table.place(index)
+        cell = partial(_cell, row, place)
+        choices = _choices(task, row, place)
+        answer, rationale = _gold(task, row, place, choices)
+        observation = Observation(
+            id=f"{self.split}/{index:07}" if task.id is None else cell(task.id),
+            question=_COLUMN.sub(lambda m: _inserted(row, place, m[1]), task.question)
+            if "{" in task.question
+            else cell(task.question),
+            answer=answer,
+            choices=choices,
+            rationale=rationale,
+            skill=None if task.skill is None else cell(task.skill),
+            level=None if task.level is None else level_of(pick(row, task.level, place), task.level, place),
+            meta={} if task.numbers is None else {"numbers": _numbers(row, task.numbers, place)},
+        )
+        return _ending_in_its_answer(task, observation)
+
+    def written_gold(self, index: int) -> Any:
+        """The gold answer of a row as the table has it."""
+        return pick(self.table[index], self.task.answer, self.table.place(index))
+
+    def numbered(self) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """The number and the options of each row whose gold is a number."""
+        for index in range(len(self)):
+            number = option_number(self.written_gold(index))
+            if number is not None:
+                yield number, _choices(self.task, self.table[index], self.table.place(index))
+
+
+def _cell(row: Row, place: str, column: str) -> str:
+    return text(pick(row, column, place), column, place)
+
+
+def _inserted(row: Row, place: str, column: str) -> str:
+    value = pick(row, column, place)
+    if not isinstance(value, list) or not value:
+        return text(value, column, place)
+    shown = (plain(each, column, place) if isinstance(each, Decimal) else repr(each) for each in value)
+    return f"[{', '.join(shown)}]"
+
+
+def _choices(task: Columned, row: Row, place: str) -> tuple[str, ...]:
+    columns = task.option_columns
+    if not columns:
+        return ()
+    value = [pick(row, column, place) for column in columns] if len(columns) > 1 else pick(row, columns[0], place)
+    return choices_of(value, ",".join(columns), place)
+
+
+def _gold(task: Columned, row: Row, place: str, choices: tuple[str, ...]) -> tuple[str, str | None]:
+    """(the gold answer, the gold rationale, if there is one)"""
+    value = pick(row, task.answer, place)
+    number = option_number(value) if choices else None
+    if number is not None:
+        letter = option_letter(number, choices, task.counted)
+        if letter is None:
+            raise RowError(
+                f"{place}, column {task.answer!r}: {number} is no option of {len(choices)}, counted {task.counted}: "
+                "correct it, or write task.first_choice=0 or task.first_choice=1"
+            )
+        return letter, _rationale(task, row, place)
+    written = gold_text(value, task.answer, place)
+    marked = marked_gold(written, task.answer, place)
+    answer = written if marked is None else marked
+    asked = isinstance(task.verifier, Guess | MultipleChoice)
+    if choices and asked and read_choice(answer, choices) is None:
+        raise RowError(
+            f"{place}, column {task.answer!r}: {answer[:60]!r} is neither a letter nor the words of one of the "
+            f"{len(choices)} options: correct it, or name the column of the answers with task.answer="
+        )
+    return answer, _rationale(task, row, place) if marked is None else written
+
+
+def _rationale(task: Columned, row: Row, place: str) -> str | None:
+    """Not every row needs to have one."""
+    value = None if task.rationale is None else pick(row, task.rationale, place)
+    return text(value, task.rationale or "", place) if value not in (None, "") else None
+
+
+def _numbers(row: Row, column: str, place: str) -> list[int]:
+    value = pick(row, column, place)
+    found = re.findall(r"-?[0-9]+", value) if isinstance(value, str) else []
+    numbers = [int(number) for number in found if len(number) <= _DIGITS] if isinstance(value, str) else value
+    whole = isinstance(numbers, list) and numbers and all(type(number) is int for number in numbers)
+    if not whole or len(numbers) < len(found):
+        shown = repr(value)[:80]
+        raise RowError(
+            f"{place}, column {column!r}: expected a list of whole numbers of at most {_DIGITS} digits, found {shown}"
+        )
+    return numbers
+
+
+def _ending_in_its_answer(task: Columned, observation: Observation) -> Observation:
+    """A gold rationale that does not state its answer as the verifier wants it gets the statement as its last line."""
+    rationale = observation.rationale
+    if rationale is None or task.verifier.judge(observation, rationale).correct:
+        return observation
+    return replace(observation, rationale=f"{rationale}\n{task.statement(observation)}")
