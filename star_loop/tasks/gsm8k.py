@@ -13,7 +13,7 @@ from star_loop.verifiers.exact import Exact, normalise
 class Gsm8k(Benchmark):
     """7,473 training and 1,319 test problems. The gold rationale keeps its `<<48/2=24>>` annotations."""
 
-    verifier: Verifier = Exact()
+    verifier: Verifier = Exact(units=True)
     name: ClassVar[str] = "gsm8k"
     repository: ClassVar[str] = "openai/gsm8k"
     configuration: ClassVar[str | None] = "main"

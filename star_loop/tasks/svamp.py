@@ -16,7 +16,7 @@ class Svamp(Benchmark):
     Reads the release's `SVAMP.json`, which has no split, and files split beforehand.
     """
 
-    verifier: Verifier = Exact()
+    verifier: Verifier = Exact(units=True)
     name: ClassVar[str] = "svamp"
     repository: ClassVar[str] = "ChilleD/SVAMP"
     files: ClassVar[Mapping[str, tuple[str, ...]]] = {"train": ("train.jsonl", "SVAMP.json"), "test": ("test.jsonl",)}

@@ -8,6 +8,8 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
+from star_loop.verifiers.structure import elements, kind, same_kind
+
 _CLOSE = 1e-5
 """Relative difference up to which a decimal fraction may stand for another number, if Math-Verify rounds them alike."""
 _DIGITS = 30
@@ -18,12 +20,37 @@ _POINTS = ((70, 17), (131, 29))
 def compare(gold: str, answers: Sequence[str]) -> bool | None:
     """Whether every answer equals the gold one; None: something in them is not mathematics."""
     try:
-        parsed = [parse(text) for text in (gold, *answers)]
-        if not all(parsed):
-            return None
-        return all(_equal(parsed[0], other) for other in parsed[1:])
+        return all(_same(gold, answer) for answer in answers)
     except Exception:  # of whatever the algebra system is asked to do
         return None
+
+
+def _same(gold: str, answer: str) -> bool:
+    """Compare element by element: tuples and intervals in their order, lists in any, sets each in the other."""
+    kinds = kind(gold), kind(answer)
+    if "value" in kinds or not same_kind(*kinds):
+        return gold == answer or ("value" in kinds and _equal(_read(gold), _read(answer)))
+    one, other = elements(gold), elements(answer)
+    if "set" in kinds:
+        return all(any(_same(a, b) for b in other) for a in one) and all(any(_same(a, b) for a in one) for b in other)
+    if len(one) != len(other) or (kinds[0] == "interval" and (gold[0], gold[-1]) != (answer[0], answer[-1])):
+        return False
+    if kinds[0] != "list":
+        return all(map(_same, one, other))
+    left = list(other)
+    for element in one:
+        found = next((k for k, each in enumerate(left) if _same(element, each)), None)
+        if found is None:
+            return False
+        del left[found]
+    return True
+
+
+def _read(text: str) -> tuple[Any, ...]:
+    parsed = parse(text)
+    if not parsed:
+        raise ValueError(f"no mathematics: {text}")
+    return parsed
 
 
 def _equal(gold: Sequence[Any], answer: Sequence[Any]) -> bool:

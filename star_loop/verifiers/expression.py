@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 from star_loop.records import Observation, Verdict
@@ -111,6 +112,7 @@ def _readable(expression: str) -> bool:
         return False
 
 
+@lru_cache(maxsize=4096)
 def evaluate(text: str) -> tuple[Fraction, Counter[int]]:
     """The exact value of an expression, and the numbers in it.
 

@@ -15,12 +15,15 @@ from pydantic import Field
 from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
 from star_loop.verifiers.math_process import MathProcess, Stopped
+from star_loop.verifiers.reply import reply
+from star_loop.verifiers.wrapping import unwrap
 
 OPEN, CLOSE = "<answer>", "</answer>"
 
 
 class Gym(Verifier):
-    """Correct: what stands between the last `<answer>` and `</answer>` is the gold answer, up to spaces around it.
+    """Correct: what stands between the last `<answer>` and `</answer>` is the gold answer, up to spaces and
+    Markdown around it.
 
     With `scorer=own`, another answer is correct too if the data set's own scorer gives it full marks. Mind that some of
     the library's scorers evaluate the answer as Python: use it only where what a model writes may run.
@@ -28,20 +31,23 @@ class Gym(Verifier):
 
     scorer: Literal["equal", "own"] = "equal"
     """`equal`: the gold answer itself; `own`: what the data set's own scorer gives full marks too."""
+    thinking: bool = False
+    """Whether an answer inside finished thinking (`<think>…</think>`) counts too."""
     timeout: float = Field(default=5.0, gt=0)
     """Seconds for one answer; then the scorer is killed, and the verdict is wrong."""
 
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Compare, then score; `answer` is as written."""
-        _, opened, tail = text.rpartition(OPEN)
+        counted = reply(text, thinking=self.thinking)
+        _, opened, tail = counted.rpartition(OPEN)
         answer, closed, _ = tail.partition(CLOSE)
-        answer = answer.strip()
+        answer, reading = answer.strip(), {"reply": counted, "statement": answer}
         if not (opened and closed and answer):
-            return Verdict(answer=None, correct=False, how="no answer")
-        if answer == observation.answer.strip():
-            return Verdict(answer=answer, correct=True, how="equal (marker)")
+            return Verdict(answer=None, correct=False, how="no answer", reading=reading)
+        if answer == observation.answer.strip() or unwrap(answer) == unwrap(observation.answer):
+            return Verdict.compared(answer, True, "marker", reading=reading)
         if self.scorer == "equal":
-            return Verdict(answer=answer, correct=False, how="different (marker)")
+            return Verdict.compared(answer, False, "marker", reading=reading)
         try:
             full = self._process.ask(self.timeout, json.dumps(observation.meta["source"]), [answer])
         except Stopped as stopped:

@@ -12,7 +12,7 @@ from star_loop.verifiers.languages import any_of, follows
 from star_loop.verifiers.sentences import claim, denied
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import Statement
-from star_loop.verifiers.wrapping import unwrap
+from star_loop.verifiers.wrapping import unwrap, without_emphasis
 
 _ENCLOSED = re.compile(r"\A[(\[]([^()\[\]]*)[)\]](.*)\Z", re.DOTALL)
 _SENTENCE_END = re.compile(r"([.;!?])(?=\s|\Z)")
@@ -52,7 +52,7 @@ class Label(Stated):
 
         `alone`: nothing may follow.
         """
-        words = " ".join(unwrap(plain_characters(words)).casefold().split())
+        words = " ".join(without_emphasis(unwrap(plain_characters(words))).casefold().split())
         words = unwrap(_ENCLOSED.sub(r"\1\2", words)).rstrip("!")
         spelt = {s.casefold(): label for label, others in self.labels.items() for s in (label, *others)}
         if alone or words in spelt:

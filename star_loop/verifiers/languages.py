@@ -184,6 +184,14 @@ def follows(phrases: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(rf"\s*(?:[,:!)\]–—-]|\((?!or\b)|(?:{reasons})|(?:{behind})\W*\Z|\Z)", re.IGNORECASE)
 
 
+@lru_cache(maxsize=64)
+def verb(phrases: tuple[str, ...]) -> re.Pattern[str] | None:
+    """A verb that comes last in its line; None: none of the languages has any."""
+    languages = chosen(phrases)
+    behind = _any(languages, lambda language: language.behind)
+    return re.compile(rf"\s*(?:{behind})[\s.。।*_]*\Z") if any(each.behind for each in languages) else None
+
+
 _GAP = r"[ *_]{0,3}"
 """Between two words of a phrase: Markdown may begin or end."""
 

@@ -8,7 +8,7 @@ from star_loop.verifiers.numbers import plain_number
 
 _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?%?")
 _SIZES = re.compile(
-    r"\\(?:left|right|displaystyle|textstyle|[bB]ig{1,2}[lr]?|limits|nolimits)(?![A-Za-z])|\\!|\\/|(?<!\\)\$|\\\$|\\\\\s*\Z"
+    r"\\(?:left|right|displaystyle|textstyle|[bB]ig{1,2}[lr]?|limits|nolimits)(?![A-Za-z])|(?<!\\)\\[!/]|(?<!\\)\$|\\\$|\\\\\s*\Z"
 )
 _FRACTION = re.compile(r"\\[dtc]frac(?![A-Za-z])")
 _ARGUMENTS = re.compile(r"\\frac *(?:(?P<one>\d)|(?P<above>\{[^{}]*\})) *(?:(?P<two>\d)|(?P<below>\{[^{}]*\}))")
@@ -18,7 +18,7 @@ _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:\\[,;: ]|~|\{,\})\d{3})+(?!\d)")
 _BRACED = re.compile(r"(?<!\\)\{(\d{1,3}(?:,\d{3})+)\}")
 _UPRIGHT = re.compile(r"\\(?:text|mathrm|mbox|textrm|mathbf|textbf|mathit|rm) *\{([-+\d., ]+)\}")
 _ITALIC = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|textit|mathnormal) *\{([^{}]*)\}")
-_SPACES = re.compile(r"(?:\\[,;: ]|(?<=\S)~|\\q?quad(?![A-Za-z])|\s)+")
+_SPACES = re.compile(r"(?:(?<!\\)\\[,;: ]|(?<=\S)~|\\q?quad(?![A-Za-z])|\s)+")
 _MIXED = re.compile(r"(?<![\d.}^_])(-?)(\d+) ?(?:\\frac\{(\d+)\}\{(\d+)\}|(?<= )(\d+)/(\d+)(?![\d.^]))")
 _SCIENTIFIC = re.compile(r"(?<![A-Za-z\d.])(-?\d+(?:\.\d+)?)[eE]([-+]?\d{1,6})(?![A-Za-z\d.])")
 _JOINED = re.compile(r" *,? *(?:\\(?:text|mathrm|mbox) *\{ *(?:and|or) *\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])) *")

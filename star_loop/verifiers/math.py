@@ -17,7 +17,7 @@ from star_loop.verifiers.math_process import Stopped
 from star_loop.verifiers.sentences import sentences
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import Statement
-from star_loop.verifiers.structure import Parts, comparable, parts, same_base
+from star_loop.verifiers.structure import Parts, comparable, kind, parts, same_base
 from star_loop.verifiers.units import names
 from star_loop.verifiers.wrapping import unwrap
 
@@ -177,7 +177,7 @@ def _is_another(words: str, answer: str) -> bool:
 
 def _sides(words: str, gold: str) -> list[str]:
     """What must equal the gold answer: every side of an equation, unless the gold answer is one."""
-    if "=" in gold or not re.search(r"(?<![<>!:])=", words):
+    if "=" in gold or kind(words) == "list" or not re.search(r"(?<![<>!:])=", words):
         return [words]
     first, *others = (side.strip() for side in re.split(r"(?<![<>!:])=", words))
     return others if _NAME.fullmatch(first) else [first, *others]

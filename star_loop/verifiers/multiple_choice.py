@@ -11,7 +11,7 @@ from star_loop.verifiers.languages import any_of, follows
 from star_loop.verifiers.sentences import claim, denied, sentences
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import ENGLISH, Statement
-from star_loop.verifiers.wrapping import unwrap
+from star_loop.verifiers.wrapping import unwrap, without_emphasis
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SIGN = r"(?P<sign>[A-Za-z]|[1-9][0-9]?)"
@@ -22,7 +22,7 @@ _BARE = re.compile(
 )
 _BEHIND = re.compile(rf"(?P<text>.+?) *\({_SIGN}\)", re.DOTALL)
 _LETTER = re.compile(r"(?<![\w'])\(?([A-Z])\)?(?![\w'])|\(([a-z1-9])\)")
-_WHICH = re.compile(r"\s*(?:which|that is|i\.e\.)(?!\w)", re.IGNORECASE)
+_WHICH = re.compile(r"\A\s*(?:which is|which|that is|i\.e\.)(?!\w)", re.IGNORECASE)
 _LONGEST = 1000
 """Characters of a statement that are read."""
 _SHIELD = "\ue000"
@@ -100,7 +100,7 @@ def read_choice(
 
 @lru_cache(maxsize=1 << 14)
 def _read_choice(words: str, choices: tuple[str, ...], alone: bool, phrases: tuple[str, ...]) -> int | None:
-    words, texts = unwrap(plain_characters(words)).replace("**", ""), _texts(choices)
+    words, texts = without_emphasis(unwrap(plain_characters(words))), _texts(choices)
     match, whole = _ENCLOSED.fullmatch(words) or _BARE.fullmatch(words), _by_text(words, texts)
     if whole is not None and not (match and words in (match["sign"], f"({match['sign']})")):
         return whole
@@ -140,7 +140,7 @@ def _by_text(words: str, texts: Sequence[str]) -> int | None:
 
 def _fits(rest: str, index: int, texts: Sequence[str], alone: bool) -> bool:
     """Whether what follows the letter leaves it the stated answer."""
-    text = normalise(rest.strip(" :.,)-–—"))
+    text = normalise(_WHICH.sub("", rest.strip(" :.,)-–—")))
     if not text or text == texts[index]:
         return True
     if alone or denied(rest):

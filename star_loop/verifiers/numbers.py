@@ -2,7 +2,7 @@
 
 import re
 
-_CURRENCY = r"(?:US|CA|AU)?\\?[$€£¥₹₩₽]"
+_CURRENCY = r"(?i:US|CA|AU)?\\?[$€£¥₹₩₽]"
 _DIGITS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}|[0-9]{1,3}(?:[ '][0-9]{3})+|[0-9]+")
 _NUMBER = re.compile(
     rf"(?P<sign>[-+]?) ?(?:{_CURRENCY} ?)?(?P<inner>[-+]?) ?(?P<whole>{_DIGITS.pattern})?(?:\.(?P<fraction>[0-9]*))?"

@@ -6,6 +6,8 @@ from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
 from star_loop.verifiers.columns import ANSWER, LETTERS, Carries, Problem, parse
 from star_loop.verifiers.exact import normalise
+from star_loop.verifiers.reply import reply
+from star_loop.verifiers.wrapping import unwrap
 
 _CARRIES = re.compile(r"[a-z][0-9]{3}[-:*]([0-9])[0-9](?:,[0-9]{3}:([0-9])[0-9])?")
 
@@ -28,11 +30,12 @@ class Scratchpad(Verifier):
         problem = parse(observation.question)
         if problem is None:
             return Verdict(answer=None, correct=False, how="not a column question")
+        text = reply(text)
         steps, marker, tail = text.rpartition(ANSWER)
         score = _grade(problem, steps if marker else text)
         if not marker:
             return Verdict(answer=None, correct=False, how="no answer marker", score=score)
-        answer = _read(problem, tail.strip())
+        answer = _read(problem, unwrap(tail))
         if answer is None:
             return Verdict(answer=None, correct=False, how="unreadable answer", score=score)
         correct = answer == normalise(observation.answer)

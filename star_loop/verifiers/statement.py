@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from star_loop.verifiers.characters import plain_characters
-from star_loop.verifiers.languages import doubt, keywords, marker
+from star_loop.verifiers.languages import doubt, keywords, marker, verb
 from star_loop.verifiers.reply import reply
 from star_loop.verifiers.sentences import sentences, taken_back
 from star_loop.verifiers.wrapping import argument, block, unwrap
@@ -24,6 +24,7 @@ _UNBRACED = re.compile(
     r"|\\[A-Za-z]+(?:\{[^{}]*\})?"
     r"|[-+]?[0-9]+(?:[.,][0-9]+)*|[A-Za-z]"
 )
+_CLOSING = re.compile(r"</(?:final_)?answer>", re.IGNORECASE)
 _BETWEEN_BOXES = re.compile(r"(?:[\s$,;]|\\[()\[\],;]|\\text *\{ *(?:and|or) *\}|\\quad|and\b|or\b){0,20}")
 _SAYS = r"(?:think|believe|say|claim|mean|conclude|suggest|argue)(?:s|ed|ing)?"
 _THE = r"(?:that\s+)?(?:\w+\s+){0,2}\Z"
@@ -88,7 +89,7 @@ def statement(text: str, phrases: tuple[str, ...] = ENGLISH, *, thinking: bool =
         tail = counted[end : end + _LONGEST]
     else:
         tail = counted[end : end + _LONGEST]
-        words = _tagged(tail) if mark.startswith("<") else block(tail.lstrip(" \t\r\n:*_>"))[0].partition("</")[0]
+        words = _tagged(tail) if mark.startswith("<") else _phrased(tail, phrases)
     if taken_back(tail.lstrip()):
         return None
     return Statement(unwrap(plain_characters(words)), "marker", counted, "\\boxed" if mark == "box" else mark)
@@ -114,9 +115,11 @@ def _marks(text: str, phrases: tuple[str, ...]) -> Iterator[tuple[str, int, int]
 def _states(text: str, match: re.Match[str], phrases: tuple[str, ...]) -> bool:
     start, lead = match.start(), max(0, match.start() - _BEFORE)
     lead = max(lead, *(text.rfind(mark, lead, start) + 1 for mark in ".?!"))
-    if not (match["own"] or match["join"]):  # a heading, alone in its line
-        rest = text[match.end() : match.end() + 10].lstrip(" *_#")
-        return rest[:1] == "\n" and _HEADING.search(text, lead, start) is not None
+    if not (match["own"] or match["join"]):
+        rest = text[match.end() : match.end() + _BEFORE].partition("\n")
+        last = verb(phrases)
+        if not (last and last.search(rest[0])):  # a heading, alone in its line
+            return bool(rest[1]) and not rest[0].strip(" *_#") and _HEADING.search(text, lead, start) is not None
     return not (doubt(phrases).search(text, lead, start) or _DENIED_BEFORE.search(text, lead, start))
 
 
@@ -143,5 +146,12 @@ def _box(text: str, start: int) -> tuple[str, int]:
 
 
 def _tagged(tail: str) -> str:
-    words, closed, _ = tail.partition("</")
-    return words if closed else ""
+    closing = _CLOSING.search(tail)
+    return tail[: closing.start()] if closing else ""
+
+
+def _phrased(tail: str, phrases: tuple[str, ...]) -> str:
+    """What stands behind a phrase, without a verb that comes last."""
+    line = _CLOSING.split(block(tail.lstrip(" \t\r\n:*_>"))[0], maxsplit=1)[0]
+    last = verb(phrases)
+    return last.sub("", line) if last else line

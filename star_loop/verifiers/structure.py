@@ -30,6 +30,7 @@ _PERCENT_WORD = re.compile(r"\bper ?cent\b|\bpct\b\.?", re.IGNORECASE)
 _LETTERS = re.compile(r"(?<![A-Za-z\\])(?:[A-Za-z]{3,}|or|is|no|to|in|of|by|we|it)(?![A-Za-z])", re.IGNORECASE)
 _ABOUT = ("~", "\\approx", "\\sim", "\\neq", "\\ne ")
 """Before a number, they make it none."""
+_INSIDE = re.compile(r"(?:\\\{|[(\[])(?P<inside>.*?)(?:\\\}|[)\]])", re.DOTALL)
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}")
 _BASES = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
@@ -60,6 +61,8 @@ def parts(words: str) -> Parts | None:
         ('cm^2', 'million', 'tuple', None)
     """
     mathematics, said = spelt(words), list[str]()
+    if _BASE.fullmatch(mathematics):
+        return Parts(mathematics, "", False, "base")
     if degree := _DEGREE.search(mathematics):
         said.append("°")
         mathematics = mathematics[: degree.start()] + mathematics[degree.end() :]
@@ -104,27 +107,50 @@ def kind(mathematics: str) -> Kind:
     """What brackets and commas make of an answer.
 
     Example:
-        >>> [kind(m) for m in ("\\\\{3,4\\\\}", "(3,4)", "[3,4)", "3,4", "13_5", "x+1", "(1,2),(3,4)")]
-        ['set', 'tuple', 'interval', 'list', 'base', 'value', 'list']
+        >>> [kind(m) for m in ("\\\\{3,4\\\\}", "(3,4)", "[3,4)", "3,4", "x+1", "(1,2),(3,4)", "(0,1)\\\\cup(2,3)")]
+        ['set', 'tuple', 'interval', 'list', 'value', 'list', 'value']
     """
-    if _BASE.fullmatch(mathematics):
-        return "base"
-    if elements(mathematics, 0) > 1:
+    if len(_split(mathematics)) > 1:
         return "list"
-    if mathematics.startswith("\\{") and mathematics.endswith("\\}"):
+    inside = _INSIDE.fullmatch(mathematics)
+    if inside is None or not _balanced(inside["inside"]):
+        return "value"
+    if mathematics.startswith("\\{"):
         return "set"
-    if mathematics[:1] in "([" and mathematics[-1:] in ")]" and mathematics and elements(mathematics, 1) > 1:
-        return "tuple" if mathematics[0] == "(" and mathematics[-1] == ")" else "interval"
-    return "value"
+    if mathematics[0] not in "([" or len(_split(inside["inside"])) == 1:
+        return "value"
+    return "tuple" if mathematics[0] == "(" and mathematics[-1] == ")" else "interval"
 
 
-def elements(mathematics: str, depth: int) -> int:
-    """The number of elements between the commas at a depth of brackets."""
-    found, at = 1, 0
+def elements(mathematics: str) -> list[str]:
+    """What stands between the commas of a set, tuple, interval or list; of anything else, itself.
+
+    Example:
+        >>> elements("\\\\{(1,2),3\\\\}")
+        ['(1,2)', '3']
+    """
+    inside = _INSIDE.fullmatch(mathematics) if kind(mathematics) in ("set", "tuple", "interval") else None
+    return _split(inside["inside"] if inside else mathematics)
+
+
+def _split(mathematics: str) -> list[str]:
+    found, depth = [""], 0
     for character in mathematics:
-        at += (character in "([{") - (character in ")]}")
-        found += character in ",;" and at == depth
-    return found
+        depth += (character in "([{") - (character in ")]}")
+        if character in ",;" and not depth:
+            found.append("")
+        else:
+            found[-1] += character
+    return [each.strip() for each in found]
+
+
+def _balanced(mathematics: str) -> bool:
+    depth = 0
+    for character in mathematics:
+        depth += (character in "([{") - (character in ")]}")
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def comparable(gold: Parts, answer: Parts, question: str) -> bool:
@@ -133,10 +159,12 @@ def comparable(gold: Parts, answer: Parts, question: str) -> bool:
         return False
     if gold.percent != answer.percent and (names(gold.words) != names(answer.words)):
         return False
-    kinds = {gold.kind, answer.kind}
-    if kinds == {"list"}:
-        return elements(gold.mathematics, 0) == elements(answer.mathematics, 0)
-    return len(kinds) == 1 or "value" in kinds or kinds == {"set", "list"}
+    return same_kind(gold.kind, answer.kind)
+
+
+def same_kind(one: Kind, other: Kind) -> bool:
+    """Whether things of these kinds can be equal: a list may be a set; of a mere expression it cannot be told."""
+    return one == other or "value" in (one, other) or {one, other} == {"set", "list"}
 
 
 def same_base(gold: str, answer: str, question: str) -> bool:

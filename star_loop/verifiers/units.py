@@ -9,7 +9,7 @@ from star_loop.verifiers.sentences import listed
 _SPELLINGS = {
     "second": "s sec", "minute": "min mins", "hour": "h hr hrs", "day": "", "week": "wk", "month": "mo",
     "year": "yr yrs",
-    "dollar": "$ usd buck", "cent": "¢", "percent": "% pct",
+    "dollar": "$ usd buck", "cent": "¢", "percent": "% pct percentage",
     "millimeter": "mm millimetre", "centimeter": "cm centimetre", "meter": "m metre", "kilometer": "km kilometre",
     "inch": "in inches", "foot": "ft feet", "yard": "yd yds", "mile": "mi",
     "milligram": "mg milligramme", "gram": "g gramme", "kilogram": "kg kilo kilogramme", "ounce": "oz",
@@ -26,6 +26,7 @@ _FAMILIES = (
     listed("milliliter liter gallon quart pint cup"),
 )
 """Units of which one cannot stand for another."""
+_POWERS = {"square": "2", "cubic": "3"}
 _CHANGING = listed(
     "hundred thousand million billion trillion dozen gross score half third quarter pair percent am pm noon midnight "
     "bc ad north south east west mod modulo base remainder"
@@ -42,8 +43,8 @@ _SPEAKING = listed(
 _LETTERS = listed("m g h s l n j w v c f")
 """Single letters that are units; others (`42x`, `3i`) are mathematics."""
 _QUANTITY = re.compile(r"(?P<number>[-+]? ?[$€£¥₹]?[0-9][0-9., ]*%?|[-+]?\.[0-9]+) ?(?P<words>[^\W\d_°].*|°.*)")
-_WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*|[°$€%¢]")
-_UNIT = re.compile(r"[^\W\d_°](?:[^\W\d_]|[ .'/°²³-]|\^?[23])*|° ?[a-z]?")
+_WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*|[°$€%¢]|(?<=\^)[23]")
+_UNIT = re.compile(r"[^\W\d_°](?:[^\W\d_]|[ .'/°²³-]|\^?[23])*|° ?[a-z]?|%")
 _MOST = 6
 """Words of a unit."""
 
@@ -56,8 +57,11 @@ def quantity(answer: str) -> tuple[str, str] | None:
         ('1200', 'km per hour')
     """
     match = _QUANTITY.fullmatch(answer)
-    number = plain_number(match["number"].rstrip(" ,.")) if match else None
-    return (number, match["words"]) if match and number is not None else None
+    if match is None:
+        number = plain_number(answer)
+        return (number[:-1], "%") if number and number.endswith("%") else None
+    number = plain_number(match["number"].rstrip(" ,."))
+    return (number, match["words"]) if number is not None else None
 
 
 def same_quantity(gold: str, answer: str, question: str) -> bool:
@@ -80,8 +84,16 @@ def same_unit(gold: str, answer: str, question: str) -> bool:
 
 
 def names(words: str) -> list[str]:
-    """The words of a unit by their long names, in the singular: `cm`, `centimetres` -> `centimeter`."""
-    return [_name(word) for word in _WORD.findall(words.casefold())]
+    """The words of a unit by their long names, in the singular.
+
+    Example:
+        >>> names("cm^{2}"), names("square centimetres")
+        (['centimeter', '2'], ['centimeter', '2'])
+    """
+    found = [_name(word) for word in _WORD.findall(words.casefold().replace("{", "").replace("}", ""))]
+    if len(found) == 2 and found[0] in _POWERS:
+        found = [found[1], _POWERS[found[0]]]
+    return found
 
 
 def is_known(word: str) -> bool:
@@ -99,7 +111,7 @@ def _name(word: str) -> str:
 def _is_unit(words: str, question: str) -> bool:
     """Whether these words can be left out: a unit that the question does not contradict."""
     units, written = names(words), _WORD.findall(words.casefold())
-    if not units or len(units) > _MOST or not _UNIT.fullmatch(words.casefold()):
+    if not units or len(units) > _MOST or not _UNIT.fullmatch(words.casefold().replace("{", "").replace("}", "")):
         return False
     if any({word, word.removesuffix("s")} & _SPEAKING for word in written):
         return False

@@ -10,6 +10,7 @@ _COMMAND = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|[mf]box|boxed|framebox|emph|underline|bm) *\{"
 )
 _TAG = re.compile(r"<(?P<name>b|i|u|em|strong|code|span|p|answer|final_answer)>(.*)</(?P=name)>", re.DOTALL)
+_EMPHASIS = re.compile(r"\*\*|__|`|(?<![\w*])[*_](?=[A-Za-z(])|(?<=[A-Za-z).])[*_](?!\w)")
 _STYLE = re.compile(r"\\(?:displaystyle|textstyle)(?![A-Za-z]) *")
 _BLOCKS = (("$$", "$$"), ("\\[", "\\]"), ("```", "```"))
 _LONGEST = 2000
@@ -32,8 +33,9 @@ def unwrap(words: str) -> str:
 
 
 def _without_period(words: str) -> str:
-    """An ellipsis is no period: it leaves something open."""
-    return words[:-1].rstrip(_BARE) if words.endswith(".") and not words.endswith("..") else words
+    """An ellipsis behind a digit is none: `0.333...` goes on."""
+    bare = words.rstrip(".")
+    return words if len(words) - len(bare) > 2 and bare[-1:].isdigit() else bare.rstrip(_BARE)
 
 
 def _without_layer(words: str) -> str:
@@ -42,7 +44,8 @@ def _without_layer(words: str) -> str:
     for opening, closing in _PAIRS:
         if len(words) >= len(opening + closing) and words.startswith(opening) and words.endswith(closing):
             inside = words[len(opening) : len(words) - len(closing)]
-            if not inside.endswith("\\") and opening not in inside and closing not in inside:
+            alone = inside.count('"') % 2 == 0 if opening == '"' else not (opening in inside or closing in inside)
+            if alone and not inside.endswith("\\"):
                 return "" if opening == "~~" else inside
             if opening == "{" and argument(words, 0) == (inside, len(words)):
                 return inside
@@ -52,6 +55,16 @@ def _without_layer(words: str) -> str:
     if tag := _TAG.fullmatch(words):
         return tag[2]
     return _STYLE.sub("", words, count=1) if words.startswith("\\") else words
+
+
+def without_emphasis(words: str) -> str:
+    """Take out Markdown's marks of emphasis between words.
+
+    Example:
+        >>> without_emphasis("B** (the *iron*), not_x")
+        'B (the iron), not_x'
+    """
+    return _EMPHASIS.sub("", words)
 
 
 def block(tail: str) -> tuple[str, str]:
