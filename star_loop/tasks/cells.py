@@ -8,7 +8,7 @@ from typing import Any
 
 Row = Mapping[str, Any]
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_EXPONENT = 1000
+_EXPONENT = 400
 """Decimal places of a number, before and behind the point."""
 
 
@@ -63,14 +63,14 @@ def plain(number: Decimal, column: str, place: str) -> str:
     """A number in plain decimal, digit by digit as it was written.
 
     Raises:
-        RowError: it has a thousand decimal places.
+        RowError: it has more than 400 places.
 
     Example:
         >>> plain(Decimal("1e22"), "answer", "here")
         '10000000000000000000000'
     """
     if abs(number.adjusted()) > _EXPONENT:
-        raise RowError(f"{place}, column {column!r}: {number} has more than {_EXPONENT:,} decimal places")
+        raise RowError(f"{place}, column {column!r}: {number} has more than {_EXPONENT:,} places before or behind its point")
     return format(number, "f")
 
 
