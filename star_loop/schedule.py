@@ -27,6 +27,9 @@ class Schedule(Component):
     """When collecting stops: at `beta` (β_t correct rationales), at a constant number, or null: one full pass."""
     per_observation: int = Field(1, ge=1)
     """How many correct rationales of one observation count towards the quota."""
+    replay: int = Field(0, ge=0)
+    """Iterations whose verified rationales are trained on again, of observations that have no new ones; the greatest
+    age of the policy that wrote them. 0: none."""
     wave: int = Field(256, ge=1)
     """Observations per wave, the atom of generation: a finished wave is never generated again."""
 

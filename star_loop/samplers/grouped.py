@@ -5,67 +5,27 @@ observations of the group come first. So AdaSTaR within skills has m and α of e
 """
 
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from star_loop.config.component import Component
 from star_loop.protocols import BootstrapError, Sampler
 from star_loop.records import Columns, Metrics, Outcome, Positions, Proposal, State
+from star_loop.samplers.mixture import Floats, Mixture, Visits
 from star_loop.samplers.order import HEAD, enough
 from star_loop.samplers.uniform import take
 
 logger = logging.getLogger(__name__)
 
-Floats = NDArray[np.float64]
 Members = NDArray[np.int32]
 """Positions, of which there may be ten million."""
-NOTHING: Columns = {}
 TABLES = ("skill_names", "skill_graph", "graph_names")
 """Columns that are about skills instead of observations."""
 PASSING = ("members", "mass", "starts", "order", "cursor")
 """Entries of the state that last for one iteration, with all below `now/` and `queue/`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visits:
-    """What happened to each of k groups in an iteration; arrays of length k."""
-
-    names: Sequence[str]
-    visited: NDArray[np.int64]
-    """Observations."""
-    attempts: NDArray[np.int64]
-    """Un-hinted rollouts."""
-    wins: NDArray[np.int64]
-    accepted: NDArray[np.int64]
-    """Observations with at least one correct rationale, hinted or not."""
-    metrics: Mapping[str, float]
-    """Metrics of the iteration: `validation/<group>` is the new model's accuracy on a group, and
-    `before/validation/<group>` that of the model that the iteration started from."""
-
-
-class Mixture(Component, ABC):
-    """How much of each group. Laws: pure; mass is finite, not negative and sums to 1; the state survives npz."""
-
-    @abstractmethod
-    def init(self, names: Sequence[str], columns: Columns = NOTHING) -> State:
-        """The belief before anything was seen of these groups; `columns` are those of the observations."""
-
-    @abstractmethod
-    def mass(self, state: State, rng: np.random.Generator) -> Floats:
-        """Shares of the groups in what is asked; 0 leaves a group out."""
-
-    @abstractmethod
-    def learn(self, state: State, visits: Visits) -> State:
-        """After training has succeeded."""
-
-    def metrics(self, state: State, visits: Visits) -> Metrics:
-        """Figures that prove that the mixture acted."""
-        return {}
 
 
 class Grouped(Sampler):
@@ -232,7 +192,10 @@ class Grouped(Sampler):
             name: np.bincount(group, weights=count, minlength=len(names)).astype(np.int64)
             for name, count in counts.items()
         }
-        return Visits(names=names, metrics=outcome.metrics, **totals)
+        p = outcome.wins / np.maximum(outcome.attempts, 1)
+        advantages = np.bincount(group, weights=2 * np.sqrt(p * (1 - p)), minlength=len(names))
+        advantage = advantages / np.maximum(totals["visited"], 1)
+        return Visits(names=names, metrics=outcome.metrics, advantage=advantage, **totals)
 
 
 def label(columns: Columns, by: Sequence[str], wanted: str = "sampler.by") -> tuple[NDArray[np.int32], list[str]]:

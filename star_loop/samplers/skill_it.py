@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from star_loop.records import Columns, Metrics, State
-from star_loop.samplers.grouped import NOTHING, Floats, Mixture, Visits
+from star_loop.samplers.mixture import NOTHING, Floats, Mixture, Visits
 
 Edges = Mapping[str, Mapping[str, Annotated[float, Field(allow_inf_nan=False)]]]
 

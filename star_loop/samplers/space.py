@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from star_loop.records import Columns, Metrics, State
-from star_loop.samplers.grouped import NOTHING, Floats, Mixture, Visits
+from star_loop.samplers.mixture import NOTHING, Floats, Mixture, Visits
 
 QUIET = 0.01
 """Learning progress below this is none."""

@@ -11,6 +11,7 @@ from star_loop.searches.balance import Setting
 from star_loop.seeding import rng
 from star_loop.stages.collect import Collected
 from star_loop.stages.live import LiveRun
+from star_loop.stages.replay import replayed
 from star_loop.stages.score import key_of
 
 
@@ -20,13 +21,19 @@ def select(
     """The rationales that count, through the selectors, as zero-shot training pairs.
 
     Returns:
-        The examples, and `select/…` where there are scores: how unequal their weights are.
+        The examples, and `select/…`: with `schedule.replay`, how many are of earlier iterations, and where there are
+        scores how unequal the weights are.
 
     Raises:
         BootstrapError: the selectors kept nothing.
     """
     examples = iteration.examples(lambda: _examples(live, iteration.number, collected, setting))
-    return examples, _inequality(examples) if collected.scores else {}
+    figures = _inequality(examples) if collected.scores else {}
+    if live.experiment.schedule.replay:
+        drawn = {(rollout.position, rollout.text) for rollout in collected.counted}
+        old = sum((example.position, example.completion) not in drawn for example in examples)
+        figures["select/replayed"] = float(old)
+    return examples, figures
 
 
 def _examples(live: LiveRun, iteration: int, collected: Collected, setting: Setting | None) -> list[Example]:
@@ -43,13 +50,14 @@ def _examples(live: LiveRun, iteration: int, collected: Collected, setting: Sett
         chosen = selector.select(chosen, context, rng(experiment.seed, "select", iteration, name))
     if not chosen:
         raise BootstrapError(_nothing_to_train_on(collected, list(experiment.selectors)))
-    return [
+    examples = [
         Example(
             position=c.rollout.position, id=c.rollout.id, completion=c.rollout.text, weight=c.weight,
             prompt=experiment.task.bare_prompt(observations[c.rollout.position]),
         )
         for c in chosen
     ]  # fmt: skip
+    return [*examples, *replayed(live.run, iteration, experiment.schedule.replay, examples)]
 
 
 def _nothing_to_train_on(collected: Collected, selectors: Sequence[str]) -> str:

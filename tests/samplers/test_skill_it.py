@@ -15,7 +15,8 @@ from star_loop.records import Example, Selection
 from star_loop.run.directory import RunDirectory
 from star_loop.samplers.adastar import AdaStar
 from star_loop.samplers.cures import Cures
-from star_loop.samplers.grouped import Grouped, Mixture, Visits, clock, label
+from star_loop.samplers.grouped import Grouped, clock, label
+from star_loop.samplers.mixture import Mixture, Visits
 from star_loop.samplers.order import ascending, following, smallest
 from star_loop.samplers.skill_it import SkillIt, Stratified
 from star_loop.samplers.space import Space
@@ -33,7 +34,10 @@ def visits_of(visited: list[int], wins: list[int], metrics: dict[str, float] | N
     """One rollout of each visited observation."""
     asked, won = np.array(visited, np.int64), np.array(wins, np.int64)
     names = NAMES[: len(visited)]
-    return Visits(names=names, visited=asked, attempts=asked, wins=won, accepted=won, metrics=metrics or {})
+    return Visits(
+        names=names, visited=asked, attempts=asked, wins=won, accepted=won, advantage=np.zeros(len(asked)),
+        metrics=metrics or {},
+    )  # fmt: skip
 
 
 def skills(*codes: int) -> dict[str, np.ndarray]:
