@@ -19,7 +19,7 @@ from star_loop.errors import ConfigError
 from star_loop.launch import EXPECTED, launch
 from star_loop.protocols import Verifier
 from star_loop.records import Example, Observation, Record, RecordError, Rollout, Score, Verdict
-from star_loop.report.facts import read
+from star_loop.report.summary import read
 from star_loop.run.checksums import Ledger
 from star_loop.run.commit import IterationState
 from star_loop.run.directory import RunDirectory

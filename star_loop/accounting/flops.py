@@ -149,8 +149,8 @@ def peak_flops(base: Pretrained) -> float | None:
     """
     import torch
 
+    from star_loop.models.onednn import by_onednn
     from star_loop.models.weights import weight_dtype
-    from star_loop.trainers.products import by_onednn
 
     if torch.cuda.is_available() and not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return None

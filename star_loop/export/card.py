@@ -66,9 +66,14 @@ for them.
 """
 
 
-def _provenance(run: RunDirectory, x: Experiment) -> str:
-    method = f"{type(x.sampler).__name__}, each round from the {x.start_from} model, second try: {x.second_try}"
-    rows = {"task": type(x.task).__name__, "method": method, "seed": x.seed, "command": f"`{command(run)}`"}
+def _provenance(run: RunDirectory, experiment: Experiment) -> str:
+    second = f"second try: {experiment.second_try}"
+    rows = {
+        "task": type(experiment.task).__name__,
+        "method": f"{type(experiment.sampler).__name__}, each round from the {experiment.start_from} model, {second}",
+        "seed": experiment.seed,
+        "command": f"`{command(run)}`",
+    }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items())])
 
 

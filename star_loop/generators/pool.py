@@ -58,7 +58,7 @@ class Pool(Generator):
             yield PoolEngine(self._texts)
             return
         with self.student.engine(base, workspace=workspace, seed=seed) as student:
-            yield Taught(self._texts, student)
+            yield PoolWithStudent(self._texts, student)
 
     @cached_property
     def _texts(self) -> Mapping[str, tuple[str, ...]]:
@@ -105,7 +105,7 @@ class PoolEngine:
         return [Completion(text=t, tokens=len(t.split()), prompt_tokens=length, finish="stop") for t in drawn]
 
 
-class Taught:
+class PoolWithStudent:
     """A pool whose rationales a student learns, beside the student's own engine, which serves its model."""
 
     def __init__(self, texts: Mapping[str, tuple[str, ...]], student: Engine) -> None:

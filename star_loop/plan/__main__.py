@@ -79,17 +79,17 @@ def plan(wanted: argparse.Namespace) -> dict[str, Any]:
         RunError, ValueError: `--like` is no run to measure rates from, or there is no such model.
     """
     run = RunDirectory(wanted.like)
-    x = experiment_of(run)
-    rates, now = measured(run, slots_of(x)), habits(run)
-    base = x.model if wanted.model is None else Configured(name_or_path=wanted.model)
+    experiment = experiment_of(run)
+    rates, now = measured(run, slots_of(experiment)), habits(run)
+    base = experiment.model if wanted.model is None else Configured(name_or_path=wanted.model)
     shapes = shapes_of(base)
-    rates, now = scaled(rates, now, wanted, shapes_of(x.model), shapes)
-    sampler, commit = growth(x)
+    rates, now = scaled(rates, now, wanted, shapes_of(experiment.model), shapes)
+    sampler, commit = growth(experiment)
     model = Model(
         rates=rates, habits=now, sampler=sampler, commit=commit,
         network=Network(bandwidth=wanted.network, node=wanted.node),
     )  # fmt: skip
-    job = job_of(x, wanted)
+    job = job_of(experiment, wanted)
     return {
         "measured": {"run": str(run.path), "model": base.name_or_path, **asdict(rates), "sampler": asdict(sampler),
                      "commit": asdict(commit)},
@@ -114,30 +114,32 @@ def experiment_of(run: RunDirectory) -> Experiment:
     path = run.path / "config.yaml"
     if not path.exists():
         raise RunError(f"{run.path} is no run directory (it has no config.yaml): give --like a finished run")
-    x = build(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path))))
-    if getattr(x.generator, "share", None) is not None or getattr(x.generator, "engines", 1) != 1:
+    experiment = build(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path))))
+    if getattr(experiment.generator, "share", None) is not None or getattr(experiment.generator, "engines", 1) != 1:
         raise RunError(
             f"{run.path} generated in shares (generator.share, generator.engines), which hide what one engine takes: "
             "give --like a run without them"
         )
-    return x
+    return experiment
 
 
-def slots_of(x: Experiment) -> int:
+def slots_of(experiment: Experiment) -> int:
     """Completions that an engine has in flight at once."""
-    return getattr(x.generator, "max_num_seqs", 256)
+    return getattr(experiment.generator, "max_num_seqs", 256)
 
 
-def job_of(x: Experiment, wanted: argparse.Namespace) -> Job:
+def job_of(experiment: Experiment, wanted: argparse.Namespace) -> Job:
     """The run's own job, with what the flags change."""
-    iterations = wanted.iterations or x.iterations
+    iterations = wanted.iterations or experiment.iterations
     quotas = [
-        x.schedule.quota_at(t) if wanted.quota is None else wanted.quota or None for t in range(1, iterations + 1)
+        experiment.schedule.quota_at(iteration) if wanted.quota is None else wanted.quota or None
+        for iteration in range(1, iterations + 1)
     ]
     return Job(
-        observations=1, quotas=quotas, slots=slots_of(x), wave=wanted.wave or x.schedule.wave, share=wanted.share,
-        batch=wanted.batch or x.schedule.batch,
-        gpus_each=wanted.gpus_each or stated(getattr(x.generator, "tensor_parallel_size", 1)),
+        observations=1, quotas=quotas, slots=slots_of(experiment),
+        wave=wanted.wave or experiment.schedule.wave, share=wanted.share,
+        batch=wanted.batch or experiment.schedule.batch,
+        gpus_each=wanted.gpus_each or stated(getattr(experiment.generator, "tensor_parallel_size", 1)),
     )  # fmt: skip
 
 

@@ -187,12 +187,12 @@ def fit(rows: Sequence[tuple[Sequence[float], float]]) -> NDArray[np.float64]:
     return unscaled
 
 
-def growth(x: Experiment) -> tuple[Growth, Growth]:
+def growth(experiment: Experiment) -> tuple[Growth, Growth]:
     """The run's sampler, and a commit of what it and the statistics hold: timed here and now (CPU seconds)."""
     proposals, commits, held = [], [], 0.0
     for n in SIZES:
-        state, facts, outcome = _world(x.sampler, n)
-        proposals.append(([1.0, n], _seconds(lambda: _iteration(x.sampler, state, facts, outcome))))  # noqa: B023
+        state, facts, outcome = _world(experiment.sampler, n)
+        proposals.append(([1.0, n], _seconds(lambda: _iteration(experiment.sampler, state, facts, outcome))))  # noqa: B023
         with TemporaryDirectory() as folder:
             commits.append(([1.0, n], _seconds(lambda: _commit(state, facts, Path(folder)))))  # noqa: B023
         arrays = [*state.values(), *facts.columns().values()]

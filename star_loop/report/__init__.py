@@ -19,8 +19,8 @@ def write(run: Path) -> Path:
     Raises:
         star_loop.run.disk.RunError: no such run, nothing committed yet, or a file that cannot be read.
     """
-    from star_loop.report.facts import read
     from star_loop.report.page import render
+    from star_loop.report.summary import read
     from star_loop.run.disk import Disk
 
     page = run / "report.html"

@@ -9,7 +9,7 @@ from star_loop.accounting.statistics import Statistics
 from star_loop.records import Metrics
 from star_loop.report import charts, quantities
 from star_loop.report.charts import Curve
-from star_loop.report.facts import histogram
+from star_loop.report.summary import histogram
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from star_loop.records import Metrics
 from star_loop.report import quantities
-from star_loop.report.facts import Facts, kind, total
 from star_loop.report.figures import figures, sampling
+from star_loop.report.summary import Summary, kind, total
 from star_loop.report.tables import check_rows, data_rows, iteration_rows, method_rows, phase_rows, skill_table
 
 _LONGEST = 2000
@@ -31,23 +31,23 @@ def environment() -> Environment:
     return made
 
 
-def render(facts: Facts) -> str:
+def render(summary: Summary) -> str:
     """The page as HTML. Every text that the run brought along is escaped."""
     page = (
         environment()
         .get_template("report.html.j2")
         .render(
-            facts=facts,
-            subtitle=subtitle(facts.settings),
-            headline=headline(facts.metrics),
-            figures=list(figures(facts.metrics)),
-            skills=skill_table(facts),
-            iterations=iteration_rows(facts.metrics),
-            phases=phase_rows(facts.metrics),
-            sampling=sampling(facts.statistics),
-            checks=check_rows(facts.metrics),
-            data=data_rows(facts.metrics),
-            sampler=method_rows(facts.metrics),
+            summary=summary,
+            subtitle=subtitle(summary.settings),
+            headline=headline(summary.metrics),
+            figures=list(figures(summary.metrics)),
+            skills=skill_table(summary),
+            iterations=iteration_rows(summary.metrics),
+            phases=phase_rows(summary.metrics),
+            sampling=sampling(summary.statistics),
+            checks=check_rows(summary.metrics),
+            data=data_rows(summary.metrics),
+            sampler=method_rows(summary.metrics),
         )
     )
     return page.encode("utf-8", "replace").decode()

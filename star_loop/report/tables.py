@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from star_loop.records import Metrics
 from star_loop.report import quantities
-from star_loop.report.facts import Facts, by_skill, total
+from star_loop.report.summary import Summary, by_skill, total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +22,9 @@ class SkillTable:
     """Questions in the smallest cell; None: not known."""
 
 
-def skill_table(facts: Facts) -> SkillTable | None:
+def skill_table(summary: Summary) -> SkillTable | None:
     """None where the run has no accuracy by skill."""
-    measured = [(t, cells) for t, m in enumerate(facts.metrics) if (cells := by_skill(m))]
+    measured = [(t, cells) for t, m in enumerate(summary.metrics) if (cells := by_skill(m))]
     if not measured:
         return None
     first, before = measured[0]
@@ -35,7 +35,7 @@ def skill_table(facts: Facts) -> SkillTable | None:
     for skill in skills:
         row = [(skill, level) for level in levels]
         rows.append((skill, [(before[c], after[c]) if c in before and c in after else None for c in row]))
-    counted = [facts.questions[cell] for cell in before if cell in facts.questions]
+    counted = [summary.questions[cell] for cell in before if cell in summary.questions]
     return SkillTable(levels=levels, rows=rows, first=first, last=last, fewest=min(counted, default=None))
 
 

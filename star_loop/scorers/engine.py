@@ -16,7 +16,7 @@ CHUNK = 256
 
 
 @runtime_checkable
-class Knows(Engine, Protocol):
+class ScoringEngine(Engine, Protocol):
     """An engine that tells how probable a text was."""
 
     def score(
@@ -52,7 +52,7 @@ class FromEngine(Scorer):
         Raises:
             ValueError: the engine cannot tell.
         """
-        if not isinstance(engine, Knows):
+        if not isinstance(engine, ScoringEngine):
             raise ValueError("scorer=engine asks vLLM for probabilities: take generator=vllm, or scorer=student")
         engine.serve(model)
         encoded, scores = encode(rollouts, prompts, model), []

@@ -16,7 +16,7 @@ from rich.text import Text
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.report import quantities
-from star_loop.trackers.course import GAP, Course
+from star_loop.trackers.run_progress import GAP, RunProgress
 
 
 class Console(Tracker):
@@ -39,10 +39,10 @@ class Console(Tracker):
         """Show what exists, then what happens. The bar is taken away at the end, whatever the end is."""
         screen = Screen(highlight=False, markup=False, emoji=False)
         if not (screen.is_terminal if self.live is None else self.live):
-            yield _Lines(screen, directory, committed, Course(self.iterations))
+            yield _Lines(screen, directory, committed, RunProgress(self.iterations))
             return
-        with _progress(screen, course := Course(self.iterations)) as progress, _log_above_the_bar():
-            yield _Table(screen, progress, directory, committed, course)
+        with _progress(screen, so_far := RunProgress(self.iterations)) as progress, _log_above_the_bar():
+            yield _Table(screen, progress, directory, committed, so_far)
 
 
 # -------------------------------------------------------------------------------------------------------- lines
@@ -67,8 +67,8 @@ _FIELDS = (
 class _Lines(Session):
     """For logs: `grep ^committed` gives one line per iteration of this launch."""
 
-    def __init__(self, screen: Screen, directory: Path, committed: Sequence[Metrics], course: Course) -> None:
-        self._screen, self._course = screen, course
+    def __init__(self, screen: Screen, directory: Path, committed: Sequence[Metrics], so_far: RunProgress) -> None:
+        self._screen, self._so_far = screen, so_far
         self._print(f"run directory={directory}")
         for iteration, metrics in enumerate(committed):
             self._event("resumed", iteration, metrics)
@@ -81,7 +81,7 @@ class _Lines(Session):
 
     def _event(self, event: str, iteration: int, metrics: Metrics) -> None:
         shown = [f"{key}={metrics[name]:{form}}" for key, name, form in _FIELDS if name in metrics]
-        change, left = self._course.committed(iteration, metrics), self._course.left(iteration + 1)
+        change, left = self._so_far.committed(iteration, metrics), self._so_far.left(iteration + 1)
         shown += [] if change is None else [f"change={change:+.4f}"]
         shown += [] if left is None else [f"left={left:.0f}"]
         self._print(" ".join([event, f"iteration={iteration}", *shown]))
@@ -152,9 +152,14 @@ class _Table(Session):
     """For people: rows scroll up as iterations are committed, the bar stays below them."""
 
     def __init__(
-        self, screen: Screen, progress: Progress, directory: Path, committed: Sequence[Metrics], course: Course
+        self,
+        screen: Screen,
+        progress: Progress,
+        directory: Path,
+        committed: Sequence[Metrics],
+        so_far: RunProgress,
     ) -> None:
-        self._screen, self._progress, self._course = screen, progress, course
+        self._screen, self._progress, self._so_far = screen, progress, so_far
         self._columns = _columns_for(screen.width)
         self._print(Text(str(directory), style="dim", overflow="fold"))
         self._print(Text(GAP.join(f"{column.title:>{column.width}}" for column in self._columns), style="bold"))
@@ -163,13 +168,13 @@ class _Table(Session):
         self._bar = progress.add_task("starting", total=None)
 
     def phase(self, iteration: int, name: str, total: int | None) -> None:
-        self._course.phase(iteration)
-        of = "" if self._course.last is None else f"/{self._course.last}"
+        self._so_far.phase(iteration)
+        of = "" if self._so_far.last is None else f"/{self._so_far.last}"
         self._progress.reset(self._bar, description=f"iteration {iteration}{of} {name}", total=total, visible=True)
         self._progress.refresh()
 
     def advance(self, units: int, tokens: int = 0, asked: int = 0) -> None:
-        self._course.generated(tokens, asked)
+        self._so_far.generated(tokens, asked)
         self._progress.update(self._bar, advance=units, refresh=bool(tokens))
 
     def log(self, iteration: int, metrics: Metrics) -> None:
@@ -177,7 +182,7 @@ class _Table(Session):
         self._row(iteration, metrics)
 
     def _row(self, iteration: int, metrics: Metrics, style: str = "") -> None:
-        change = self._course.committed(iteration, metrics)
+        change = self._so_far.committed(iteration, metrics)
         row = {**metrics, "iteration": iteration, **({} if change is None else {"change": change})}
         cells = (f"{column.text(row):>{column.width}}" for column in self._columns)
         self._print(Text(GAP.join(cells), style=style))
@@ -190,7 +195,7 @@ class _Table(Session):
 
 
 @contextmanager
-def _progress(screen: Screen, course: Course) -> Iterator[Progress]:
+def _progress(screen: Screen, so_far: RunProgress) -> Iterator[Progress]:
     columns: list[ProgressColumn] = [
         TextColumn("{task.description}"),
         BarColumn(bar_width=None, table_column=Column(ratio=1)),
@@ -198,7 +203,7 @@ def _progress(screen: Screen, course: Course) -> Iterator[Progress]:
         _Rate(),
     ]
     progress = _Bar(*columns, console=screen, transient=True, expand=True)
-    progress.course = course
+    progress.so_far = so_far
     with progress:
         # A bar needs no hidden cursor, and a killed process could not bring it back.
         screen.show_cursor(True)
@@ -206,16 +211,16 @@ def _progress(screen: Screen, course: Course) -> Iterator[Progress]:
 
 
 class _Bar(Progress):
-    """A progress display with the run's course below, and room at its right for the `^C` that a terminal echoes.
+    """A progress display with how far the run is below, and room at its right for the `^C` that a terminal echoes.
 
     If that were wrapped into the next line, the bar could not be erased.
     """
 
-    course: Course | None = None
+    so_far: RunProgress | None = None
 
     def get_renderable(self) -> RenderableType:
         """The display of the moment."""
-        below = [self.course.text(self.console.width - _ECHO)] if self.course else []
+        below = [self.so_far.text(self.console.width - _ECHO)] if self.so_far else []
         return _Narrower(Group(super().get_renderable(), *(line for line in below if line)))
 
 

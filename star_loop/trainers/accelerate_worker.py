@@ -38,7 +38,7 @@ def train(job: Mapping[str, Any], send: Send) -> None:
     from accelerate import Accelerator, PartialState
 
     from star_loop.trainers import finetuning
-    from star_loop.trainers.spreading import placements
+    from star_loop.trainers.distributed import placements
 
     settings = Accelerate(**job["trainer"])
     sequences = [Encoded(ids=ids, prompt=prompt, weight=weight) for ids, prompt, weight in job["sequences"]]

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from star_loop.models import Model, Pretrained
+from star_loop.models.onednn import by_onednn
 from star_loop.models.weights import load_model, sequence_logprobs, write_canary
 from star_loop.protocols import Progress, TrainingError
 from star_loop.seeding import seed_for
@@ -27,7 +28,6 @@ from star_loop.trainers.batches import Encoded, Step, beginnings
 from star_loop.trainers.keys import LoraKeys
 from star_loop.trainers.losses import head_losses
 from star_loop.trainers.placement import Placement
-from star_loop.trainers.products import by_onednn
 
 LOGITS_AT_ONCE = 2**24
 """Elements of the largest matrix of logits: 64 MB in float32."""

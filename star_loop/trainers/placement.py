@@ -1,7 +1,7 @@
 """Where the trained model's weights and a step's sequences are: here, all of them in this process.
 
-`spreading.py` spreads them over the ranks of `accelerate launch`. Both are torch modules: import them inside functions,
-never at the top of a module that the loop imports.
+`distributed.py` spreads them over the ranks of `accelerate launch`. Both are torch modules: import them inside
+functions, never at the top of a module that the loop imports.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -18,7 +18,17 @@ from star_loop.config.help import help_text, key_meanings
 from star_loop.config.hydra import unknown_option
 from tests.quiz import configure
 
-TORCH = ("__main__", "vllm_worker", "weights", "finetuning", "placement", "spreading", "pretrain", "tokenizer", "card")
+TORCH = (
+    "__main__",
+    "vllm_worker",
+    "weights",
+    "finetuning",
+    "placement",
+    "distributed",
+    "pretrain",
+    "tokenizer",
+    "card",
+)
 """Modules without components, which import torch or do something."""
 
 

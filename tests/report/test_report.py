@@ -16,8 +16,8 @@ from star_loop.records import Metrics, Observation, Rollout
 from star_loop.report import write
 from star_loop.report.__main__ import main
 from star_loop.report.answers import CHANGES, MOST, answers
-from star_loop.report.facts import histogram
 from star_loop.report.page import visible
+from star_loop.report.summary import histogram
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
 

@@ -21,7 +21,7 @@ from star_loop.config.build import build
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.trackers import Console, JsonLines, MLflow, TensorBoard, WandB, fan_out
-from star_loop.trackers.course import Course, seconds_left
+from star_loop.trackers.run_progress import RunProgress, seconds_left
 from tests.quiz import QUIZ, configure
 
 
@@ -443,12 +443,12 @@ def test_the_line_below_the_bar_says_how_the_run_stands_as_far_as_it_fits() -> N
 
 
 def test_what_was_asked_is_told_while_a_wave_is_under_way() -> None:
-    course = Course(last=4)
-    course.generated(0, 3)
-    course.generated(700, 4)
-    assert course.text(80).plain.startswith("7 asked  ")
-    course.phase(1)
-    assert "asked" not in course.text(80).plain
+    so_far = RunProgress(last=4)
+    so_far.generated(0, 3)
+    so_far.generated(700, 4)
+    assert so_far.text(80).plain.startswith("7 asked  ")
+    so_far.phase(1)
+    assert "asked" not in so_far.text(80).plain
 
 
 def test_the_time_left_goes_on_as_the_iterations_did() -> None:

@@ -19,8 +19,8 @@ from star_loop.models import Model, Pretrained
 from star_loop.protocols import TrainingError
 from star_loop.trainers.accelerate import LAUNCHER, WORKER, Accelerate
 from star_loop.trainers.batches import Encoded, micro_batches
+from star_loop.trainers.distributed import IDLE, shares
 from star_loop.trainers.lora import Lora
-from star_loop.trainers.spreading import IDLE, shares
 from tests.small_models import write_adapter, write_llama
 from tests.test_end_to_end import heed_interrupts, living
 from tests.trainers.test_lora import example

@@ -12,7 +12,7 @@ from star_loop.report import quantities
 GAP = "  "
 
 
-class Course:
+class RunProgress:
     """How far the run has come: what the console says beside the figures of a single iteration."""
 
     def __init__(self, last: int | None) -> None:

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from star_loop.trainers import products
+from star_loop.models import onednn
 
-pytestmark = pytest.mark.skipif(not products.pays(), reason="oneDNN brings nothing on this processor")
+pytestmark = pytest.mark.skipif(not onednn.pays(), reason="oneDNN brings nothing on this processor")
 
 
 @given(
@@ -32,7 +32,7 @@ def test_products_and_gradients_are_those_of_torch(
         return [found, *torch.autograd.grad(found, wanted, slope)]
 
     expected = outcome()
-    with products.by_onednn(nn.Sequential(layer)):
+    with onednn.by_onednn(nn.Sequential(layer)):
         assert "forward" in vars(layer)
         ours = outcome()
     assert "forward" not in vars(layer)
@@ -48,7 +48,7 @@ def test_what_onednn_cannot_take_is_left_to_torch() -> None:
     expected = [learned(x), half(x.bfloat16())]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected.append(whole(x))
-    with products.by_onednn(nn.ModuleList([whole, learned, half])):
+    with onednn.by_onednn(nn.ModuleList([whole, learned, half])):
         found = [learned(x), half(x.bfloat16())]
         with torch.autocast("cpu", dtype=torch.bfloat16):
             found.append(whole(x))
@@ -61,5 +61,5 @@ def test_what_onednn_cannot_take_is_left_to_torch() -> None:
 
 def test_a_frozen_layer_at_the_bottom_gives_no_gradient() -> None:
     layer = nn.Linear(8, 4, bias=False).requires_grad_(False)
-    with products.by_onednn(nn.Sequential(layer)):
+    with onednn.by_onednn(nn.Sequential(layer)):
         assert not layer(torch.randn(3, 8)).requires_grad

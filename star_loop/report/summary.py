@@ -34,7 +34,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Summary:
     """Everything on the page."""
 
     name: str
@@ -57,8 +57,8 @@ class Facts:
     """Test questions before and after; None: the test split was measured less than twice."""
 
 
-def read(path: Path) -> Facts:
-    """The facts of one run.
+def read(path: Path) -> Summary:
+    """The summary of one run.
 
     Raises:
         RunError: no such run, nothing committed yet, or a file that cannot be read.
@@ -73,7 +73,7 @@ def read(path: Path) -> Facts:
             "directory, such as outputs/<name>, in which at least the base model has been evaluated"
         )
     config, settings = configuration(path / "config.yaml")
-    return Facts(
+    return Summary(
         name=path.resolve().name,
         config=config,
         settings=settings,
