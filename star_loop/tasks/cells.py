@@ -70,7 +70,9 @@ def plain(number: Decimal, column: str, place: str) -> str:
         '10000000000000000000000'
     """
     if abs(number.adjusted()) > _EXPONENT:
-        raise RowError(f"{place}, column {column!r}: {number} has more than {_EXPONENT:,} places before or behind its point")
+        raise RowError(
+            f"{place}, column {column!r}: {number} has more than {_EXPONENT:,} places before or behind its point"
+        )
     return format(number, "f")
 
 

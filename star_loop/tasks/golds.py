@@ -15,7 +15,7 @@ Counted = Literal["words", "from 0", "from 1"]
 """What a number means where there are options: an option's words, or its place."""
 _NUMBER = re.compile(r"[-+0-9.,]+")
 _SCIENTIFIC = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
-_PLACE = re.compile(r"([0-9]{1,3})(?:\.0+)?")
+_PLACE = re.compile(r"(-?[0-9]{1,3})(?:\.0+)?")
 _IN_WORDS = re.compile(r"(?<![\w.])-?[0-9]+(?:\.[0-9]+)?|(?<=[A-Za-z])[0-9]+(?:\.[0-9]+)?")
 _DIGITS = 9
 """Of a level."""
@@ -91,28 +91,28 @@ def option_letter(number: int, choices: Sequence[str], counted: Counted) -> str 
     return LETTERS[index] if 0 <= index < len(choices) else None
 
 
-def how_counted(rows: Iterable[tuple[int, Sequence[str]]], column: str, place: str) -> Counted:
+def how_counted(rows: Iterable[tuple[int, Sequence[str], str]], column: str, place: str) -> Counted:
     """What numbers among the golds mean, proved by the rows: the one meaning that all of them can have.
 
     Numbers that are an option's words in every row are these words.
 
     Args:
-        rows: the number and the options of each row whose gold is a number.
+        rows: the number, the options and the place of each row whose gold is a number.
         column: for messages, as `place`.
 
     Raises:
         RowError: no meaning fits, or nothing tells whether they count from 0 or from 1.
     """
     left: list[Counted] = ["words", "from 0", "from 1"]
-    for number, choices in rows:
+    for number, choices, row in rows:
         left = [meaning for meaning in left if option_letter(number, choices, meaning) is not None]
-        if len(left) < 2:
+        if not left:
+            raise RowError(
+                f"{row}, column {column!r}: {number} is neither the words nor the place of one of {len(choices)} "
+                "options, counted as in the rows before it: correct it, or write letters"
+            )
+        if len(left) == 1:
             break
-    if not left:
-        raise RowError(
-            f"{place}, column {column!r}: its numbers are neither the options' words nor their places, counted from 0 "
-            "or from 1: correct them, or write letters"
-        )
     if "words" not in left and len(left) > 1:
         raise RowError(
             f"{place}, column {column!r}: numbers of options, and nothing tells whether they count from 0 or from 1: "

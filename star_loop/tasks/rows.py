@@ -103,12 +103,13 @@ class Rows(Sequence[Observation]):
         """The gold answer of a row as the table has it."""
         return pick(self.table[index], self.task.answer, self.table.place(index))
 
-    def numbered(self) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """The number and the options of each row whose gold is a number."""
+    def numbered(self) -> Iterator[tuple[int, tuple[str, ...], str]]:
+        """The number, the options and the place of each row whose gold is a number."""
         for index in range(len(self)):
             number = option_number(self.written_gold(index))
             if number is not None:
-                yield number, _choices(self.task, self.table[index], self.table.place(index))
+                place = self.table.place(index)
+                yield number, _choices(self.task, self.table[index], place), place
 
 
 def _cell(row: Row, place: str, column: str) -> str:

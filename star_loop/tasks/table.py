@@ -42,7 +42,7 @@ def read(path: Path) -> Table:
     """
     path = path.expanduser()
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: name one file in it")
+        raise ValueError(f"there is no file {path}, which is a folder: name one file in it")
     if not path.is_file():
         raise ValueError(f"there is no file {path} (seen from {Path.cwd()}): check the path")
     if not path.stat().st_size:

@@ -279,7 +279,9 @@ def test_other_errors_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RowError, match=r"line 1: not UTF-8"):
         File(path=tmp_path / "a.jsonl").check()
     write_jsonl(tmp_path / "a.jsonl", [{"question": "x", "answer": 4, "c": ["a", "b"], "level": "high"}])
-    with pytest.raises(RowError, match=r"neither the options' words nor their places, counted from 0 or from 1"):
+    with pytest.raises(
+        RowError, match=r"line 1, column 'answer': 4 is neither the words nor the place of one of 2 options"
+    ):
         File(path=tmp_path / "a.jsonl", choices="c").check()
     with pytest.raises(RowError, match=r"4 is no option of 2, counted from 1: correct it, or write task\.first_choice"):
         File(path=tmp_path / "a.jsonl", choices="c", first_choice=1).check()

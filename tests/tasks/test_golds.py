@@ -103,7 +103,7 @@ def test_a_proof_is_never_wrong(base: int, places: list[int]) -> None:
     """Whatever the places: numbers counted from `base` are read as these places, or the base is asked for."""
     numbers = [place + base for place in places]
     try:
-        counted = how_counted([(number, OPTIONS) for number in numbers], "answer", "here")
+        counted = how_counted([(number, OPTIONS, "here") for number in numbers], "answer", "here")
     except RowError as error:
         assert "first_choice" in str(error)
         assert 0 not in numbers and 4 not in numbers
@@ -115,13 +115,13 @@ def test_a_proof_is_never_wrong(base: int, places: list[int]) -> None:
 def test_numeric_options_are_not_taken_for_places(meant: Counted, options: Sequence[str], data: st.DataObject) -> None:
     """Where words and places both fit every row, words it is; where words do not fit, places are."""
     numbers = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=8))
-    assert how_counted([(number, options) for number in numbers], "answer", "here") == "words"
-    outside = [(number, OPTIONS) for number in (0, 2)]
+    assert how_counted([(number, options, "here") for number in numbers], "answer", "here") == "words"
+    outside = [(number, OPTIONS, "here") for number in (0, 2)]
     assert how_counted(outside, "answer", "here") == "from 0"
 
 
 def test_what_is_no_option_number() -> None:
-    assert [option_number(value) for value in (True, "B", "0.5", "1,000", "-1", None, [1], "1e0")] == [None] * 8
+    assert [option_number(value) for value in (True, "B", "0.5", "1,000", None, [1], "1e0")] == [None] * 7
 
 
 # -------------------------------------------------------------------------------------------- extraction of golds
