@@ -60,7 +60,7 @@ def test_the_loop_draws_until_enough_are_right(tmp_path: Path) -> None:
     """What is always right gets one round, what never is gets all, and what is drawn is trained on."""
     play(tmp_path, "experiment=dart", *SCRIPTED, "allocator.most=12")
     run = RunDirectory(tmp_path)
-    rollouts, figures = run.iteration(1).rollouts(), run.iteration(1).metrics()
+    rollouts = run.iteration(1).rollouts()
     attempts, wins = Counter(r.position for r in rollouts), Counter(r.position for r in rollouts if r.correct)
     assert {attempts[p] for p in attempts if p % 3 == 0} == {4}
     assert {attempts[p] for p in attempts if p % 3 == 2} == {12}
@@ -68,7 +68,9 @@ def test_the_loop_draws_until_enough_are_right(tmp_path: Path) -> None:
     assert all(wins[p] - sum(r.correct for r in rollouts if r.position == p and r.attempt == max(
         s.attempt for s in rollouts if s.position == p)) < 4 for p in attempts)  # fmt: skip
     assert len({(r.position, r.attempt, r.sample) for r in rollouts}) == len(rollouts)
-    assert figures["train/examples"] > figures["collect/accepted"]
+    taught = Counter(e.position for e in run.iteration(1).examples(list))
+    assert all(n == min(wins[p], 4) for p, n in taught.items())
+    assert max(taught.values()) == 4
 
 
 def test_the_loop_asks_again_where_pre_samples_disagree(tmp_path: Path) -> None:
