@@ -135,7 +135,8 @@ def explain(error: Exception) -> str:
     found, known = _UNKNOWN.search(str(error)), _root_keys()
     root = re.split("[.@=/]", found[1])[0] if found else None
     if root is None or root == "hydra" or root in known:
-        return f"{error}\nEvery key of what would run: add --help" if root in known else str(error)
+        said = re.sub(r"(?<=')\+\+(?=[a-z_]+\.)", "", str(error))  # which nobody typed: see `prepare`
+        return f"{said}\nEvery key of what would run: add --help" if root in known else said
     return f"{root}: no such key: {nearest(root, sorted(known))}"
 
 

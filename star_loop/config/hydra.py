@@ -1,6 +1,7 @@
 """The command line as Hydra is told it: keys that a component knows, and names of run directories that stay."""
 
 import difflib
+import hashlib
 import logging
 import re
 from argparse import Namespace
@@ -16,12 +17,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from star_loop.config.engine import runnable
 from star_loop.config.suited import suited
+from star_loop.config.typed import grammatical
 
 PACKAGE = Path(__file__).parent.parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 """Inside the package when installed from a wheel, beside it in a checkout."""
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*\.\w+=")
+_LONGEST = 100
+"""Bytes of a run directory's name, before its hash."""
 _UNSAFE = re.compile(r"[^\w.,=+-]+")
 
 
@@ -70,7 +74,7 @@ def register() -> None:
 def prepare(arguments: list[str]) -> list[str]:
     """What Hydra is given for what was typed."""
     sweep = [argument for argument in arguments if argument in SWEEP]
-    others = [_allow_new(argument) for argument in arguments if argument not in SWEEP]
+    others = [_allow_new(grammatical(argument)) for argument in arguments if argument not in SWEEP]
     return [*sweep[:1], *(_exclude_fixed_keys(others) if sweep else others)]
 
 
@@ -164,14 +168,19 @@ def safe(name: str) -> str:
 
 
 def slug(overrides: str) -> str:
-    """The overrides of a sweep's job as one directory name.
+    """The overrides of a sweep's job as one directory name: short, and another one for other overrides.
+
+    A name that had to be changed or cut ends with a hash of what it stands for.
 
     Example:
-        >>> slug("sampler=adastar,++task.path=/data/a b.jsonl")
-        'sampler=adastar,task.path=-data-a-b.jsonl'
+        >>> slug("sampler=adastar,seed=0"), slug("++task.path=/data/a b.jsonl")
+        ('sampler=adastar,seed=0', 'task.path=-data-a-b.jsonl-c5351dea')
     """
     plain = re.sub(r"(^|,)\++", r"\1", overrides)
-    return _UNSAFE.sub("-", plain).strip("-.") or "job"
+    name = _UNSAFE.sub("-", plain).strip("-.").encode()[:_LONGEST].decode(errors="ignore")
+    if name == plain:
+        return name or "job"
+    return f"{name}-{hashlib.blake2b(plain.encode(), digest_size=4).hexdigest()}"
 
 
 def _allow_new(argument: str) -> str:

@@ -195,7 +195,7 @@ def test_what_hydra_is_told() -> None:
 def test_directory_names_of_sweeps_are_safe_and_stable() -> None:
     assert slug("sampler=adastar,seed=0") == "sampler=adastar,seed=0"
     assert slug("++trainer.learning_rate=0.001") == "trainer.learning_rate=0.001"
-    assert slug("task.path=../../etc/passwd") == "task.path=..-..-etc-passwd"
+    assert slug("task.path=../../etc/passwd").startswith("task.path=..-..-etc-passwd-")
     assert "/" not in slug("a=/x/y z\n'\"$(rm)")
     assert slug("") == "job"
 

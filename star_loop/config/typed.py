@@ -1,0 +1,40 @@
+"""What was typed, as Hydra wants it: a value that its grammar refuses is a text, as a shell's user means it."""
+
+import re
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+
+LISTS = ("task.choices",)
+"""Keys of which commas separate the parts, not the values of a sweep."""
+_KEY = re.compile(r"\+{0,2}[A-Za-z_][\w.@/]*\Z")
+_WRITTEN = ("[", "'", '"')
+
+
+def grammatical(argument: str) -> str:
+    """Quote the value of an override where Hydra could not read it, or would read a list as several values.
+
+    Braces (`{passage} {q}`), `~/`, a second `=` and LaTeX so reach the configuration as they were typed. What is no
+    override, or reads well, stays as it is.
+
+    Example:
+        >>> grammatical("task.question={passage} {q}"), grammatical("task.choices=a,b"), grammatical("seed=1,2")
+        ("task.question='{passage} {q}'", "task.choices='a,b'", 'seed=1,2')
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or not _KEY.match(key):
+        return argument
+    several = key.lstrip("+") in LISTS and "," in value and not value.startswith(_WRITTEN)
+    quoted = f"{key}={QuotedString(text=value, quote=Quote.single).with_quotes()}"
+    if several:
+        return quoted
+    return argument if _reads(argument) or not _reads(quoted) else quoted
+
+
+def _reads(argument: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return False
+    return True
