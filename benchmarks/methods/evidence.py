@@ -1,6 +1,8 @@
 """`docs/evidence.md` from its template: every figure there is computed from the rows that are kept."""
 
 import math
+import re
+import textwrap
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -145,9 +147,22 @@ def rendered() -> str:
     """The page, as the kept rows have it."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     sheets = {name: Sheet(name) for name in STUDIES}
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         **{name: sheet for name, sheet in sheets.items() if sheet.rows}
     )
+    return "\n\n".join(map(wrapped, page.strip().split("\n\n"))) + "\n"
+
+
+def wrapped(block: str) -> str:
+    """A paragraph or a list, in lines of at most 120 characters that part no figure; tables and headings stay."""
+    if block.startswith(("|", "#", "![")):
+        return block
+    lines = []
+    for item in re.split(r"\n(?=- )", block):
+        text = re.sub(r"(?<=\d) (?=[±%])|(?<=±) (?=\d)", "\0", " ".join(item.split()))
+        indent = "  " if item.startswith("- ") else ""
+        lines += textwrap.wrap(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace("\0", " ")
 
 
 def write() -> None:
