@@ -137,8 +137,8 @@ def shares(texts: Sequence[Judged], said: Sequence[bool]) -> tuple[float, float]
 def table(texts: Sequence[Judged]) -> str:
     """Precision and recall by verifier, as Markdown."""
     said = {name: [judge(each) for each in texts] for name, judge in JUDGES.items()}
-    heads = " | ".join(f"{name} | " for name in JUDGES)
-    lines = [f"| verifier | texts | right | {heads}|", "|" + "---|" * (3 + 2 * len(JUDGES))]
+    heads = " | ".join(f"{name}: precision | recall" for name in JUDGES)
+    lines = [f"| verifier | texts | right | {heads} |", "|" + "---|" * (3 + 2 * len(JUDGES))]
     groups = {
         name: [k for k, each in enumerate(texts) if each.name.partition("+")[0] == name] for name in _names(texts)
     }

@@ -15,7 +15,6 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from star_loop.config.engine import runnable
 from star_loop.config.suited import suited
 from star_loop.config.typed import grammatical
 
@@ -92,7 +91,7 @@ def composed(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def resolved(config: DictConfig, hydra: DictConfig) -> dict[str, Any]:
-    """What `build` is given: plain values without Hydra's own, suited to the model and to the platform.
+    """What `build` is given: plain values without Hydra's own, suited to the model.
 
     Args:
         config: as it was composed.
@@ -100,9 +99,8 @@ def resolved(config: DictConfig, hydra: DictConfig) -> dict[str, Any]:
     """
     keys = [str(key) for key in config if key != "hydra"]
     plain = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
-    choices, typed = hydra.runtime.choices, hydra.overrides.task
-    config_of_model = suited(cast(dict[str, Any], plain), CONF / "model", choices.get("model"), typed)
-    return runnable(config_of_model, choices.get("generator"), typed)
+    chosen, typed = hydra.runtime.choices.get("model"), hydra.overrides.task
+    return suited(cast(dict[str, Any], plain), CONF / "model", chosen, typed)
 
 
 def help_page(typed: Namespace) -> str:

@@ -130,7 +130,7 @@ class Rollout(Record):
     """Of the observation in its split."""
     id: str
     attempt: int
-    """0: the first try. 1: the second try after a failed first. 2, 3, …: further rounds of the allocator."""
+    """0: the first try. 1: the second try after a failed first."""
     sample: int
     """0 … n-1 within the attempt."""
     hinted: bool

@@ -2,13 +2,13 @@
 
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
@@ -17,7 +17,7 @@ from star_loop.tasks.choices import choices_of
 from star_loop.tasks.golds import Counted, gold_text, level_of, marked_gold, option_letter, option_number
 from star_loop.tasks.prompting import Prompted
 from star_loop.tasks.table import Table
-from star_loop.verifiers.guess import Guess, named
+from star_loop.verifiers.guess import Guess, announced, named
 from star_loop.verifiers.multiple_choice import MultipleChoice, read_choice
 
 _DIGITS = 9
@@ -31,6 +31,8 @@ class Columned(Prompted):
     verifier: Annotated[Verifier, BeforeValidator(named)] = Guess()
     """`exact`, `math`, `multiple_choice`, `yes_no`, `expression`, or `guess`: a guess from each gold answer, which is
     reported; others by `task.verifier._target_=…` with their keys."""
+    phrases: tuple[str, ...] | None = None
+    """What announces an answer: languages (`[en,fr]`) and phrases of your own; None: what the verifier listens for."""
     question: str = "question"
     """A column, or a text with columns in braces: `{Body} {Question}`."""
     answer: str = "answer"
@@ -50,6 +52,14 @@ class Columned(Prompted):
     """A whole number, or a text with one in it (`Level 5`); a row without any has no level, and is counted."""
     numbers: str | None = None
     """The numbers of a game whose answer is the target (`verifier=expression`)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _announced(cls, keys: Any) -> Any:
+        if not isinstance(keys, Mapping) or keys.get("phrases") is None:
+            return keys
+        verifier = named(keys.get("verifier", cls.model_fields["verifier"].default))
+        return {**keys, "verifier": announced(verifier, keys["phrases"])}
 
     @property
     @abstractmethod

@@ -28,8 +28,12 @@ def normalise(answer: str) -> str:
 
 
 def _once(answer: str) -> str:
-    text = " ".join(unwrap(plain_characters(answer)).casefold().split())
+    text = _bare(answer).casefold()
     return plain_number(text) or text.rstrip(". ")
+
+
+def _bare(answer: str) -> str:
+    return " ".join(unwrap(plain_characters(answer)).split())
 
 
 class Exact(Verifier):
@@ -71,7 +75,7 @@ class Exact(Verifier):
             return Verdict(answer=None, correct=False, how=how, reading=reading)
         gold = normalise(observation.answer)
         correct = answer == gold
-        if not correct and self.units and same_quantity(gold, answer, observation.question):
+        if not correct and self.units and same_quantity(_bare(observation.answer), _bare(found), observation.question):
             answer, correct = gold, True
         return Verdict.compared(answer, correct, "marker" if self.marker else "whole text", reading=reading)
 

@@ -11,7 +11,7 @@ from star_loop.verifiers.expression import Expression
 from star_loop.verifiers.label import YesNo
 from star_loop.verifiers.math import Math
 from star_loop.verifiers.multiple_choice import MultipleChoice, read_choice
-from star_loop.verifiers.stated import Stated
+from star_loop.verifiers.stated import Phrases, Stated
 from star_loop.verifiers.statement import ENGLISH
 
 _YES_NO = re.compile(r"\s*(?:yes|no|true|false)\s*", re.IGNORECASE)
@@ -28,7 +28,7 @@ class Guess(Verifier):
         ['YesNo', 'Exact']
     """
 
-    phrases: tuple[str, ...] = ENGLISH
+    phrases: Phrases = ENGLISH
     """What announces an answer; see `Stated.phrases`."""
     thinking: bool = False
     """Whether what stands inside finished thinking (`<think>…</think>`) counts too."""
@@ -87,3 +87,17 @@ def named(verifier: object) -> object:
             f"there is no verifier of this name: known are {', '.join(NAMED)}, or give task.verifier._target_"
         )
     return NAMED[verifier]()
+
+
+def announced(verifier: object, phrases: object) -> object:
+    """The same verifier, listening for these answer phrases (`Stated.phrases`).
+
+    Raises:
+        ValueError: it listens for none.
+    """
+    if not isinstance(verifier, Guess | Stated):
+        raise ValueError(
+            f"task.phrases: {type(verifier).__name__} looks for no answer phrase: leave the key out, or take "
+            "task.verifier=guess, math, multiple_choice, yes_no or expression"
+        )
+    return type(verifier)(**{**dict(verifier), "phrases": phrases})

@@ -10,8 +10,10 @@ from functools import lru_cache
 class Language:
     """The words of one language."""
 
-    nouns: tuple[str, ...]
+    nouns: tuple[str, ...] = ()
     """What the answer is called, in lower case; also found with a capital, or in capitals."""
+    alone: tuple[str, ...] = ()
+    """Phrases that need nothing between them and the answer."""
     more: tuple[str, ...] = ()
     """What may stand between the noun and what joins it with the answer."""
     joins: tuple[str, ...] = ()
@@ -36,7 +38,8 @@ LANGUAGES: Mapping[str, Language] = {
         reasons=("because", "since", "as", "given", "for"),
     ),
     "zh": Language(
-        nouns=("答案", "故选", "应选", "正确选项"),
+        nouns=("答案", "正确选项"),
+        alone=("故选", "应选", "因此选"),
         more=("选项",),
         joins=("是", "为", "為", "应为", "应该是", "选"),
         doubts=("如果", "假如", "假设", "若", "是否", "除非", "不认为", "不相信", "并非"),
@@ -54,14 +57,14 @@ LANGUAGES: Mapping[str, Language] = {
     "es": Language(
         nouns=("respuesta", "opción correcta"),
         more=("final", "correcta"),
-        joins=("es", "es entonces", "debe ser"),
+        joins=("es", "es la", "es la opción", "es entonces", "debe ser"),
         doubts=("si", "supongamos que", "suponiendo que", "a menos que", "no creo que", "no es cierto que", "dudo que"),
         reasons=("porque", "ya que", "pues", "puesto que", "dado que"),
     ),
     "fr": Language(
         nouns=("réponse", "bonne option"),
         more=("finale", "correcte", "exacte"),
-        joins=("est", "est donc", "doit être"),
+        joins=("est", "est la", "est donc", "doit être"),
         doubts=("si", "supposons que", "à moins que", "je ne pense pas que", "il est faux que", "je doute que"),
         reasons=("parce que", "parce qu'", "car", "puisque", "puisqu'"),
     ),
@@ -82,7 +85,7 @@ LANGUAGES: Mapping[str, Language] = {
     "pt": Language(
         nouns=("resposta", "opção correta"),
         more=("final", "correta", "certa"),
-        joins=("é", "é então", "é portanto", "deve ser"),
+        joins=("é", "é a", "é a opção", "é então", "é portanto", "deve ser"),
         doubts=("se", "suponha que", "a menos que", "não acho que", "não é verdade que", "duvido que"),
         reasons=("porque", "pois", "já que", "visto que"),
     ),
@@ -139,7 +142,7 @@ def chosen(phrases: Iterable[str]) -> tuple[Language, ...]:
                 f"{phrase!r} is no language with a list of answer phrases: known are {known}; or give a phrase"
             )
         else:
-            found.append(Language(nouns=(phrase.strip().casefold(),)))
+            found.append(Language(alone=(phrase.strip().casefold(),)))
     return tuple(found)
 
 
@@ -151,7 +154,7 @@ def any_of(words: Iterable[str]) -> str:
 @lru_cache(maxsize=64)
 def keywords(phrases: tuple[str, ...]) -> tuple[str, ...]:
     """The nouns of some languages in the cases in which they are written: what to look for first."""
-    nouns = {noun for language in chosen(phrases) for noun in language.nouns}
+    nouns = {noun for language in chosen(phrases) for noun in (*language.nouns, *language.alone)}
     return tuple(sorted({case for noun in nouns for case in (noun, noun.capitalize(), noun.title(), noun.upper())}))
 
 
@@ -159,13 +162,13 @@ def keywords(phrases: tuple[str, ...]) -> tuple[str, ...]:
 def marker(phrases: tuple[str, ...]) -> re.Pattern[str]:
     """What an answer phrase is: a noun (group `own`: a phrase of one's own), and what joins it with the answer."""
     languages = chosen(phrases)
-    own = any_of(noun for language in languages if not language.joins for noun in language.nouns)
-    nouns = _any(languages, lambda language: language.nouns if language.joins else (), after=r"[^\W_]")
+    own = _any(languages, lambda language: language.alone)
+    nouns = _any(languages, lambda language: language.nouns, after=r"[^\W_]")
     joins = _any(languages, lambda language: language.joins)
     more = _any(languages, lambda language: language.more)
     join = rf"{_GAP}(?:[:=：]|{joins})[ *_:：]{{0,4}}"
     return re.compile(
-        rf"(?:(?P<own>(?<![^\W_])(?:{own}))[ *_:=：]{{0,4}}|(?:{nouns})(?:{_GAP}(?:{more}))?(?P<join>{join})?)",
+        rf"(?:(?P<own>{own})[ *_:=：]{{0,4}}|(?:{nouns})(?:{_GAP}(?:{more}))?(?P<join>{join})?)",
         re.IGNORECASE,
     )
 
@@ -196,7 +199,9 @@ _GAP = r"[ *_]{0,3}"
 """Between two words of a phrase: Markdown may begin or end."""
 
 
-def _any(languages: Iterable[Language], words: Callable[[Language], tuple[str, ...]], after: str = r"\w") -> str:
+def _any(
+    languages: Iterable[Language], words: Callable[[Language], tuple[str, ...]], after: str = r"[^\W_]|_[^\s*]"
+) -> str:
     """Any of the languages' words, not followed by `after` where the language has spaces between words."""
     return "|".join(
         rf"(?<![^\W_])(?:{any_of(words(language))})(?!{after})" if language.spaced else any_of(words(language))

@@ -36,6 +36,7 @@ _TRANSLATED = str.maketrans(
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
 _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _UPPER, _LOWER = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+"), str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_TEXT_DEGREE = re.compile(r"\\(?:text|mathrm) *\{ *° *\}")
 _ROOT = re.compile(r"√ *(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))")
 
 
@@ -60,7 +61,7 @@ def spelt(words: str) -> str:
 
 
 def _from_unicode(words: str) -> str:
-    words = _ROOT.sub(lambda root: rf"\sqrt{{{root[1] or root[2]}}}", words)
+    words = _ROOT.sub(lambda root: rf"\sqrt{{{root[1] or root[2]}}}", _TEXT_DEGREE.sub("°", words))
     words = _RAISED.sub(lambda raised: f"^{{{raised[0].translate(_UPPER)}}}", words)
     return _LOWERED.sub(lambda low: f"_{{{low[0].translate(_LOWER)}}}", words).translate(_TRANSLATED)
 

@@ -8,6 +8,7 @@ from star_loop.records import Observation
 from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.exact import normalise
 from star_loop.verifiers.languages import any_of, follows
+from star_loop.verifiers.numbers import plain_number
 from star_loop.verifiers.sentences import claim, denied, sentences
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import ENGLISH, Statement
@@ -25,6 +26,8 @@ _LETTER = re.compile(r"(?<![\w'])\(?([A-Z])\)?(?![\w'])|\(([a-z1-9])\)")
 _WHICH = re.compile(r"\A\s*(?:which is|which|that is|i\.e\.)(?!\w)", re.IGNORECASE)
 _LONGEST = 1000
 """Characters of a statement that are read."""
+_NOT_ANOTHER = re.compile(r"(?:and |but )?\b(?:not|rather than|instead of) +(?:option |choice )?\(?([A-Z])\)?(?!\w)")
+_BESIDE = re.compile(r"\A(?:or|and|maybe|perhaps|possibly|also|even)\b[ ,]*", re.IGNORECASE)
 _SHIELD = "\ue000"
 _INNER = re.compile(r"[.;?](?=\s)")
 
@@ -48,8 +51,10 @@ class MultipleChoice(Stated):
         line = inner.sub(lambda option: _shield(option[0]), stated.line) if inner else stated.line
         first, *later = sentences(line)
         found = read_choice(first, choices, alone=stated.how == "fallback", phrases=self.phrases)
-        others = {read_choice(clause, choices, alone=True) for clause in later}
-        return LETTERS[found] if found is not None and others <= {None, found} else None
+        others = {read_choice(_BESIDE.sub("", clause), choices, alone=True) for clause in later}
+        if found is None or _is_another_number(first, choices):
+            return None
+        return LETTERS[found] if others <= {None, found} else None
 
     def compare(self, answer: str, observation: Observation) -> str:
         """Compare with the gold option."""
@@ -115,7 +120,25 @@ def _read_choice(words: str, choices: tuple[str, ...], alone: bool, phrases: tup
         return index if index is not None and texts[index] == normalise(match["text"]) else None
     letter, _, rest = words.partition(" ")
     index = _index(letter, texts) if letter.isalpha() else None
-    return index if index is not None and texts[index] == normalise(rest) else None
+    if index is not None and texts[index] == normalise(rest):
+        return index
+    return None if alone else _by_beginning(words.casefold(), texts, phrases)
+
+
+def _is_another_number(words: str, choices: Sequence[str]) -> bool:
+    """Whether the words are a number that is no option where all options are numbers: then it is no place either."""
+    number, numbers = plain_number(words.strip("() ")), [plain_number(choice) for choice in choices]
+    return number is not None and None not in numbers and number not in numbers
+
+
+def _by_beginning(words: str, texts: Sequence[str], phrases: tuple[str, ...]) -> int | None:
+    """The longest option that these words begin with, if a reason for it follows."""
+    found = [index for index, text in enumerate(texts) if text and words.startswith(text)]
+    index = max(found, key=lambda index: len(texts[index]), default=None)
+    if index is None or texts.count(texts[index]) > 1:
+        return None
+    rest = words[len(texts[index]) :]
+    return index if _explains(rest, phrases) and _fits(rest, index, texts, alone=False) else None
 
 
 def _explains(rest: str, phrases: tuple[str, ...]) -> bool:
@@ -143,6 +166,7 @@ def _fits(rest: str, index: int, texts: Sequence[str], alone: bool) -> bool:
     text = normalise(_WHICH.sub("", rest.strip(" :.,)-–—")))
     if not text or text == texts[index]:
         return True
+    rest = _NOT_ANOTHER.sub(lambda no: "" if no[1] != LETTERS[index] else no[0], rest)
     if alone or denied(rest):
         return False
     others = [other for other in texts if other and other != texts[index]]

@@ -24,6 +24,7 @@ _TOKEN = re.compile(r"\S+\Z")
 _TAKEN_BACK = re.compile(
     r"[.!?;\n][ \n*]*(?:(?:but|oh|well|hmm)[ ,]+)?(?:"
     r"(?:wait|actually|hmm|oops|sorry|scratch that|correction|on second thoughts?|just kidding|no)\b[,.:!\n …]"
+    r"|or\b[^.!?\n]*\?"
     r"|i (?:was|am) (?:wrong|mistaken)|i made a mistake"
     r"|(?:that|this|it)(?: is|'s|’s| was) (?:wrong|incorrect|false|mistaken|impossible|not (?:right|correct|true))"
     r"|(?:that|this|it) (?:cannot|can't|can’t|can not|isn't|isn’t|wasn't|wasn’t) (?:be )?(?:right|correct|true))",

@@ -1,8 +1,9 @@
 """What the verifiers share whose answer is stated in words: find the statement, read it, compare what was read."""
 
 from abc import abstractmethod
+from typing import Annotated
 
-from pydantic import field_validator
+from pydantic import AfterValidator
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
@@ -10,20 +11,23 @@ from star_loop.verifiers.languages import chosen
 from star_loop.verifiers.statement import ENGLISH, Statement, statement
 
 
+def _known(phrases: tuple[str, ...]) -> tuple[str, ...]:
+    chosen(phrases)
+    return phrases
+
+
+Phrases = Annotated[tuple[str, ...], AfterValidator(_known)]
+"""Codes of languages with a list of answer phrases, and phrases of one's own."""
+
+
 class Stated(Verifier):
     """A verifier that reads an answer out of the text's statement and compares it."""
 
-    phrases: tuple[str, ...] = ENGLISH
+    phrases: Phrases = ENGLISH
     """What announces an answer besides `\\boxed{…}`, `####` and `<answer>`: languages with a list of answer phrases
     (`en`, `zh`, `hi`, `es`, `fr`, `ar`, `bn`, `pt`, `ru`, `ur`, `id`, `de`, `ja`), and phrases of your own."""
     thinking: bool = False
     """Whether what stands inside finished thinking (`<think>…</think>`) counts too."""
-
-    @field_validator("phrases")
-    @classmethod
-    def _known(cls, phrases: tuple[str, ...]) -> tuple[str, ...]:
-        chosen(phrases)
-        return phrases
 
     @abstractmethod
     def read(self, stated: Statement, observation: Observation) -> str | None:

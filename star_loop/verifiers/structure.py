@@ -14,6 +14,7 @@ _POWER = r"(?:\^\{?[23]\}?)?"
 _TEXT = re.compile(
     r"\\(?:text|textrm|textbf|textit|mathrm|mbox|operatorname|rm)\*? *\{(?P<words>[^{}]*)\}" rf"(?P<power>{_POWER})"
 )
+_QUOTIENT_OF_UNITS = re.compile(r"\\frac\{\\(?:text|mathrm)\{([^{}]*)\}\}\{\\(?:text|mathrm)\{([^{}]*)\}\}")
 _FUNCTIONS = listed(
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg exp sqrt max min inf sup gcd lcm mod det "
     "dim ker deg arg cis re im sgn pi e i d tr rank lim"
@@ -74,7 +75,7 @@ def parts(words: str) -> Parts | None:
         said.append(inside + (text["power"] or ""))
         return " "
 
-    mathematics = _TEXT.sub(taken, mathematics).strip(" ,;")
+    mathematics = _TEXT.sub(taken, _QUOTIENT_OF_UNITS.sub(r"\\text{\1/\2}", mathematics)).strip(" ,;")
     trailing = _TRAILING.fullmatch(mathematics)
     glued = trailing is not None and trailing["before"] != "" and trailing["space"] == ""
     if trailing and _are_words(trailing["words"], glued=glued):
@@ -87,6 +88,7 @@ def parts(words: str) -> Parts | None:
     if "percent" in told:
         said = [_PERCENT_WORD.sub("", each) for each in said]
     mathematics = (_PERCENT.sub("", mathematics) if percent else mathematics).strip()
+    mathematics = plain(mathematics) or mathematics
     return Parts(mathematics, " ".join(" ".join(said).split()), bool(percent) or "percent" in told, kind(mathematics))
 
 
@@ -158,6 +160,8 @@ def comparable(gold: Parts, answer: Parts, question: str) -> bool:
     if gold.percent == answer.percent and not same_unit(gold.words, answer.words, question):
         return False
     if gold.percent != answer.percent and (names(gold.words) != names(answer.words)):
+        return False
+    if "list" in (gold.kind, answer.kind) and (plain(gold.mathematics) or plain(answer.mathematics)):
         return False
     return same_kind(gold.kind, answer.kind)
 

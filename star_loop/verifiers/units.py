@@ -42,7 +42,11 @@ _SPEAKING = listed(
 """Words that say something about the number: no unit has them."""
 _LETTERS = listed("m g h s l n j w v c f")
 """Single letters that are units; others (`42x`, `3i`) are mathematics."""
-_QUANTITY = re.compile(r"(?P<number>[-+]? ?[$€£¥₹]?[0-9][0-9., ]*%?|[-+]?\.[0-9]+) ?(?P<words>[^\W\d_°].*|°.*)")
+_LETTERS_LARGE = {"K": "thousand", "M": "million", "B": "billion"}
+_LARGE = re.compile(r"(?<![A-Za-z])[KMB](?![A-Za-z])")
+_QUANTITY = re.compile(
+    r"(?P<number>[-+]? ?[$€£¥₹]?[0-9][0-9., ]*%?|[-+]?\.[0-9]+) ?(?P<words>[^\W\d_°].*|°.*)", re.DOTALL
+)
 _WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*|[°$€%¢]|(?<=\^)[23]")
 _UNIT = re.compile(r"[^\W\d_°](?:[^\W\d_]|[ .'/°²³-]|\^?[23])*|° ?[a-z]?|%")
 _MOST = 6
@@ -90,6 +94,7 @@ def names(words: str) -> list[str]:
         >>> names("cm^{2}"), names("square centimetres")
         (['centimeter', '2'], ['centimeter', '2'])
     """
+    words = _LARGE.sub(lambda letter: f" {_LETTERS_LARGE[letter[0]]} ", words)
     found = [_name(word) for word in _WORD.findall(words.casefold().replace("{", "").replace("}", ""))]
     if len(found) == 2 and found[0] in _POWERS:
         found = [found[1], _POWERS[found[0]]]

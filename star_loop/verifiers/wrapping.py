@@ -10,6 +10,7 @@ _COMMAND = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|[mf]box|boxed|framebox|emph|underline|bm) *\{"
 )
 _TAG = re.compile(r"<(?P<name>b|i|u|em|strong|code|span|p|answer|final_answer)>(.*)</(?P=name)>", re.DOTALL)
+_STYLED = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|emph|underline) *\{([^{}]*)\}")
 _EMPHASIS = re.compile(r"\*\*|__|`|(?<![\w*])[*_](?=[A-Za-z(])|(?<=[A-Za-z).])[*_](?!\w)")
 _STYLE = re.compile(r"\\(?:displaystyle|textstyle)(?![A-Za-z]) *")
 _BLOCKS = (("$$", "$$"), ("\\[", "\\]"), ("```", "```"))
@@ -58,13 +59,13 @@ def _without_layer(words: str) -> str:
 
 
 def without_emphasis(words: str) -> str:
-    """Take out Markdown's marks of emphasis between words.
+    """Take out Markdown's and LaTeX's emphasis between words.
 
     Example:
         >>> without_emphasis("B** (the *iron*), not_x")
         'B (the iron), not_x'
     """
-    return _EMPHASIS.sub("", words)
+    return _EMPHASIS.sub("", _STYLED.sub(r"\1", words))
 
 
 def block(tail: str) -> tuple[str, str]:

@@ -36,7 +36,7 @@ PAPERS = {
     "star", "star_full", "star_acc", "star_acc_full", "star_acc_full_k", "star_acc_early_stop", "rest_em", "rft",
     "adastar", "adastar_no_curriculum", "adastar_no_win_rate", "adastar_priority_flipped", "smoke",
     "b_star", "cures", "cures_counts", "cures_deviation", "gvm", "knapsack", "lark", "mopps", "peers",
-    "dart", "dump", "hs_star", "replay", "rsr", "sec", "skill_it", "space",
+    "dump", "replay", "rsr", "sec", "skill_it", "space",
 }  # fmt: skip
 
 
