@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from star_loop.generators.serving import Sequences, Serving, cut_at_stop, warn_too_long
+from star_loop.generators.sampled import read_sampled
+from star_loop.generators.serving import Sequences, Serving, warn_too_long
 from star_loop.models import Model, Pretrained
 from star_loop.models.device import device
 from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress
@@ -169,12 +170,13 @@ class TransformersEngine(Serving):
 
     def _completion(self, row: list[int], stopped: int | None, prompt_tokens: int, stop: Sequence[str]) -> Completion:
         ends = self.model.generation_config.eos_token_id
-        ended = next((length for length, token in enumerate(row, 1) if token in ends), None)
-        length = ended if stopped is None else stopped
-        ids = row[:length]
-        text = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        end = next((length for length, token in enumerate(row, 1) if token in ends), None)
+        length = end if stopped is None else stopped
+        written = row[:length]
+        ended = stopped is None and end is not None
+        text, ids = read_sampled(self._tokenizer, written, ended=ended, stop=stop, end=ends[0])
         return Completion(
-            text=cut_at_stop(text, stop), tokens=len(ids), prompt_tokens=prompt_tokens,
+            text=text, tokens=len(written), prompt_tokens=prompt_tokens, ids=ids,
             finish="length" if length is None else "stop",
         )  # fmt: skip
 

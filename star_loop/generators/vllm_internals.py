@@ -29,7 +29,8 @@ USES = {
     "model_executor/layers/vocab_parallel_embedding.py": ("ParallelLMHead",),
     "outputs.py": (
         "RequestOutput.__init__(num_cached_tokens)", "RequestOutput.__init__(prompt_logprobs)",
-        "CompletionOutput.token_ids", "CompletionOutput.finish_reason", "CompletionOutput.logprobs",
+        "CompletionOutput.token_ids", "CompletionOutput.finish_reason", "CompletionOutput.stop_reason",
+        "CompletionOutput.logprobs",
     ),
     "platforms/__init__.py": ("current_platform",),
     "platforms/interface.py": ("Platform.device_type",),

@@ -10,7 +10,8 @@ from typing import Any
 from star_loop.generators import vllm_internals
 from star_loop.generators.likelihood import Means, means
 from star_loop.generators.process import Send, connect_to_parent
-from star_loop.generators.serving import advice, cut_at_stop
+from star_loop.generators.sampled import read_sampled
+from star_loop.generators.serving import advice
 from star_loop.models import Model, Pretrained
 from star_loop.seeding import seed_for
 
@@ -195,14 +196,14 @@ class VllmWorker:
         return vllm_internals.outputs(self.llm, jobs, self._lora, partial(self._send, item=None))
 
     def _completions(self, output: Any, stop: Sequence[str]) -> list[Fields]:
-        texts = self.tokenizer.batch_decode(
-            [drawn.token_ids for drawn in output.outputs], skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
         prompt, cached = len(output.prompt_token_ids), output.num_cached_tokens or 0
-        return [
-            _completion(cut_at_stop(text, stop), len(drawn.token_ids), prompt, drawn.finish_reason, cached)
-            for text, drawn in zip(texts, output.outputs, strict=True)
-        ]
+        completions: list[Fields] = []
+        for drawn in output.outputs:
+            ended = drawn.finish_reason == "stop" and not isinstance(drawn.stop_reason, str)
+            text, ids = read_sampled(self.tokenizer, drawn.token_ids, ended=ended, stop=stop, end=self.end)
+            tokens = len(drawn.token_ids)
+            completions.append({**_completion(text, tokens, prompt, drawn.finish_reason, cached), "ids": ids})
+        return completions
 
     def _send(self, **content: Any) -> None:
         self._send_anything({"id": self._call, **content})

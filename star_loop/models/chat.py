@@ -4,11 +4,15 @@ This is a torch module's helper: it is given a live tokenizer, and imports nothi
 """
 
 import re
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from star_loop.models.pretrained import Pretrained
 from star_loop.records import TURN
+
+THOUGHT = "</think>"
+"""What ends the reasoning of a thinking model."""
 
 
 def messages(prompt: str, base: Pretrained) -> list[dict[str, str]]:
@@ -71,3 +75,13 @@ def check(tokenizer: Any, base: Pretrained) -> None:
 def _apply(tokenizer: Any, turns: list[dict[str, str]], base: Pretrained, **arguments: Any) -> str:
     given: Mapping[str, Any] = {**base.template_arguments, **arguments}
     return str(tokenizer.apply_chat_template(turns, tokenize=False, **given))
+
+
+def thinking_length(tokenizer: Any, ids: Sequence[int]) -> int:
+    """How many tokens of a completion are reasoning, with the `</think>` that ends it; 0: none ends there."""
+
+    def ended(length: int) -> bool:
+        return THOUGHT in tokenizer.decode(ids[:length], skip_special_tokens=False)
+
+    lengths = range(len(ids) + 1)
+    return bisect_left(lengths, True, key=ended) if ended(len(ids)) else 0

@@ -236,7 +236,10 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, base: Pretrai
 
 
 def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str, base: Pretrained | None = None) -> list[int]:
-    """Token ids of a completion, then the end of the turn or of the sequence; `<eos>` in the text is only text."""
+    """Token ids of a completion that was not sampled, then the end of the turn or of the sequence.
+
+    `<eos>` in the text is only text.
+    """
     ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
     return [*ids, tokenizer.eos_token_id if base is None else chat.end_of_turn(tokenizer, base)]
 

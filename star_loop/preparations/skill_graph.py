@@ -202,7 +202,7 @@ def _rollouts(lines: NDArray[np.generic]) -> list[Rollout]:
 
 def _example(r: Rollout, bench: Bench) -> Example:
     prompt = bench.task.bare_prompt(bench.observations[r.position])
-    return Example(position=r.position, id=r.id, completion=r.text, prompt=prompt)
+    return Example(position=r.position, id=r.id, completion=r.text, prompt=prompt, ids=r.ids)
 
 
 def _name(observation: Observation, by: Sequence[str]) -> str:

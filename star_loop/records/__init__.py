@@ -4,7 +4,7 @@ Inside the loop an observation is addressed by its position in the task's traini
 carries its stable id as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -92,6 +92,8 @@ class Completion:
     """`length`: cut off at `max_tokens`."""
     cached_tokens: int = 0
     """Prompt tokens that a prefix cache supplied."""
+    ids: Sequence[int] | None = None
+    """What was sampled as token ids, the end of the turn included; None: the engine has no tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +145,8 @@ class Rollout(Record):
     tokens: int
     prompt_tokens: int
     """Of the prompt, which the samples of one attempt share: count it where `sample` is 0."""
+    ids: list[int] | None = None
+    """The completion's token ids."""
 
     @property
     def wording(self) -> str:
@@ -220,3 +224,5 @@ class Example(Record):
     prompt: str
     completion: str
     weight: float = 1.0
+    ids: list[int] | None = None
+    """The completion as it was sampled, its end included; None: the trainer encodes the text."""

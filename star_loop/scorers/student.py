@@ -118,7 +118,8 @@ def encode(rollouts: Sequence[Rollout], prompts: Sequence[str], model: Model) ->
     encoded = []
     for rollout, prompt in zip(rollouts, prompts, strict=True):
         before = encode_prompt(tokenizer, prompt, model.base.chat)
-        sequence = Encoded(ids=before + encode_completion(tokenizer, rollout.text, model.base.chat), prompt=len(before))
+        written = rollout.ids or encode_completion(tokenizer, rollout.text, model.base.chat)
+        sequence = Encoded(ids=before + written, prompt=len(before))
         if limit is None or len(sequence.ids) <= limit:
             encoded.append((rollout, sequence))
     if not encoded:

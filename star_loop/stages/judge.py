@@ -52,6 +52,7 @@ def _rollout(drawn: Drawn, verdict: Verdict) -> Rollout:
         position=drawn.position, id=request.observation.id, attempt=drawn.attempt, sample=drawn.sample,
         hinted=request.hinted, text=completion.text, answer=verdict.answer, correct=verdict.correct, how=verdict.how,
         score=verdict.score, finish=completion.finish, tokens=completion.tokens, prompt_tokens=completion.prompt_tokens,
+        ids=None if completion.ids is None else list(completion.ids),
     )  # fmt: skip
 
 

@@ -18,6 +18,8 @@ class LoraKeys(Component):
     """Of the update's input, in training."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Every linear layer but the LM head, or names such as [q_proj, v_proj]."""
+    thinking: bool = True
+    """Whether the reasoning of a thinking model, up to its `</think>`, is learned, or the reply after it alone."""
     learning_rate: float = Field(2e-4, ge=0)
     """The highest, after the warm-up."""
     lr_scheduler_type: Literal["linear", "constant"] = "linear"

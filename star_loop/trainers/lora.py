@@ -110,14 +110,16 @@ class Lora(LoraKeys, Trainer):
     def _encode(self, examples: Sequence[Example], base: Pretrained) -> list[Encoded]:
         """The examples that fit the context, with weights of mean 1 over their loss tokens."""
         from star_loop.models import weights
+        from star_loop.models.chat import thinking_length
 
         tokenizer, limit = weights.load_tokenizer(base), weights.context_length(weights.load_config(base))
         encoded = []
         for example in examples:
             prompt = weights.encode_prompt(tokenizer, example.prompt, base.chat)
-            ids = prompt + weights.encode_completion(tokenizer, example.completion, base.chat)
-            if limit is None or len(ids) <= limit:
-                encoded.append(Encoded(ids=ids, prompt=len(prompt), weight=example.weight))
+            written = example.ids or weights.encode_completion(tokenizer, example.completion, base.chat)
+            unlearned = len(prompt) + (0 if self.thinking else thinking_length(tokenizer, written))
+            if limit is None or len(prompt) + len(written) <= limit:
+                encoded.append(Encoded(ids=prompt + written, prompt=unlearned, weight=example.weight))
         if not encoded:
             raise TrainingError(
                 f"all {len(examples)} examples are longer than the model's context of {limit} tokens. "

@@ -21,7 +21,7 @@ from star_loop.generators.vllm import Vllm, VllmEngine
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import EngineError
 from star_loop.records import Completion, Observation, Request, Sampling
-from tests.small_models import write_adapter, write_llama
+from tests.small_models import LETTERS, byte_tokenizer, write_adapter, write_llama
 
 CORES = sorted(os.sched_getaffinity(0))
 ENGINES = ("transformers", "vllm")
@@ -128,12 +128,15 @@ class TestBothEngines:
         (drawn,) = engine.generate(ask(QUESTIONS[:1], sampling), seed=0)[0]
         assert drawn.text == whole[: whole.index(stop)]
         assert drawn.finish == "stop" and drawn.tokens < 24
+        assert drawn.ids[-1] == LETTERS + 1 and byte_tokenizer().decode(drawn.ids[:-1]) == drawn.text
 
     def test_end_of_sequence_is_counted_and_not_shown(self, engine):
         requests = ask(sampling=Sampling(temperature=1.5, max_tokens=200), n=16)
         ended = [c for drawn in engine.generate(requests, seed=3) for c in drawn if c.finish == "stop"]
         assert ended, "a random model ends by chance"
         assert all("<eos>" not in completion.text and 1 <= completion.tokens <= 200 for completion in ended)
+        assert all(len(completion.ids) == completion.tokens for completion in ended)
+        assert {completion.ids[-1] for completion in ended} == {LETTERS + 1}
 
     def test_nothing_asked_nothing_generated(self, engine):
         assert engine.generate([], seed=0) == []

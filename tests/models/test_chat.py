@@ -8,7 +8,7 @@ from star_loop.tasks.word_problems import WordProblems
 
 from star_loop.config.build import build
 from star_loop.models import Pretrained
-from star_loop.models.chat import check, end_of_turn, render
+from star_loop.models.chat import check, end_of_turn, render, thinking_length
 from star_loop.models.weights import encode_completion, encode_prompt, end_tokens, load_model, load_tokenizer
 from star_loop.records import TURN
 from star_loop.stages.load import check as check_experiment
@@ -111,3 +111,9 @@ def test_worked_examples_are_turns_or_text() -> None:
     assert parts[0].startswith(text.instruction or "") and parts[1].endswith("#### " + parts[1].split()[-1])
     assert TURN not in text.prompt(observation) and turns.stop == () != text.stop
     assert turns.bare_prompt(observation).split(TURN) == [f"{text.instruction}\n\n{observation.question}"]
+
+
+def test_reasoning_ends_with_its_end() -> None:
+    tokenizer = byte_tokenizer()
+    for thought, reply in (("<think>2+2</think>", " 4"), ("2+2</think>", ""), ("", "no reasoning")):
+        assert thinking_length(tokenizer, encode_completion(tokenizer, thought + reply)) == len(thought)
