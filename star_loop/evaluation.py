@@ -18,6 +18,9 @@ class Evaluation(Component):
     """Sampled answers per question, for maj@k and unbiased pass@k; 0: none."""
     temperature: float = Field(0.7, gt=0)
     """Of those samples."""
+    shots: bool = True
+    """Measure the base model with the worked examples of collecting too, where the task has any: iteration 0 then says
+    how much of what is gained is the form of the answer."""
     max_tokens: int | None = Field(None, ge=1)
     """None: as many as in collecting."""
     test_every: int = Field(1, ge=1)

@@ -29,6 +29,7 @@ from star_loop.stages.prepare import prepare
 from star_loop.stages.score import score, score_again
 from star_loop.stages.search import search
 from star_loop.stages.select import select
+from star_loop.stages.shots import decide_shots
 from star_loop.stages.train import train
 
 
@@ -49,6 +50,8 @@ def begin(live: LiveRun, columns: Columns, prepared: Metrics) -> Checkpoint:
     checkpoint = first_checkpoint(live.experiment, len(live.splits["train"]), columns)
     data = load.figures(live.experiment.task, live.splits)
     evaluated = evaluate(live, iteration, checkpoint.model)
+    if live.experiment.evaluation.shots and live.has_examples:
+        evaluated |= evaluate(live, iteration, checkpoint.model, shots=True)
     spent = {f"{kind}/cumulative": prepared.get(f"{kind}/prepare", 0.0) for kind in ("flops", "flops_exact")}
     return commit(live, iteration, checkpoint, data | evaluated | prepared | spent)
 
@@ -57,7 +60,8 @@ def iterate(live: LiveRun, before: Checkpoint, prepared: Metrics) -> Checkpoint:
     """Iteration t, from where the run stood after t-1; the first of a fork says what the fork itself has prepared."""
     iteration = live.run.iteration(before.iteration + 1)
 
-    setting, searched = search(live, iteration, before.model)  # 1
+    live, shown = decide_shots(live, iteration, before.model)  # 1
+    setting, searched = search(live, iteration, before.model)
     beliefs, piloted = pilot(live, iteration, before.beliefs, before.model)
     collected, yielded = collect(live, iteration, before, beliefs, setting)
 
@@ -71,7 +75,7 @@ def iterate(live: LiveRun, before: Checkpoint, prepared: Metrics) -> Checkpoint:
 
     figures = yielded | trained | evaluated  # 5
     figures |= prepared if iteration.number == live.first_iteration else {}
-    figures |= searched | piloted | scored | selected | scored_again
+    figures |= shown | searched | piloted | scored | selected | scored_again
     return learn(live, iteration, before, collected, model, figures)
 
 

@@ -89,9 +89,10 @@ class Task(Component, ABC):
     def prompt(self, observation: Observation, *, hint: bool = False) -> str:
         """The text to continue when collecting; with `hint`, the answer is shown (rationalization)."""
 
-    def bare_prompt(self, observation: Observation) -> str:
-        """The zero-shot text used for training and evaluation; by default the collection prompt without hint."""
-        return self.prompt(observation)
+    def bare_prompt(self, observation: Observation, *, hint: bool = False) -> str:
+        """The zero-shot text of training and evaluation, and of collecting without worked examples; by default the
+        collection prompt."""
+        return self.prompt(observation, hint=hint)
 
     @property
     def hint_marker(self) -> str | None:

@@ -30,6 +30,9 @@ class Schedule(Component):
     replay: int = Field(0, ge=0)
     """Iterations whose verified rationales are trained on again, of observations that have no new ones; the greatest
     age of the policy that wrote them. 0: none."""
+    shots_until: Annotated[int, Field(ge=0)] | Literal["auto"] | None = None
+    """Up to which iteration collection prompts carry the task's worked examples; afterwards they are bare. `auto`: a
+    few pilots of each kind decide before each iteration; null: always."""
     wave: int = Field(256, ge=1)
     """Observations per wave, the atom of generation: a finished wave is never generated again."""
 

@@ -112,6 +112,15 @@ def collect_metrics(outcome: Outcome, rollouts: Sequence[Rollout], quota: int | 
     }
 
 
+def base_accuracy(metrics: Metrics) -> float | None:
+    """The better of an iteration's two test accuracies, bare and after worked examples; None: it was not measured.
+
+    Only iteration 0 has both. What is gained is counted from the better one, so the form of the answer is no gain.
+    """
+    measured = [metrics[name] for name in ("evaluation/accuracy", "evaluation_shots/accuracy") if name in metrics]
+    return max(measured, default=None)
+
+
 def token_counts(rollouts: Sequence[Rollout]) -> tuple[int, int]:
     """(prompt, generated) tokens; a prompt that several samples share is counted once."""
     return sum(r.prompt_tokens for r in rollouts if r.sample == 0), sum(r.tokens for r in rollouts)

@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from star_loop.accounting.metrics import base_accuracy
 from star_loop.records import Metrics
 from star_loop.report import quantities
 from star_loop.report.figures import figures, sampling
@@ -85,7 +86,7 @@ def headline(metrics: Sequence[Metrics]) -> list[Tile]:
     tiles = []
     if measured:
         (_, base), (t, last) = measured[0], measured[-1]
-        before, after = base["evaluation/accuracy"], last["evaluation/accuracy"]
+        before, after = base_accuracy(base) or 0.0, last["evaluation/accuracy"]
         ends = quantities.interval(last.get("evaluation/accuracy_low"), last.get("evaluation/accuracy_high"))
         grown = quantities.percent(before) + (f" → {quantities.percent(after)}" if t else "")
         remark = f"{quantities.points(after - before)} points; 95 % interval {ends}" if t else f"95 % interval {ends}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from star_loop.accounting.metrics import base_accuracy
 from star_loop.records import Metrics
 from star_loop.report.files import configuration
 from star_loop.run.directory import FREE_KEYS, RunDirectory
@@ -35,8 +36,8 @@ class Run:
         return [t for t, m in enumerate(self.metrics) if "evaluation/accuracy" in m]
 
     def accuracy(self, iteration: int) -> float:
-        """On the test split, in [0, 1]."""
-        return self.metrics[iteration]["evaluation/accuracy"]
+        """On the test split, in [0, 1]; of the base model, the better of bare and after worked examples."""
+        return base_accuracy(self.metrics[iteration]) or 0.0
 
     @property
     def validated(self) -> int | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from star_loop.accounting.metrics import base_accuracy
 from star_loop.records import Metrics
 from star_loop.report import quantities
 from star_loop.report.summary import Summary, by_skill, total
@@ -41,13 +42,14 @@ def skill_table(summary: Summary) -> SkillTable | None:
 
 def iteration_rows(metrics: Sequence[Metrics]) -> list[dict[str, str]]:
     """The table of iterations, column -> text; columns that no iteration has are left out."""
-    changes = [m.get("evaluation/accuracy") for m in metrics]
+    changes = [base_accuracy(m) for m in metrics]
     steps = [None, *(b - a if a is not None and b is not None else None for a, b in pairwise(changes))]
     rows = [
         {
             "iteration": str(t),
             "test": quantities.percent(m.get("evaluation/accuracy")),
             "95 %": quantities.interval(m.get("evaluation/accuracy_low"), m.get("evaluation/accuracy_high")),
+            "with worked examples": quantities.percent(m.get("evaluation_shots/accuracy")),
             "change": quantities.points(steps[t]),
             "validation": quantities.percent(m.get("validation/accuracy")),
             "visited": quantities.count(m.get("collect/observations")),

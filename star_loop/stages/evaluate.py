@@ -11,34 +11,43 @@ from star_loop.stages.live import LiveRun
 from star_loop.stages.rollouts import Journal, ask, serve
 
 
-def evaluate(live: LiveRun, iteration: IterationDirectory, model: Model) -> Metrics:
+def evaluate(live: LiveRun, iteration: IterationDirectory, model: Model, *, shots: bool = False) -> Metrics:
     """Measure the model on validation, for decisions, and on test where it is due, for the record.
 
+    Args:
+        shots: whether the questions come after the worked examples of collecting.
+
     Returns:
-        `validation/…` and `evaluation/…`: accuracies with their intervals, and what the answers cost.
+        `validation/…` and `evaluation/…`, with `shots` `validation_shots/…` and `evaluation_shots/…`: accuracies with
+        their intervals, and what the answers cost.
     """
     experiment, figures = live.experiment, Metrics()
-    for split, name in (("validation", "validation"), ("test", "evaluation")):
+    suffix = "_shots" if shots else ""
+    for split, name in (("validation", f"validation{suffix}"), ("test", f"evaluation{suffix}")):
         observations = live.splits[split]
         due = split == "validation" or experiment.evaluation.measures_test(iteration.number, experiment.iterations)
         if len(observations) and due:
-            rollouts = iteration.evaluation(split, partial(_answers, live, iteration.number, split, model))
+            compute = partial(_answers, live, iteration.number, split, model, shots)
+            rollouts = iteration.evaluation(name if shots else split, compute)
             figures |= evaluation_metrics(name, rollouts, observations)
             figures[f"flops/{name}"] = live.cost.inference(rollouts)
     return figures
 
 
-def examine(live: LiveRun, iteration: int, split: str, model: Model, journal: Journal) -> list[Rollout]:
-    """Ask the model every observation of a held-out split, zero-shot."""
+def examine(
+    live: LiveRun, iteration: int, split: str, model: Model, journal: Journal, shots: bool = False
+) -> list[Rollout]:
+    """Ask the model every observation of a held-out split, zero-shot or after the worked examples of collecting."""
     experiment, observations = live.experiment, live.splits[split]
-    prompts = [experiment.task.bare_prompt(observation) for observation in observations]
+    prompt = experiment.task.prompt if shots else experiment.task.bare_prompt
+    prompts = [prompt(observation) for observation in observations]
     asked = experiment.evaluation.requests(observations, prompts, experiment.sampling, experiment.seed)
     live.session.phase(iteration, split, len(asked))
-    serve(live, model, f"iteration {iteration}, {split}")
+    serve(live, model, f"iteration {iteration}, {split}{' after worked examples' if shots else ''}")
     seed = seed_for(experiment.seed, "evaluate", iteration, split)
     return ask(live, asked, seed, journal, reject_truncated=False, progress=True)
 
 
-def _answers(live: LiveRun, iteration: int, split: str, model: Model) -> list[Rollout]:
+def _answers(live: LiveRun, iteration: int, split: str, model: Model, shots: bool) -> list[Rollout]:
     with live.run.timed(iteration, "evaluate") as journal:
-        return examine(live, iteration, split, model, journal)
+        return examine(live, iteration, split, model, journal, shots)

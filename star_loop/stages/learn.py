@@ -14,6 +14,9 @@ from star_loop.stages.live import LiveRun
 DECISIVE = ("train/", "validation/")
 """What samplers see of an iteration's figures: the test split is for the record, and times differ between runs."""
 
+ASIDES = ("prepare", "shots", "search", "pilot", "score")
+"""What takes FLOPs beside generation and training."""
+
 
 def learn(
     live: LiveRun, iteration: IterationDirectory, before: Checkpoint, collected: Collected, model: Model,
@@ -63,6 +66,6 @@ def _spent(live: LiveRun, rollouts: Sequence[Rollout], figures: Metrics, earlier
     for kind in ("flops", "flops_exact"):
         if f"{kind}/generate" in flops:
             spent = flops[f"{kind}/generate"] + flops[f"{kind}/train"]
-            spent += sum(figures.get(f"{kind}/{what}", 0.0) for what in ("prepare", "search", "pilot", "score"))
+            spent += sum(figures.get(f"{kind}/{what}", 0.0) for what in ASIDES)
             flops[f"{kind}/cumulative"] = earlier.get(f"{kind}/cumulative", 0.0) + spent
     return {f"tokens/{name}": float(value) for name, value in tokens.items()} | flops

@@ -20,11 +20,19 @@ class LiveRun:
     splits: Splits
     engine: Engine
     session: Session
+    shots: bool = True
+    """Whether collection prompts carry the task's worked examples, if it has any."""
 
     @cached_property
     def cost(self) -> Cost:
         """What a token of the base costs, in FLOPs."""
         return self.experiment.generator.cost(self.experiment.model)
+
+    @property
+    def has_examples(self) -> bool:
+        """Whether the task's collection prompts differ from its bare ones."""
+        task, first = self.experiment.task, self.splits["train"][0]
+        return task.prompt(first) != task.bare_prompt(first)
 
     @property
     def first_iteration(self) -> int:

@@ -46,13 +46,14 @@ def draw(
         hint: whether the prompts show the answer.
     """
     experiment, observations = live.experiment, live.splits["train"]
+    prompt = experiment.task.prompt if live.shots else experiment.task.bare_prompt
     named = (wave,) if isinstance(wave, str) else ()
     sampling = experiment.sampling
     if temperature is not None:
         sampling = replace(sampling, temperature=temperature)
     asked = [
         (position, attempt, Request(
-            prompt=experiment.task.prompt(observations[position], hint=hint), observation=observations[position],
+            prompt=prompt(observations[position], hint=hint), observation=observations[position],
             sampling=sampling, n=rollouts, hinted=hint,
             seed=seed_for(experiment.seed, *named, "request", iteration, observations[position].id, attempt),
         ))

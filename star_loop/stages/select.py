@@ -53,7 +53,7 @@ def _examples(live: LiveRun, iteration: int, collected: Collected, setting: Sett
     examples = [
         Example(
             position=c.rollout.position, id=c.rollout.id, completion=c.rollout.text, weight=c.weight,
-            prompt=experiment.task.bare_prompt(observations[c.rollout.position]),
+            prompt=experiment.task.bare_prompt(observations[c.rollout.position]), ids=c.rollout.ids,
         )
         for c in chosen
     ]  # fmt: skip

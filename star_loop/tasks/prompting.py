@@ -58,9 +58,9 @@ class Prompted(SplitTask):
         examples = self._hinted_examples if hint and self.hint == "paper" else self._examples
         return self._opening(observation) + examples + self._block(observation, hint=hint)
 
-    def bare_prompt(self, observation: Observation) -> str:
+    def bare_prompt(self, observation: Observation, *, hint: bool = False) -> str:
         """The question alone, or after `bare_shots` worked examples."""
-        return self._opening(observation) + self._bare_examples + self._block(observation, hint=False)
+        return self._opening(observation) + self._bare_examples + self._block(observation, hint=hint)
 
     @property
     def hint_marker(self) -> str:

@@ -16,6 +16,7 @@ from rich.text import Text
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.report import quantities
+from star_loop.trackers.remarks import remarks
 from star_loop.trackers.run_progress import GAP, RunProgress
 
 
@@ -85,6 +86,8 @@ class _Lines(Session):
         shown += [] if change is None else [f"change={change:+.4f}"]
         shown += [] if left is None else [f"left={left:.0f}"]
         self._print(" ".join([event, f"iteration={iteration}", *shown]))
+        for remark in remarks(metrics):
+            self._print(f"remark iteration={iteration} {remark}")
 
     def _print(self, line: str) -> None:
         self._screen.print(line, soft_wrap=True)
@@ -186,6 +189,8 @@ class _Table(Session):
         row = {**metrics, "iteration": iteration, **({} if change is None else {"change": change})}
         cells = (f"{column.text(row):>{column.width}}" for column in self._columns)
         self._print(Text(GAP.join(cells), style=style))
+        for remark in remarks(metrics):
+            self._print(Text(remark, style="dim", overflow="fold"))
 
     def _print(self, text: Text) -> None:
         self._screen.print(text, no_wrap=text.overflow != "fold", crop=True)

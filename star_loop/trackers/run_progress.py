@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from rich.text import Text
 
+from star_loop.accounting.metrics import base_accuracy
 from star_loop.records import Metrics
 from star_loop.report import quantities
 
@@ -37,9 +38,9 @@ class RunProgress:
         """Returns the change of the test accuracy since it was measured before; None: there is nothing to compare."""
         if iteration:
             self._seconds.append(metrics.get("seconds/total", 0.0))
-        if "evaluation/accuracy" not in metrics:
+        if (accuracy := base_accuracy(metrics)) is None:
             return None
-        self._accuracies.append(metrics["evaluation/accuracy"])
+        self._accuracies.append(accuracy)
         return self._accuracies[-1] - self._accuracies[-2] if len(self._accuracies) > 1 else None
 
     def left(self, iteration: int) -> float | None:

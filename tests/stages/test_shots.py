@@ -1,0 +1,108 @@
+"""Worked examples are used for as long as they help, and the base model is measured with them as well."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from star_loop.accounting.metrics import base_accuracy
+from star_loop.config.build import build
+from star_loop.launch import launch
+from star_loop.models import Model
+from star_loop.records import Completion, Request
+from star_loop.trackers.remarks import remarks
+from tests.quiz import configure
+
+SMALL = ("task=word_problems", "task.train_per_level=8", "task.validation_per_level=1", "task.test_per_level=1")
+EXAMPLE = "Ida has 5 coins."
+"""How the task's first worked example begins."""
+
+
+class Former:
+    """Right after worked examples; once trained and if it `knows` the form, where they are missing. Keeps prompts."""
+
+    def __init__(self, *, knows: bool) -> None:
+        self.knows, self.trained = knows, False
+        self.prompts: list[tuple[bool, str]] = []
+
+    def serve(self, model: Model) -> None:
+        self.trained = model.adapter is not None
+
+    def generate(self, requests: Sequence[Request], **_: Any) -> list[list[Completion]]:
+        self.prompts += [(self.trained, request.prompt) for request in requests]
+        return [[self.complete(request)] * request.n for request in requests]
+
+    def complete(self, request: Request) -> Completion:
+        right = (EXAMPLE in request.prompt) != (self.trained and self.knows)
+        text = f"#### {request.observation.answer}" if right else "I do not know."
+        return Completion(text=text, tokens=4, prompt_tokens=9, finish="stop")
+
+    def release(self) -> None: ...
+
+
+@contextmanager
+def ran(path: Path, *overrides: str, knows: bool = True, iterations: int = 2) -> Iterator[tuple[Former, list]]:
+    engine = Former(knows=knows)
+    launch(configure("experiment=smoke", *SMALL, f"iterations={iterations}", *overrides), path, engine=engine)
+    yield engine, [json.loads((path / f"iterations/{t:04}/metrics.json").read_text()) for t in range(iterations + 1)]
+
+
+def asked_with_examples(engine: Former, *, trained: bool) -> bool:
+    return any(EXAMPLE in prompt for by_trained, prompt in engine.prompts if by_trained == trained)
+
+
+@pytest.mark.parametrize("until", [0, 1])
+def test_worked_examples_until_an_iteration(tmp_path: Path, until: int) -> None:
+    keys = (f"schedule.shots_until={until}", "evaluation.shots=false", "second_try=none")
+    if not until:
+        with pytest.raises(Exception, match="nothing to train on"), ran(tmp_path, *keys):
+            pass
+        return
+    with ran(tmp_path, *keys) as (engine, (_, first, second)):
+        assert asked_with_examples(engine, trained=False) and not asked_with_examples(engine, trained=True)
+        assert (first["collect/shots"], second["collect/shots"]) == (1.0, 0.0)
+
+
+def test_always_where_nothing_else_is_said(tmp_path: Path) -> None:
+    with ran(tmp_path, "evaluation.shots=false", knows=False) as (engine, (_, _, second)):
+        assert asked_with_examples(engine, trained=True) and "collect/shots" not in second
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_pilots_decide_and_what_they_cost_is_counted(tmp_path: Path, knows: bool) -> None:
+    with ran(tmp_path, "schedule.shots_until=auto", knows=knows) as (_, (_, first, second)):
+        assert (first["shots/with_shots"], first["shots/bare"], first["collect/shots"]) == (1.0, 0.0, 1.0)
+        assert second["shots/bare"] == float(knows) == 1 - second["collect/shots"]
+        assert first["tokens/shots"] > 0 and first["flops/shots"] > 0
+
+
+def test_the_base_is_measured_both_ways_and_gains_count_from_the_better(tmp_path: Path) -> None:
+    with ran(tmp_path, knows=False) as (_, (base, first, _)):
+        assert (base["evaluation/accuracy"], base["evaluation_shots/accuracy"]) == (0.0, 1.0)
+        assert base["validation_shots/accuracy"] == base_accuracy(base) == 1.0
+        assert "evaluation_shots/accuracy" not in first and base_accuracy(first) == first["evaluation/accuracy"]
+        assert (tmp_path / "iterations/0000/evaluation_shots.jsonl").exists()
+    said = " ".join(remarks(base))
+    assert "with worked examples 100" in said and "task.instruction" in said
+    assert "with worked examples" in (tmp_path / "report.html").read_text()
+
+
+def test_a_task_without_worked_examples_has_nothing_to_decide(tmp_path: Path) -> None:
+    plain = configure("experiment=smoke", "iterations=1", "schedule.shots_until=auto", "task.train_per_level=10",
+                      "task.validation_per_level=2", "task.test_per_level=2")  # fmt: skip
+    launch(plain, tmp_path)
+    figures = json.loads((tmp_path / "iterations/0001/metrics.json").read_text())
+    assert not any(name.startswith(("shots/", "evaluation_shots/")) or name == "collect/shots" for name in figures)
+    assert build(plain).schedule.shots_until == "auto"
+
+
+def test_hinted_tries_go_without_examples_too() -> None:
+    task = build(configure(*SMALL)).task
+    observation = task.train()[0]
+    hinted = task.bare_prompt(observation, hint=True)
+    assert (
+        task.hint_marker in hinted and EXAMPLE not in hinted and task.hint_marker not in task.bare_prompt(observation)
+    )
