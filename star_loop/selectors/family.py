@@ -20,6 +20,14 @@ class Correct(Selector):
         return [c for c in candidates if c.rollout.correct]
 
 
+class Faithful(Selector):
+    """Only rationales whose every step is right; where the verifier does not grade steps, all of them."""
+
+    def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
+        """Drop what reached the gold answer by a wrong step, or not at all."""
+        return [c for c in candidates if c.rollout.score is None or c.rollout.faithful]
+
+
 class Cap(Selector):
     """The first `limit` rationales of an observation (ReST-EM, arXiv 2312.06585, section 4: 10 of 32)."""
 
