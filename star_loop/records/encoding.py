@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
@@ -38,6 +38,9 @@ class Record:
         for name, kinds in _kinds(cls).items():  # type: ignore[arg-type]
             if type(row[name]) not in kinds or (type(row[name]) is float and not math.isfinite(row[name])):
                 raise RecordError(f"not a {cls.__name__}: {name} is {row[name]!r}")
+        for name in _numbers(cls):  # type: ignore[arg-type]
+            if not all(type(item) is int for item in row[name] or ()):
+                raise RecordError(f"not a {cls.__name__}: {name} has what is no whole number")
         return cls(**row)
 
 
@@ -63,3 +66,9 @@ def _kinds(record: type) -> Mapping[str, tuple[type, ...]]:
         json_kinds = {float: (float, int), tuple: (list,), Mapping: (dict,)}
         found[name] = tuple(kind for one in plain for kind in json_kinds.get(one, (one,)))
     return found
+
+
+@cache
+def _numbers(record: type) -> Sequence[str]:
+    """The fields that hold lists of whole numbers."""
+    return [name for name, hint in get_type_hints(record).items() if list[int] in (hint, *get_args(hint))]
