@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from star_loop.config.build import build
+from star_loop.config.secrets import guard_secrets
 from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
 from star_loop.loop import loop
@@ -19,7 +21,7 @@ from star_loop.report import write as write_report
 from star_loop.run.directory import FREE_KEYS, RunDirectory
 from star_loop.run.disk import Disk, RunError
 from star_loop.run.fork import adopt, clear_fetched, fetch
-from star_loop.run.guard import fingerprint, guard_config, guard_files, guard_identity, guard_secrets
+from star_loop.run.guard import bind, fingerprint, guard_config, guard_files, guard_identity
 from star_loop.stages import load
 from star_loop.stages.checkpoint import Checkpoint, last_checkpoint
 from star_loop.stages.live import LiveRun
@@ -66,10 +68,14 @@ def advance(
         raise RunError(f"{run.path} exists and resume=never: choose another name=, or resume=if_available")
     if experiment.resume == "always" and not begun:
         raise RunError(f"{run.path} holds no committed iteration and resume=always: check name= and outputs=")
-    guard_config(run, config, FREE_KEYS)
+    if begun:
+        guard_config(run, config, FREE_KEYS)
     load.check(experiment)
     splits = load.load(experiment.task)
-    changes = guard_identity(run, _identity(experiment, splits), hard=("observations", "base_weights"))
+    identity = _identity(experiment, splits)
+    if not begun:
+        bind(run, config, identity, FREE_KEYS)
+    changes = guard_identity(run, identity)
     for change in changes:
         logger.warning("since this run began, the version of %s: results may differ slightly", change)
     run.publish_observations(splits)
@@ -154,11 +160,24 @@ def _identity(experiment: Experiment, splits: load.Splits) -> dict[str, Any]:
     }
 
 
-def report_failure(error: Exception, directory: Path) -> None:
-    """One clear message on the screen, the traceback in the launch's log; a bug shows its traceback at once."""
+def report_failure(error: Exception, directory: Path, attempt: Path) -> None:
+    """One clear message on the screen, the traceback in the launch's log; a bug shows its traceback at once.
+
+    A launch that was refused before anything was there leaves nothing there.
+    """
     logger.debug("failed", exc_info=error)
-    if isinstance(error, EXPECTED):
-        print(f"star_loop: {error}", file=sys.stderr)
-    else:
+    if not isinstance(error, EXPECTED):
         logger.error("this is a bug in star_loop", exc_info=error)
-    print(f"Nothing finished is lost: {directory}", file=sys.stderr)
+    else:
+        print(f"star_loop: {error}", file=sys.stderr)
+        if {path.name for path in directory.iterdir()} <= {attempt.parent.name, ".lock", ".lock.holder"}:
+            _forget(directory, attempt)
+    if any(directory.glob("iterations/*/state.json")):
+        print(f"Nothing finished is lost: {directory}", file=sys.stderr)
+
+
+def _forget(directory: Path, attempt: Path) -> None:
+    shutil.rmtree(attempt, ignore_errors=True)
+    others = attempt.parent.is_dir() and any(attempt.parent.iterdir())
+    if not others:
+        shutil.rmtree(directory, ignore_errors=True)

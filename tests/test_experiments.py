@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from star_loop.__main__ import CONF
+from star_loop.config.hydra import CONF
 from star_loop.records import Metrics
 from star_loop.run.directory import RunDirectory
 from tests.quiz import play

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_loop.__main__ import CONF
 from star_loop.config.build import build
+from star_loop.config.hydra import CONF
 from star_loop.protocols import Allocator, Selector
 from star_loop.records import Candidate, Proposal, Rollout, Score, Selection
 from star_loop.schedule import Schedule

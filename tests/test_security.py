@@ -172,8 +172,8 @@ def test_importing_the_package_opens_no_connection_and_writes_no_file(tmp_path: 
 # ----------------------------------------------------------------------------------------------------------- secrets
 
 SECRETS = {
-    name: f"{name.lower()}-do-not-tell-0123456789"
-    for name in ("WANDB_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD",
+    name: f"{name.lower()}-do-not-tell-0123456789/+"
+    for name in ("WANDB_API_KEY", "HF_TOKEN", "hugging_face_hub_token", "GITHUB_PAT", "PASSWORD", "PGPASSWORD",
                  "AWS_SECRET_ACCESS_KEY")
 }  # fmt: skip
 
@@ -190,7 +190,9 @@ def told(directory: Path, done: subprocess.CompletedProcess[str]) -> set[str]:
     """Where a secret is found: a file's name, or the screen."""
     texts = {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
     texts["the screen"] = (done.stdout + done.stderr).encode()
-    return {name for name, data in texts.items() if any(secret.encode() in data for secret in SECRETS.values())}
+    return {
+        name for name, data in texts.items() if any(secret.encode() in data for secret in (*SECRETS.values(), GITHUB))
+    }
 
 
 @pytest.mark.parametrize("failing", [(), ("task.wrong_gold=true",), ("task.n=0",)])
@@ -200,17 +202,39 @@ def test_tokens_of_the_environment_are_told_to_nobody(tmp_path: Path, failing: t
     assert not told(tmp_path, done)
 
 
-def test_a_token_in_the_configuration_is_refused_unwritten(tmp_path: Path) -> None:
+GITHUB = "ghp_" + "0123456789" * 4
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("task.verifier={_target_:star_loop.verifiers.exact.Exact,marker:'${oc.env:HF_TOKEN}'}",),
+        ("task.no_such_key='${oc.env:GITHUB_PAT}'",),
+        (
+            "+tracker.mlflow={_target_:star_loop.trackers.MLflow,uri:'https://me:${oc.env:hugging_face_hub_token}@host'}",
+        ),
+        ("mirror=file:///m/${oc.env:PASSWORD}",),
+        (f"mirror=https://me:{SECRETS['PGPASSWORD']}@host",),
+        ("mirror=https://me:pgpassword-do-not-tell-0123456789%2F%2B@host",),
+        (f"name={GITHUB}",),
+        (f"+{SECRETS['HF_TOKEN']}=1",),
+        (SECRETS["HF_TOKEN"],),
+        ("-m", "seed=0,1", "schedule.steps='${oc.env:HF_TOKEN}',2"),
+        ("-m", "seed=0,1", "mirror=file:///m/${oc.env:PASSWORD}"),
+        ("+own=secret", "--config-dir=mine"),
+    ],
+)
+def test_a_secret_in_a_command_is_refused_before_anything_is_written(
+    tmp_path: Path, overrides: tuple[str, ...]
+) -> None:
     """`${oc.env:…}` would resolve it into config.yaml, the report, the trackers' parameters and a message."""
-    for key, value in (
-        ("task.verifier", "{_target_:star_loop.verifiers.exact.Exact,marker:'${oc.env:HF_TOKEN}'}"),
-        ("task.no_such_key", "'${oc.env:HF_TOKEN}'"),
-        ("+tracker.mlflow", "{_target_:star_loop.trackers.MLflow,uri:'https://me:${oc.env:HF_TOKEN}@host'}"),
-    ):
-        done = launch(tmp_path, f"{key}={value}")
-        assert done.returncode == 1
-        assert "holds the value of HF_TOKEN" in done.stderr
-        assert not told(tmp_path, done), key
+    (tmp_path / "mine/own").mkdir(parents=True)
+    (tmp_path / "mine/own/secret.yaml").write_text("# @package _global_\nmirror: file:///m/${oc.env:PASSWORD}\n")
+    done = launch(tmp_path, *overrides)
+    assert done.returncode == 2, done.stderr
+    assert "holds the value of" in done.stderr or "holds what looks like a token" in done.stderr
+    assert not told(tmp_path, done)
+    assert {path.name for path in tmp_path.iterdir()} == {"mine"}, "something was made"
 
 
 # ----------------------------------------------------------------------------------------------------- broad handlers

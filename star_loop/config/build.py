@@ -1,13 +1,13 @@
 """From a composed configuration to the tree of components: checked first, then built, without I/O and without torch."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
 from pydantic import ValidationError
 
 from star_loop.config.component import Component
+from star_loop.config.target import component_class
 from star_loop.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 ROOT = "star_loop.experiment.Experiment"
 """The root of the tree, by name: this room knows components only, not what they are."""
-MOVED = {"star_loop.balance.Balance": "star_loop.searches.balance.Balance"}
-"""Former `_target_` paths, which runs that were begun under them still name."""
+ALSO_CALLED = {
+    "lr": ("learning_rate", "rate"), "rank": ("r",), "lora_r": ("r",), "alpha": ("lora_alpha",),
+    "max_new_tokens": ("max_tokens",),
+}  # fmt: skip
+"""Names of keys in other libraries -> what they may be called here."""
 
 
 def build(config: Mapping[str, Any]) -> "Experiment":
@@ -35,7 +38,7 @@ def build(config: Mapping[str, Any]) -> "Experiment":
 def _resolve_all(node: Any, key: str) -> None:
     if isinstance(node, Mapping):
         if "_target_" in node:
-            _resolve(node["_target_"], key)
+            component_class(node["_target_"], _join(key, "_target_"))
         for name, child in node.items():
             _resolve_all(child, _join(key, name))
     elif isinstance(node, list):
@@ -43,32 +46,28 @@ def _resolve_all(node: Any, key: str) -> None:
             _resolve_all(child, _join(key, index))
 
 
-def _resolve(target: Any, key: str) -> type[Component]:
-    where = _join(key, "_target_")
-    target = MOVED.get(str(target), target)
-    module, _, name = str(target).rpartition(".")
-    try:
-        named = module and all(part.isidentifier() for part in str(target).split("."))
-        found = getattr(import_module(module), name) if named else None
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{where}: cannot import {target!r} ({error}): check the spelling and PYTHONPATH") from error
-    except AttributeError as error:
-        raise ConfigError(f"{where}: {module!r} has no {name!r}: check the spelling") from error
-    if not (isinstance(found, type) and issubclass(found, Component)):
-        raise ConfigError(
-            f"{where}: {target!r} is not a star_loop component and was not called: name a subclass of "
-            "Sampler, Selector, Task, … (star_loop.protocols)"
-        )
-    return found
-
-
 def _construct(node: Any, key: str) -> Any:
-    if isinstance(node, Mapping):
-        built = {name: _construct(child, _join(key, name)) for name, child in node.items() if name != "_target_"}
-        return _call(_resolve(node["_target_"], key), built, key) if "_target_" in node else built
     if isinstance(node, list):
         return [_construct(child, _join(key, index)) for index, child in enumerate(node)]
-    return node
+    if not isinstance(node, Mapping):
+        return node
+    target = component_class(node["_target_"], _join(key, "_target_")) if "_target_" in node else None
+    if target is not None and not key:
+        _refuse_values(target, node)
+    order = list(target.model_fields) if target else []  # `schedule` before the trainer, which takes its batch
+    names = sorted((n for n in node if n != "_target_"), key=lambda n: order.index(n) if n in order else -1)
+    built = {name: _construct(node[name], _join(key, name)) for name in names}
+    return built if target is None else _call(target, built, key)
+
+
+def _refuse_values(root: type[Component], tree: Mapping[str, Any]) -> None:
+    """What is wrong with the root's own values, before parts that have taken them are blamed."""
+    plain = {name: v for name, v in tree.items() if name != "_target_" and not isinstance(v, Mapping | list)}
+    try:
+        root.model_validate(plain)
+    except ValidationError as error:
+        if wrong := [problem for problem in error.errors() if problem["loc"] and problem["loc"][0] in plain]:
+            raise ConfigError("\n".join(_explain(root, problem, "", plain) for problem in wrong)) from error
 
 
 def _call(target: type[Component], arguments: dict[str, Any], key: str) -> Component:
@@ -79,6 +78,9 @@ def _call(target: type[Component], arguments: dict[str, Any], key: str) -> Compo
         return target(**arguments)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(target, problem, key, arguments) for problem in error.errors())) from error
+    except Exception as error:  # a constructor of the user's own
+        what = f"{target.__name__} cannot be built ({type(error).__name__}: {error})"
+        raise ConfigError(f"{key}: {what}" if key else what) from error
 
 
 def _refuse_bare(annotation: Any, value: Any, key: str) -> None:
@@ -100,7 +102,8 @@ def _explain(target: type[Component], problem: Any, key: str, arguments: Mapping
     where = _join(key, ".".join(map(str, _written(problem["loc"], arguments))))
     if problem["type"] == "extra_forbidden":
         known = sorted(target.model_fields)
-        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        wrong = str(problem["loc"][-1])
+        close = [name for name in ALSO_CALLED.get(wrong, ()) if name in known] or get_close_matches(wrong, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"{target.__name__} knows {', '.join(known)}"
         return f"{where}: no such key: {hint}"
     if problem["type"] == "missing":

@@ -1,6 +1,5 @@
 """The command line as Hydra is told it: keys that a component knows, and names of run directories that stay."""
 
-import difflib
 import hashlib
 import logging
 import re
@@ -11,18 +10,21 @@ from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from star_loop.config.explain import nearest
 from star_loop.config.suited import suited
 from star_loop.config.typed import grammatical
+from star_loop.errors import ConfigError
 
 PACKAGE = Path(__file__).parent.parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 """Inside the package when installed from a wheel, beside it in a checkout."""
 
-_OVERRIDE = re.compile(r"[A-Za-z_][\w.]*\.\w+=")
+_KEY = re.compile(r"[A-Za-z_][\w.]*\.\w+")
 _LONGEST = 100
 """Bytes of a run directory's name, before its hash."""
 _UNSAFE = re.compile(r"[^\w.,=+-]+")
@@ -52,20 +54,11 @@ class NotLibraries(logging.Filter):
 
 
 SWEEP = ("-m", "--multirun")
-sweeps: set[str] = set()
-"""Folders of the sweeps that this process has launched."""
-
-
-class Sweeps(Callback):  # type: ignore[misc]
-    """Remembers sweeps, wherever a launcher runs their jobs."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Hydra calls it before the first job."""
-        sweeps.add(config.hydra.sweep.dir)
 
 
 def register() -> None:
-    """Make `${safe:…}` and `${slug:…}` known to the configuration."""
+    """Make `${folder:…}`, `${safe:…}` and `${slug:…}` known to the configuration."""
+    OmegaConf.register_new_resolver("folder", folder, replace=True)
     OmegaConf.register_new_resolver("safe", safe, replace=True)
     OmegaConf.register_new_resolver("slug", slug, replace=True)
 
@@ -73,7 +66,7 @@ def register() -> None:
 def prepare(arguments: list[str]) -> list[str]:
     """What Hydra is given for what was typed."""
     sweep = [argument for argument in arguments if argument in SWEEP]
-    others = [_allow_new(grammatical(argument)) for argument in arguments if argument not in SWEEP]
+    others = [_as_hydra_reads(argument) for argument in arguments if argument not in SWEEP]
     return [*sweep[:1], *(_exclude_fixed_keys(others) if sweep else others)]
 
 
@@ -103,28 +96,38 @@ def resolved(config: DictConfig, hydra: DictConfig) -> dict[str, Any]:
     return suited(cast(dict[str, Any], plain), CONF / "model", chosen, typed)
 
 
-def help_page(typed: Namespace) -> str:
-    """What `--help` shows of the configuration that was composed.
-
-    Hydra's own way to a help page reads the whole configuration again for each of its groups.
+def loaded(typed: Namespace, mode: RunMode = RunMode.RUN) -> tuple[DictConfig, dict[str, list[str]]]:
+    """The configuration that Hydra would compose, and the options of its groups.
 
     Args:
         typed: what Hydra's parser makes of the arguments.
+        mode: of a sweep, what its jobs share.
 
     Raises:
-        HydraException, OmegaConfBaseException: it cannot be composed.
-        ConfigError: it cannot be built.
+        HydraException, OmegaConfBaseException, ConfigError: it cannot be composed.
     """
     from star_loop.config import hydra_internals
-    from star_loop.config.build import build
-    from star_loop.config.help import help_text
 
     loader = hydra_internals.loader(typed.config_path or CONF, typed.config_dir)
-    config = loader.load_configuration(typed.config_name or "config", typed.overrides, RunMode.RUN)
+    try:
+        config = loader.load_configuration(typed.config_name or "config", typed.overrides, mode)
+    except (HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:  # of a YAML file that is none, and whatever else Hydra does not expect
+        raise ConfigError(f"this cannot be composed ({type(error).__name__}: {error})") from error
     HydraConfig.instance().set_config(config)
     files = loader.repository
-    groups = {name: files.get_group_options(name) for name in loader.list_groups("") if name != "hydra"}
-    return help_text(build(resolved(config, config.hydra)), groups)
+    return config, {name: files.get_group_options(name) for name in loader.list_groups("") if name != "hydra"}
+
+
+def groups() -> set[str]:
+    """The configuration's groups, of which an option is chosen by `group=option`."""
+    return {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra"}
+
+
+def root_keys() -> set[str]:
+    """The configuration's groups, and the keys beside them."""
+    return (groups() | {str(key) for key in OmegaConf.load(CONF / "config.yaml")}) - {"defaults", "hydra"}
 
 
 def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | None:
@@ -147,20 +150,25 @@ def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | Non
     return None
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """What a misspelt name may have meant, or all that there is."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+def folder(path: object) -> str:
+    """The folder of all runs.
+
+    Raises:
+        ValueError: it is empty, which would be the root of the file system.
+    """
+    if path is None or not str(path).strip():
+        raise ValueError("outputs= is empty: give a folder, such as outputs=outputs")
+    return str(path)
 
 
-def safe(name: str) -> str:
+def safe(name: object) -> str:
     """The run's name, if it is a plain relative path.
 
     Raises:
         ValueError: absolute, climbing (`..`), empty or with control characters.
     """
     parts = str(name).split("/")
-    if any(part in ("", ".", "..") or not part.isprintable() or "\\" in part for part in parts):
+    if name is None or any(part in ("", ".", "..") or not part.isprintable() or "\\" in part for part in parts):
         raise ValueError(f"name={name!r} must be a plain name below outputs/: letters, digits and - _ . = ,")
     return str(name)
 
@@ -181,17 +189,19 @@ def slug(overrides: str) -> str:
     return f"{name}-{hashlib.blake2b(plain.encode(), digest_size=4).hexdigest()}"
 
 
-def _allow_new(argument: str) -> str:
+def _as_hydra_reads(argument: str) -> str:
+    key, given, value = argument.partition("=")
+    if given and value == "null" and key in groups():
+        return f"~{key}"  # none of the group; Hydra has no value for it
     # A component's YAML names only what differs from its constructor's defaults, so Hydra cannot know every key;
     # the constructor does, and refuses unknown ones with a better message.
-    is_key = _OVERRIDE.match(argument) and not argument.startswith("hydra.")
-    return f"++{argument}" if is_key else argument
+    is_new = given and _KEY.fullmatch(key) and not key.startswith("hydra.")
+    return f"{'++' if is_new else ''}{grammatical(argument)}"
 
 
 def _exclude_fixed_keys(arguments: list[str]) -> list[str]:
     # Only swept keys name a sweep's directories: it continues in them when a fixed free key (`iterations`) changes.
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
 
     keys: dict[bool, set[str]] = {True: set(), False: set()}
     for argument in arguments:

@@ -26,10 +26,15 @@ def grammatical(argument: str) -> str:
     if not equals or not _KEY.match(key):
         return argument
     several = key.lstrip("+") in LISTS and "," in value and not value.startswith(_WRITTEN)
-    quoted = f"{key}={QuotedString(text=value, quote=Quote.single).with_quotes()}"
+    text = f"{key}={quoted(value)}"
     if several:
-        return quoted
-    return argument if _reads(argument) or not _reads(quoted) else quoted
+        return text
+    return argument if _reads(argument) or not _reads(text) else text
+
+
+def quoted(value: str) -> str:
+    """A text in Hydra's grammar, whatever is in it."""
+    return str(QuotedString(text=value, quote=Quote.single).with_quotes())
 
 
 def _reads(argument: str) -> bool:

@@ -1,41 +1,58 @@
 """What refuses to continue a run with another configuration, other data or another base model."""
 
 import hashlib
-import re
+import logging
 from collections.abc import Mapping, Sequence
+from itertools import count
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from star_loop.config.build import MOVED
+from star_loop.config.target import MOVED
 from star_loop.records import Observation
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError, json_bytes, read_json
 from star_loop.run.preparation import Folder
 from star_loop.tasks.splitting import surveyed
 
+logger = logging.getLogger(__name__)
+
+HARD = ("observations", "base_weights")
+"""Fingerprints in `identity.json` that never change in a run."""
 _IDENTIFYING = ("id", "question", "answer")
+_OF_A_RUN = (
+    "config.yaml", "identity.json", "observations.parquet", "checksums.txt", "arrived.jsonl", "timings.jsonl",
+    "preparation", "iterations",
+)  # fmt: skip
+"""What rests on the configuration, the data or the weights, or says so."""
 
 
-_SECRET = re.compile(r"_(TOKEN|KEY|SECRET|PASSWORD)$")
-"""How variables of the environment are called whose values nobody may see."""
+def bind(run: RunDirectory, config: Mapping[str, Any], identity: Mapping[str, Any], free: Sequence[str]) -> None:
+    """Give a directory without a commit to this configuration and these data and weights.
 
-
-def guard_secrets(config: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-    """Refuse a configuration that holds a secret of the environment, before it is built, shown or written.
+    What a launch of others has left there is moved into `attempts/`: a command that failed binds nobody.
 
     Raises:
-        RunError: names the key and the variable.
+        RunError: what is there is damaged.
     """
-    secrets = {name: value for name, value in environment.items() if _SECRET.search(name) and len(value) >= 8}
-    for key, value in flatten(config).items():
-        for name in (name for name, secret in secrets.items() if secret in str(value)):
-            raise RunError(
-                f"{key} holds the value of {name}, which would be written into config.yaml and shown in the report: "
-                "leave it out, what needs it reads the variable itself"
-            )
+    path = run.path / "identity.json"
+    made_of = read_json(run.ledger.check(path.name)) if path.exists() else identity
+    others = any(made_of.get(key) != identity.get(key) for key in HARD)
+    if others or _differing(run, config, free):
+        logger.warning("nothing was committed here under other settings; what they left is in %s", _set_aside(run))
+    guard_config(run, config, free)
+
+
+def _set_aside(run: RunDirectory) -> Path:
+    taken = (run.path / "attempts" / f"uncommitted-{number}" for number in count(1))
+    place = next(path for path in taken if not path.exists())
+    place.mkdir(parents=True)
+    for name in _OF_A_RUN:
+        if (run.path / name).exists():
+            run.disk.rename(run.path / name, place / name)
+    return place
 
 
 def guard_config(run: RunDirectory, config: Mapping[str, Any], free: Sequence[str]) -> None:
@@ -49,15 +66,7 @@ def guard_config(run: RunDirectory, config: Mapping[str, Any], free: Sequence[st
     path = run.path / "config.yaml"
     if _is_new(run, path):
         run.ledger.publish(path.name, OmegaConf.to_yaml(OmegaConf.create(dict(config))).encode())
-        return
-    before = _with_present_targets(OmegaConf.to_container(OmegaConf.load(run.ledger.check(path.name))))
-    now = _with_present_targets(config)
-    differing = [
-        f"  {key}: the run has {before.get(key, 'nothing')!r}, this launch {now.get(key, 'nothing')!r}"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key) and not any(key == f or key.startswith(f + ".") for f in free)
-    ]
-    if differing:
+    elif differing := _differing(run, config, free):
         listed = "\n".join(differing)
         raise RunError(
             f"{run.path} is a run of another configuration:\n{listed}\n"
@@ -66,21 +75,35 @@ def guard_config(run: RunDirectory, config: Mapping[str, Any], free: Sequence[st
         )
 
 
-def guard_identity(run: RunDirectory, identity: Mapping[str, Any], hard: Sequence[str]) -> list[str]:
+def _differing(run: RunDirectory, config: Mapping[str, Any], free: Sequence[str]) -> list[str]:
+    """In which keys a configuration differs from that of the run; nothing, where that is not known."""
+    path = run.path / "config.yaml"
+    if not path.exists():
+        return []
+    before = _with_present_targets(OmegaConf.to_container(OmegaConf.load(run.ledger.check(path.name))))
+    now = _with_present_targets(config)
+    return [
+        f"  {key}: the run has {before.get(key, 'nothing')!r}, this launch {now.get(key, 'nothing')!r}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key) and not any(key == f or key.startswith(f + ".") for f in free)
+    ]
+
+
+def guard_identity(run: RunDirectory, identity: Mapping[str, Any]) -> list[str]:
     """Publish once what the run is made from, as `identity.json`, and compare later launches with it.
 
     Returns:
         The soft differences (package versions), one sentence each.
 
     Raises:
-        RunError: a key named in `hard` (a fingerprint) differs.
+        RunError: one of `HARD` differs.
     """
     path = run.path / "identity.json"
     if _is_new(run, path):
         run.ledger.publish(path.name, json_bytes(identity))
         return []
     before = read_json(run.ledger.check(path.name))
-    for key in hard:
+    for key in HARD:
         if before.get(key) != identity.get(key):
             raise RunError(
                 f"the {key.replace('_', ' ')} changed since {run.path} began (fingerprint {before.get(key)}, now "
@@ -89,7 +112,7 @@ def guard_identity(run: RunDirectory, identity: Mapping[str, Any], hard: Sequenc
     return [
         f"{key} was {before.get(key)}, now {value}"
         for key, value in identity.items()
-        if key not in hard and before.get(key) != value
+        if key not in HARD and before.get(key) != value
     ]
 
 

@@ -68,9 +68,9 @@ def test_one_failed_job_does_not_stop_the_rest_of_a_sweep(tmp_path: Path) -> Non
         assert done.stderr.count("sampler.power: no such key") == 2
     runs = {p.parent.parent.parent.name for p in tmp_path.glob("sweep/*/iterations/0001/state.json")}
     assert runs == {"sampler=adastar,seed=0", "sampler=adastar,seed=1"}
-    assert {p.name for p in (tmp_path / "sweep").iterdir()} == runs | {
-        "sampler=uniform,seed=0", "sampler=uniform,seed=1", "multirun.yaml"
-    }  # fmt: skip
+    assert {p.name for p in (tmp_path / "sweep").iterdir()} == runs | {"multirun.yaml"}, (
+        "what was refused left something"
+    )
 
 
 class FullDisk(Disk):

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from star_loop.__main__ import CONF
 from star_loop.config.build import build
 from star_loop.config.component import Component
-from star_loop.config.hydra import prepare, safe, slug
+from star_loop.config.hydra import CONF, prepare, safe, slug
 from star_loop.errors import ConfigError
 from star_loop.launch import show
 from star_loop.protocols import Sampler

@@ -19,8 +19,8 @@ import pyarrow.parquet as parquet
 import pytest
 from omegaconf import OmegaConf
 
-from star_loop.__main__ import CONF
 from star_loop.config.build import build
+from star_loop.config.hydra import CONF
 from star_loop.errors import ConfigError
 from star_loop.generators.pool import Pool
 from star_loop.launch import EXPECTED

@@ -2,8 +2,8 @@
 
 import pytest
 
-from star_loop.__main__ import CONF
 from star_loop.config.build import build
+from star_loop.config.hydra import CONF
 from tests.quiz import configure
 
 ROWS = sorted(path.stem for path in (CONF / "experiment/paper").glob("*_*.yaml"))

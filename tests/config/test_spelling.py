@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from hydra.errors import HydraException
 
-from star_loop.__main__ import explain
+from star_loop.config.explain import explain
+from star_loop.config.hydra import root_keys
 from tests.quiz import configure
 
 
@@ -27,16 +28,18 @@ from tests.quiz import configure
 def test_the_nearest_is_named(override: str, message: str) -> None:
     with pytest.raises(HydraException) as error:
         configure(override)
-    assert message in explain(error.value)
+    assert message in explain(error.value, root_keys())
 
 
 def test_where_nothing_is_near_all_are_named() -> None:
     with pytest.raises(HydraException) as error:
         configure("zzz=1")
-    assert explain(error.value).startswith("zzz: no such key: there are allocator, evaluation, experiment, fork, ")
+    assert explain(error.value, root_keys()).startswith(
+        "zzz: no such key: there are allocator, evaluation, experiment, fork, "
+    )
     with pytest.raises(HydraException) as error:
         configure("trainer=zzz")
-    assert explain(error.value) == "Could not find 'trainer/zzz': there are accelerate, lora, scripted"
+    assert explain(error.value, root_keys()) == "Could not find 'trainer/zzz': there are accelerate, lora, scripted"
 
 
 def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:

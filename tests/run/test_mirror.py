@@ -11,11 +11,12 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from star_loop.config.build import build
+from star_loop.config.secrets import guard_secrets
+from star_loop.errors import ConfigError
 from star_loop.launch import launch
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
 from star_loop.run.fork import fetch
-from star_loop.run.guard import guard_secrets
 from star_loop.run.mirror import Copying, download, open_store
 from star_loop.stages.load import check
 from tests.quiz import QUIZ, configure, contents, play
@@ -187,5 +188,5 @@ def test_what_cannot_be_reached_is_refused_before_anything_starts() -> None:
         with pytest.raises(ValueError, match=message):
             check(build(configure(*QUIZ, f"mirror={url}")))
     secret = {"STORE_TOKEN": "abcdefgh12345"}
-    with pytest.raises(RunError, match="mirror holds the value of STORE_TOKEN"):
+    with pytest.raises(ConfigError, match="mirror holds the value of STORE_TOKEN"):
         guard_secrets(configure(*QUIZ, "mirror=https://abcdefgh12345@host/x"), os.environ | secret)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from star_loop.config.build import MOVED, build
+from star_loop.config.build import build
+from star_loop.config.target import MOVED
 from star_loop.experiment import Experiment
 from star_loop.launch import advance, launch
 from star_loop.run.commit import IterationState
@@ -315,3 +316,19 @@ def test_a_run_that_names_a_component_by_its_former_path_goes_on(tmp_path: Path)
               "search.temperatures=[0.5,1.0]", "task._target_=tests.quiz.Quiz")  # fmt: skip
     play(tmp_path, *search, f"search._target_={former['star_loop.searches.balance.Balance']}")
     assert play(tmp_path, *search).iteration == 1
+
+
+def test_a_directory_without_a_commit_takes_the_corrected_command(tmp_path: Path) -> None:
+    """Also where the first launch had begun: what it left is kept apart, and not gone on with."""
+    with pytest.raises(ValueError, match="rejects the gold answer"):
+        play(tmp_path / "run", "task.wrong_gold=true")
+    play(tmp_path / "expected", "iterations=1", "seed=3")
+    run = tmp_path / "run"
+    play(run, "iterations=0", "seed=1")
+    for name in ("state.json", "evaluation.jsonl"):
+        (run / "iterations/0000" / name).unlink()  # killed there
+    play(run, "iterations=1", "seed=3")
+    assert contents(run) == contents(tmp_path / "expected")
+    assert (run / "attempts/uncommitted-1/iterations/0000/validation.jsonl").exists()
+    with pytest.raises(RunError, match="is a run of another configuration"):
+        play(run, "iterations=1", "seed=1")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from star_loop.__main__ import CONF
 from star_loop.config.build import build
+from star_loop.config.hydra import CONF
 from star_loop.protocols import BootstrapError, Sampler
 from star_loop.records import Outcome, State
 from star_loop.samplers.adastar import AdaStar

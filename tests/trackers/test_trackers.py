@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from star_loop.__main__ import CONF
 from star_loop.config.build import build
+from star_loop.config.hydra import CONF
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.trackers import Console, JsonLines, MLflow, TensorBoard, WandB, fan_out

@@ -1,0 +1,65 @@
+"""What is looked at before Hydra makes a directory, writes a file or begins to log."""
+
+import os
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.types import RunMode
+
+from star_loop.config import hydra_internals
+from star_loop.config.build import build
+from star_loop.config.help import help_text
+from star_loop.config.hydra import loaded, prepare, resolved, root_keys, unknown_option
+from star_loop.config.secrets import guard_command, guard_secrets
+from star_loop.errors import ConfigError
+
+
+def options(typed: Sequence[str]) -> Namespace:
+    """What Hydra's parser makes of the arguments.
+
+    Raises:
+        ConfigError: a secret among them, or an option that does not exist.
+    """
+    guard_command(typed, os.environ)
+    if problem := unknown_option(typed, root_keys()):
+        raise ConfigError(problem)
+    return hydra_internals.parser().parse_args(prepare(list(typed)))
+
+
+def help_page(asked: Namespace) -> str:
+    """What `--help` shows of the configuration that was composed.
+
+    Hydra's own way to a help page reads the whole configuration again for each of its groups.
+
+    Raises:
+        HydraException, OmegaConfBaseException, ConfigError: it cannot be composed or built.
+    """
+    config, groups = loaded(asked)
+    return help_text(build(resolved(config, config.hydra)), groups)
+
+
+def settings_of_run(asked: Namespace) -> dict[str, Any]:
+    """The resolved configuration of a single run, which has been built and thrown away.
+
+    Raises:
+        HydraException, OmegaConfBaseException, ConfigError: it cannot be composed or built, or holds a secret.
+    """
+    config, _ = loaded(asked)
+    settings = resolved(config, config.hydra)
+    guard_secrets(settings, os.environ)
+    if not config.hydra.run.dir:
+        raise ConfigError("hydra.run.dir is empty: leave it out, name= and outputs= say where a run lies")
+    build(settings)
+    return settings
+
+
+def folder_of_sweep(asked: Namespace) -> str:
+    """Where a sweep puts the directories of its jobs, which are looked at one by one when each begins.
+
+    Raises:
+        HydraException, OmegaConfBaseException, ConfigError: what they share cannot be composed, or holds a secret.
+    """
+    config, _ = loaded(asked, RunMode.MULTIRUN)
+    guard_secrets(resolved(config, config.hydra), os.environ)
+    return str(config.hydra.sweep.dir)

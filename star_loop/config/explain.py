@@ -1,0 +1,49 @@
+"""What Hydra refuses, in the words of whoever typed it: which key, what there is, what to write."""
+
+import difflib
+import re
+from collections.abc import Collection, Sequence
+
+from hydra.errors import MissingConfigException
+
+_UNKNOWN = re.compile(r"(?:Could not (?:override|delete(?: from config\.)?)|config group) '([^']+)'")
+"""How Hydra names a key or a group that it does not find."""
+_ELSEWHERE = {
+    "model": "a directory or a name on the Hugging Face Hub is given by model.name_or_path=",
+    "task": "a file of your own is given by task=file task.path=",
+}
+"""What is taken for an option of a group, and is the value of a key."""
+
+
+def explain(error: Exception, known: Collection[str]) -> str:
+    """What is misspelt, and the nearest of what there is; Hydra's own words where it is something else.
+
+    Args:
+        error: what Hydra or OmegaConf raised.
+        known: the configuration's groups and root keys.
+    """
+    said = _as_typed(str(error))
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+        group, _, option = error.missing_cfg_file.partition("/")
+        if group in _ELSEWHERE and re.search(r"[/.~]", option):
+            return f"{group}={option}: {_ELSEWHERE[group]}{option}"
+        return f"Could not find '{error.missing_cfg_file}': {nearest(option, sorted(error.options))}"
+    found = _UNKNOWN.search(said)
+    root = re.split("[.@=/]", found[1])[0] if found else None
+    if root is None or root == "hydra" or root in known:
+        return f"{said}\nEvery key of what would run: add --help" if root in known else said
+    return f"{root}: no such key: {nearest(root, sorted(known))}"
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """What a misspelt name may have meant, or all that there is."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+
+
+def _as_typed(said: str) -> str:
+    """Without the `++` that nobody typed, and without what OmegaConf adds for its own developers."""
+    said = re.sub(r"\+\+(?=[A-Za-z_])", "", said)
+    said = re.sub(r"\n +(full_key|reference_type|object_type).*", "", said)
+    said = re.sub(r"^\w+ raised while resolving interpolation: ", "", said)
+    return re.sub(r"^Interpolation key '(.+)' not found$", r"\1: this key is needed, and nobody gives it", said)

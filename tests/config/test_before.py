@@ -1,0 +1,122 @@
+"""What is refused before a directory is made: with exit code 2, in the words of whoever typed it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from star_loop.config.before import options, settings_of_run
+from star_loop.config.explain import explain
+from star_loop.config.hydra import register, root_keys
+from star_loop.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "star_loop", "experiment=smoke", "iterations=0", *arguments]
+    variables = os.environ | {"PYTHONPATH": f"{ROOT}:{cwd}", "HF_HUB_OFFLINE": "1"} | environment
+    return subprocess.run(line, cwd=cwd, env=variables, capture_output=True, text=True, check=False)
+
+
+def refusal(*typed: str) -> str:
+    register()
+    with pytest.raises((ConfigError, HydraException, OmegaConfBaseException)) as error:
+        settings_of_run(options(["experiment=smoke", *typed]))
+    return explain(error.value, root_keys())
+
+
+@pytest.mark.parametrize(
+    "typed, answer",
+    [
+        ("outputs=", "outputs= is empty: give a folder"),
+        ("outputs=null", "outputs= is empty: give a folder"),
+        ("hydra.run.dir=", "hydra.run.dir is empty"),
+        ("name=", "name='' must be a plain name"),
+        ("name=null", "name=None must be a plain name"),
+        ("name=.", "name='.' must be a plain name"),
+        ("~name", "name: this key is needed, and nobody gives it"),
+        ("~task", "task: Experiment needs this key: give task=…"),
+        ("task=null", "task: Experiment needs this key: give task=…"),
+        ("~schedule", "schedule: Experiment needs this key: give schedule=…"),
+        ("schedule=null", "schedule: input should be a valid dictionary or instance of Schedule, got None"),
+        ("seed=-1", "seed: input should be greater than or equal to 0, got -1"),
+        ("iterations=two", "iterations: input should be a valid integer"),
+        ("trainer.lr=1", "trainer.lr: no such key: did you mean rate?"),
+        (
+            "model=./mine",
+            "model=./mine: a directory or a name on the Hugging Face Hub is given by model.name_or_path=./mine",
+        ),
+        ("task=my.jsonl", "task=my.jsonl: a file of your own is given by task=file task.path=my.jsonl"),
+        ("sampler._target_=star_loop.protocols.Sampler", "Sampler cannot be built: it lacks init, learn, propose"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_the_words_that_were_typed(typed: str, answer: str) -> None:
+    assert answer in refusal(typed)
+    assert "++" not in refusal(typed) and "full_key" not in refusal(typed)
+
+
+def test_a_group_that_is_switched_off_is_left_out() -> None:
+    register()
+    assert settings_of_run(options(["experiment=lark", "scorer=null", "selectors=star"])).get("scorer") is None
+
+
+def test_a_refusal_leaves_no_directory_and_its_exit_code_is_2(tmp_path: Path) -> None:
+    for typed in ("seed=-1", "outputs=", "sampler=null"):
+        done = command(typed, cwd=tmp_path)
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith("star_loop: configuration error: ") and done.stderr.count("\n") == 1
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "run/attempts").parent.mkdir()
+    (tmp_path / "run/attempts").write_text("")
+    for typed in ("outputs=file", "outputs=loop", f"name={'n' * 300}", "outputs=. name=run"):
+        done = command(*typed.split(), cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.startswith("star_loop: ") and done.stderr.count("\n") == 1, done.stderr
+        assert str(tmp_path) in done.stderr or typed.partition("=")[2] in done.stderr
+
+
+# ----------------------------------------------------------------------------------------------- what is imported
+
+
+MODULES = {
+    "loud.py": "print('IMPORTED')\ndef function(): ...\nclass Bare: ...\n",
+    "broken.py": "raise SystemExit('IMPORTED')\nfrom star_loop.samplers.uniform import Uniform as Mine\n",
+    "torn.py": "class Mine(\n",
+    "mine/__init__.py": "",
+    "mine/parts.py": "from star_loop.samplers.uniform import Uniform\n\nclass Mine(Uniform):\n    def model_post_init(self, _):\n        1 / 0\n",
+}
+
+
+@pytest.mark.parametrize(
+    "target, answer",
+    [
+        ("antigravity.fly", "is not a star_loop component and was not called"),
+        ("loud.function", "is not a star_loop component and was not called"),
+        ("loud.Bare", "is not a star_loop component and was not called"),
+        ("loud.nothing", "'loud' has no 'nothing'"),
+        ("nowhere.Mine", "there is no module nowhere"),
+        ("mine.no.Mine", "there is no module mine.no"),
+        ("torn.Mine", "'torn' cannot be read"),
+        ("broken.Mine", "importing 'broken' failed (SystemExit: IMPORTED)"),
+        ("mine.parts.Mine", "Mine cannot be built (ZeroDivisionError: division by zero)"),
+    ],
+)
+def test_what_cannot_be_a_component_is_not_imported(
+    target: str, answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, source in MODULES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert answer in refusal(f"sampler._target_={target}")
+    assert "IMPORTED" not in capsys.readouterr().out

@@ -1,0 +1,75 @@
+"""Whoever watches cannot stop it: a screen that is full, closed or gone costs what it would have shown."""
+
+import logging
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from star_loop.config.screen import LogFile
+
+ROOT = Path(__file__).parent.parent.parent
+SMOKE = (sys.executable, "-m", "star_loop", "experiment=smoke", "iterations=1", "~tracker.tensorboard", "outputs=.")
+
+
+def finished(directory: Path) -> str:
+    """What the log says of the run, which is complete."""
+    assert (directory / "smoke/iterations/0001/state.json").exists()
+    return "".join(path.read_text() for path in directory.glob("smoke/attempts/*/launch.log"))
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize(
+    "redirected, said",
+    [
+        (">/dev/full", "standard output cannot be written any more (No space left on device)"),
+        (">/dev/full 2>&1", "standard error cannot be written any more (No space left on device)"),
+        ("| true", "standard output cannot be written any more (Broken pipe)"),
+        (">&- 2>&- <&-", ""),
+    ],
+)
+def test_the_run_goes_on_without_its_screen_and_its_log_says_so(redirected: str, said: str, tmp_path: Path) -> None:
+    line = f'set -o pipefail; "$@" {redirected}'
+    done = subprocess.run(["bash", "-c", line, "bash", *SMOKE], cwd=tmp_path, env=environment(), check=False)
+    assert done.returncode == 0
+    assert said in finished(tmp_path)
+
+
+def test_the_run_outlives_its_terminal(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    running = subprocess.Popen(
+        [*SMOKE, "+task.train_per_level=2000"], cwd=tmp_path, env=environment(), stdin=slave, stdout=slave, stderr=slave,
+        start_new_session=True, preexec_fn=lambda: os.ttyname(0) and os.close(os.open(os.ttyname(0), os.O_RDWR)),
+    )  # fmt: skip
+    os.close(slave)
+    assert os.read(master, 1)
+    os.close(master)  # the kernel hangs up: SIGHUP to the session, and EIO for whoever writes
+    assert running.wait() == 0
+    assert "cannot be written any more (Input/output error)" in finished(tmp_path)
+
+
+def test_help_fits_into_every_pipe_and_every_character_set(tmp_path: Path) -> None:
+    line = 'set -o pipefail; "$@" --help | head -1'
+    done = subprocess.run(
+        ["bash", "-c", line, "bash", *SMOKE], cwd=tmp_path, env=environment(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout
+    ascii_only = environment() | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*SMOKE, "--help"], cwd=tmp_path, env=ascii_only, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"") and done.stdout.isascii()
+
+
+def test_a_log_that_cannot_be_written_says_so_once_and_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    for place in ("/dev/full", "/dev/null/launch.log"):
+        log = LogFile(place, delay=True)
+        for number in range(3):
+            log.handle(logging.makeLogRecord({"msg": f"{number}", "levelno": logging.ERROR}))
+        said = capsys.readouterr().err
+        assert said.startswith(f"WARNING: {place} cannot be written ([Errno ") and said.count("\n") == 1
