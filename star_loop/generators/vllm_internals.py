@@ -4,19 +4,19 @@
 """
 
 import logging
-import os
-import shutil
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from star_loop.models import Model
+from star_loop.generators.devices import cores
+from star_loop.models import Model, Pretrained
 
 USES = {
     "__init__.py": ("LLM", "SamplingParams"),
     "config/model.py": ("ModelConfig.dtype", "ModelConfig.max_model_len", "ModelConfig.get_vocab_size"),
-    "config/parallel.py": ("ParallelConfig.distributed_executor_backend",),
     "entrypoints/llm.py": (
         "LLM.collective_rpc", "LLM.reset_prefix_cache", "LLM.sleep", "LLM.wake_up", "LLM.__init__(seed)",
         "LLM.__init__(enforce_eager)", "LLM.__init__(kv_cache_memory_bytes)",
@@ -45,7 +45,6 @@ USES = {
     ),
     "v1/worker/gpu_model_runner.py": (
         "GPUModelRunner.get_model", "GPUModelRunner.reload_weights(weights_iterator)",
-        "GPUModelRunner.reload_weights(weights_path)",
     ),
     "v1/worker/gpu_worker.py": ("Worker.reload_weights",),
     "v1/worker/worker_base.py": ("WorkerBase.model_runner",),
@@ -178,18 +177,8 @@ def reload_merged(llm: Any, model: Model, dtype: Any) -> None:
         model: the base and its adapter.
         dtype: torch's, of the engine's weights.
     """
-    from star_loop.models.weights import checkpoint_weights, load_merged, save_merged
-
-    if llm.llm_engine.vllm_config.parallel_config.distributed_executor_backend == "uni":
-        weights = checkpoint_weights(load_merged(model, dtype))
-        llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
-    else:  # each shard has a process of its own, and reads its part from a file
-        merged = Path(os.environ["TMPDIR"]) / "merged"
-        save_merged(model, merged, dtype)
-        llm.collective_rpc("reload_weights", kwargs={"weights_path": str(merged)})
-        shutil.rmtree(merged)
-    if device_type() == "cpu":
-        llm.collective_rpc("refresh_lm_head")
+    fields = {"base": model.base.model_dump(), "adapter": str(model.adapter) if model.adapter else None}
+    llm.collective_rpc("stream_merged", kwargs={**fields, "dtype": str(dtype).removeprefix("torch.")})
 
 
 class WorkerExtension:
@@ -203,7 +192,21 @@ class WorkerExtension:
 
         set_random_seed(seed)
 
-    def refresh_lm_head(self) -> None:
+    def stream_merged(self, base: dict[str, Any], adapter: str | None, dtype: str) -> None:
+        """Load the merged model tensor by tensor; each shard reads it by itself and keeps its part."""
+        import torch
+
+        from star_loop.models.merging import merged_weights
+
+        model = Model(base=Pretrained(**base), adapter=Path(adapter) if adapter else None)
+        on_cpu = device_type() == "cpu"
+        with _all_cores(on_cpu):
+            stream = merged_weights(model, getattr(torch, dtype), "cpu" if on_cpu else "cuda")
+            self.reload_weights(weights_iterator=_with_signs_of_life(stream))  # type: ignore[attr-defined]
+        if on_cpu:
+            self._refresh_lm_head()
+
+    def _refresh_lm_head(self) -> None:
         """Pack a CPU's output layer again.
 
         `reload_weights` packs every linear layer except an output layer that is tied to the embedding, which would go
@@ -214,3 +217,28 @@ class WorkerExtension:
         for module in self.model_runner.get_model().modules():
             if isinstance(module, ParallelLMHead):
                 module.quant_method.process_weights_after_loading(module)
+
+
+@contextmanager
+def _all_cores(on_cpu: bool) -> Iterator[None]:
+    """Let torch use every core for a while: on a GPU vLLM leaves it one thread, and on a CPU the engine's own."""
+    import torch
+
+    usual = torch.get_num_threads()
+    if not on_cpu:
+        torch.set_num_threads(cores())
+    try:
+        yield
+    finally:
+        if not on_cpu:
+            torch.set_num_threads(usual)
+
+
+def _with_signs_of_life(stream: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Write a line to the log from time to time: a large model takes longer than `generator.timeout` allows silence."""
+    last = time.monotonic()
+    for name, tensor in stream:
+        yield name, tensor
+        if time.monotonic() - last > TICK:
+            last = time.monotonic()
+            sys.stderr.write(f"loading: {name}\n")
