@@ -60,8 +60,9 @@ def task(config: DictConfig) -> float | None:
         end_with_parent(signal.SIGTERM)  # its processes would go on without the sweep that they belong to
     try:
         launch(resolved(config, hydra_config), directory)
-        measured = RunDirectory(directory).committed_metrics()
-        return max((m["validation/accuracy"] for m in measured if "validation/accuracy" in m), default=None)
+        run = RunDirectory(directory)
+        best = run.best()
+        return None if best is None else run.iteration(best).metrics()["validation/accuracy"]
     except Exception as error:
         report_failure(error, directory, directory / str(hydra_config.output_subdir))
         if hydra_config.mode == RunMode.MULTIRUN:

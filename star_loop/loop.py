@@ -15,8 +15,7 @@ Every numbered line leaves files behind; a line whose files exist is not repeate
 
 from collections.abc import Sequence
 
-import numpy as np
-
+from star_loop.accounting.metrics import best_on_validation
 from star_loop.records import Columns, Metrics
 from star_loop.stages import load
 from star_loop.stages.checkpoint import Checkpoint, first_checkpoint, last_checkpoint
@@ -37,10 +36,10 @@ def loop(live: LiveRun) -> Checkpoint:
     """Iterate until the experiment's last iteration is committed, or validation accuracy has stopped rising."""
     columns, prepared = prepare(live)
     checkpoint = last_checkpoint(live.experiment, live.run, columns) or begin(live, columns, prepared)
-    curve = [metrics.get("validation/accuracy", 0.0) for metrics in live.run.committed_metrics()]
+    curve = live.run.committed_metrics()
     while checkpoint.iteration < live.experiment.iterations and not settled(curve, live.experiment.evaluation.patience):
         checkpoint = iterate(live, checkpoint, prepared)
-        curve.append(live.run.iteration(checkpoint.iteration).metrics().get("validation/accuracy", 0.0))
+        curve.append(live.run.iteration(checkpoint.iteration).metrics())
     return checkpoint
 
 
@@ -79,6 +78,11 @@ def iterate(live: LiveRun, before: Checkpoint, prepared: Metrics) -> Checkpoint:
     return learn(live, iteration, before, collected, model, figures)
 
 
-def settled(curve: Sequence[float], patience: int | None) -> bool:
-    """Whether the validation accuracies, from iteration 0, have not risen for `patience` iterations; None: never."""
-    return patience is not None and len(curve) - 1 - int(np.argmax(curve)) >= patience
+def settled(curve: Sequence[Metrics], patience: int | None) -> bool:
+    """Whether validation accuracy has not risen for `patience` iterations; None: never.
+
+    Args:
+        curve: the metrics of all iterations, from 0.
+    """
+    best = best_on_validation(dict(enumerate(curve))) or 0
+    return patience is not None and len(curve) - 1 - best >= patience

@@ -88,6 +88,16 @@ def _sampled_metrics(rollouts: Sequence[Rollout]) -> Metrics:
     }
 
 
+def best_on_validation(curve: Mapping[int, Metrics]) -> int | None:
+    """The iteration with the highest validation accuracy, the first of equals; None: it was measured in none.
+
+    Args:
+        curve: metrics by iteration, in order.
+    """
+    measured = [iteration for iteration, metrics in curve.items() if "validation/accuracy" in metrics]
+    return max(measured, key=lambda iteration: curve[iteration]["validation/accuracy"], default=None)
+
+
 def collect_metrics(outcome: Outcome, rollouts: Sequence[Rollout], quota: int | None, accepted: int) -> Metrics:
     """Yield of an iteration; `surplus` counts the rollouts of observations past the prefix that filled the quota."""
     visited = set(outcome.positions.tolist())

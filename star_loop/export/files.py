@@ -12,7 +12,6 @@ from star_loop.experiment import Experiment
 from star_loop.export.card import data_card, model_card
 from star_loop.models import Model
 from star_loop.records import Rollout
-from star_loop.report.files import configuration
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.run.disk import Disk, RunError, parquet_bytes
 
@@ -77,8 +76,8 @@ def choose(run: RunDirectory, iteration: str) -> IterationDirectory:
     if iteration == "last":
         return latest
     if iteration == "best":
-        curve = [metrics.get("validation/accuracy", -1.0) for metrics in run.committed_metrics()[1:]]
-        return run.iteration(1 + max(range(len(curve)), key=curve.__getitem__)) if max(curve) >= 0 else latest
+        best = run.best(first=1)
+        return latest if best is None else run.iteration(best)
     if not iteration.isdigit() or not 1 <= int(iteration) <= latest.number:
         raise RunError(f"--iteration {iteration}: give best, last or a number from 1 to {latest.number}")
     return run.iteration(int(iteration))
@@ -86,7 +85,7 @@ def choose(run: RunDirectory, iteration: str) -> IterationDirectory:
 
 def _experiment(run: Path) -> Experiment:
     try:
-        return build(configuration(run / "config.yaml")[1])
+        return build(RunDirectory(run).config())
     except ConfigError as error:
         raise RunError(f"{run / 'config.yaml'} does not describe a run ({error}): check the path") from error
 

@@ -6,9 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
-
-from omegaconf import OmegaConf
+from typing import Any
 
 from star_loop.accounting.flops import Shapes, shapes_of
 from star_loop.config.build import build
@@ -111,10 +109,10 @@ def experiment_of(run: RunDirectory) -> Experiment:
     Raises:
         RunError: it is no run, or one of several engines.
     """
-    path = run.path / "config.yaml"
-    if not path.exists():
+    config = run.config()
+    if not config:
         raise RunError(f"{run.path} is no run directory (it has no config.yaml): give --like a finished run")
-    experiment = build(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path))))
+    experiment = build(config)
     if getattr(experiment.generator, "share", None) is not None or getattr(experiment.generator, "engines", 1) != 1:
         raise RunError(
             f"{run.path} generated in shares (generator.share, generator.engines), which hide what one engine takes: "

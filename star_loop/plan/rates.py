@@ -16,11 +16,12 @@ from star_loop.accounting.statistics import Statistics
 from star_loop.experiment import Experiment
 from star_loop.protocols import Sampler
 from star_loop.records import Columns, Metrics, Outcome, Rollout, State
-from star_loop.report.files import rollouts as read
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import Disk, RunError, npz_bytes, parquet_bytes
 from star_loop.seeding import rng
 
+SPLITS = ("validation", "evaluation")
+"""The files of held-out answers, in the order in which they are asked."""
 SIZES = (10_000, 100_000, 1_000_000)
 """Observations for which the sampler and the commit are timed."""
 VISITED = 4096
@@ -118,20 +119,19 @@ def measured(run: RunDirectory, slots: int) -> Rates:
     return Rates(step=step, token=token, swap=swap, start=start, begin=begin, load=load, flop=flop)
 
 
-def _calls(run: RunDirectory, t: int, slots: int) -> list[tuple[list[float], float]]:
+def _calls(run: RunDirectory, number: int, slots: int) -> list[tuple[list[float], float]]:
     """((steps, tokens, swaps, starts), seconds) of each call whose time is known for certain."""
-    here = run.iteration(t).path
-    waves = sorted((here / "waves").glob("*.jsonl"))
-    splits = [path for name in ("validation", "evaluation") if (path := here / f"{name}.jsonl").exists()]
-    timings = run.timings(t)
+    iteration, timings = run.iteration(number), run.timings(number)
+    answered = [split for split in SPLITS if (iteration.path / f"{split}.jsonl").exists()]
     found = []
-    for phase, files in (("collect", waves), ("evaluate", splits)):
+    for phase, names in (("collect", iteration.waves), ("evaluate", answered)):
         seconds = [entry["seconds"] for entry in timings if entry["phase"] == phase]
-        if len(seconds) != len(files):
+        if len(seconds) != len(names):
             continue  # of several launches, or evaluated in part
-        for index, (path, taken) in enumerate(zip(files, seconds, strict=True)):
-            first = phase == "evaluate" and index == 0
-            found.append(([*_work(list(read(path)), slots), float(first and t > 0), float(first and t == 0)], taken))
+        for index, (name, taken) in enumerate(zip(names, seconds, strict=True)):
+            served = float(phase == "evaluate" and index == 0)
+            swaps, starts = (0.0, served) if number == 0 else (served, 0.0)
+            found.append(([*_work(list(iteration.judged(name)), slots), swaps, starts], taken))
     return found
 
 
@@ -147,19 +147,19 @@ def habits(run: RunDirectory) -> Habits:
         RunError: nothing was generated or trained.
     """
     metrics = run.committed_metrics()
-    waves = [[list(read(path)) for path in sorted((run.iteration(t).path / "waves").glob("*.jsonl"))]
-             for t in range(1, len(metrics))]  # fmt: skip
+    iterations = [run.iteration(number) for number in range(1, len(metrics))]
+    waves = [[list(iteration.judged(name)) for name in iteration.waves] for iteration in iterations]
     rollouts = [r for iteration in waves for wave in iteration for r in wave]
     adapters = sorted(run.path.glob("iterations/*/adapter"))
     if not rollouts or not adapters:
         raise RunError(f"{run.path} has no waves or no adapters: --like needs a run that has finished an iteration")
-    splits = [run.iteration(0).path / f"{name}.jsonl" for name in ("validation", "evaluation")]
+    held_out = [list(run.iteration(0).judged(name)) for name in SPLITS]
     return Habits(
         lengths=np.sort([r.tokens for r in rollouts]),
         prompt=float(np.mean([r.prompt_tokens for r in rollouts])),
         accepted=[m["collect/accepted"] / m["collect/observations"] for m in metrics[1:]],
         tries=[sum(map(len, waves)) / sum(len({r.position for r in wave}) for wave in waves) for waves in waves],
-        held_out=[len(list(read(path))) for path in splits if path.exists()],
+        held_out=[len(rollouts) for rollouts in held_out if rollouts],
         flops_generated=_sum(metrics, "flops_exact/generate") / len(rollouts),
         flops_trained=_sum(metrics, "train/flops_exact") / max(_sum(metrics, "train/examples"), 1),
         adapter=sum(path.stat().st_size for path in adapters[-1].iterdir()),

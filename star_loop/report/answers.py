@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from star_loop.accounting.metrics import GREEDY
 from star_loop.records import Rollout
-from star_loop.report.files import rollouts, table
-from star_loop.run.directory import RunDirectory
+from star_loop.report.files import table
+from star_loop.run.directory import IterationDirectory, RunDirectory
 
 MOST = 120
 """Questions on the page."""
@@ -65,7 +64,7 @@ def answers(run: RunDirectory) -> Answers | None:
     measured = [here for here in directories if (here.path / "evaluation.jsonl").exists()]
     if len(measured) < 2:
         return None
-    before, after = (_greedy(here.path / "evaluation.jsonl") for here in (measured[0], measured[-1]))
+    before, after = _greedy(measured[0]), _greedy(measured[-1])
     columns = ["id", "question", "answer", "skill", "level"]
     known = {row["id"]: row for row in table(run.path, columns, [("split", "=", "test")])}
     every = [Answer(before=before[k], after=after[k], observation=known.get(k, {})) for k in before if k in after]
@@ -78,8 +77,8 @@ def answers(run: RunDirectory) -> Answers | None:
     )
 
 
-def _greedy(path: Path) -> dict[str, Rollout]:
-    return {rollout.id: rollout for rollout in rollouts(path) if rollout.attempt == GREEDY}
+def _greedy(iteration: IterationDirectory) -> dict[str, Rollout]:
+    return {rollout.id: rollout for rollout in iteration.judged("evaluation") if rollout.attempt == GREEDY}
 
 
 def _choose(every: Sequence[Answer]) -> list[Answer]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from star_loop.accounting.metrics import base_accuracy
+from star_loop.accounting.metrics import base_accuracy, best_on_validation
 from star_loop.records import Metrics
-from star_loop.report.files import configuration
+from star_loop.run.configuration import flatten
 from star_loop.run.directory import FREE_KEYS, RunDirectory
 from star_loop.run.disk import RunError
 
@@ -42,8 +42,7 @@ class Run:
     @property
     def validated(self) -> int | None:
         """The iteration with the highest validation accuracy, the first of equals; None: there is no validation."""
-        known = [t for t, m in enumerate(self.metrics) if "validation/accuracy" in m]
-        return max(known, key=lambda t: self.metrics[t]["validation/accuracy"], default=None)
+        return best_on_validation(dict(enumerate(self.metrics)))
 
     @property
     def validation(self) -> float | None:
@@ -78,14 +77,15 @@ def read(path: Path, folder: Path) -> Run:
     Raises:
         RunError: nothing is committed or measured yet, or a file that cannot be read.
     """
-    metrics = RunDirectory(path).committed_metrics()
+    run = RunDirectory(path)
+    metrics = run.committed_metrics()
     if not any("evaluation/accuracy" in m for m in metrics):
         raise RunError(f"{path} has no committed iteration with a test accuracy: launch it again to continue it")
-    text, settings = configuration(path / "config.yaml")
-    if not text:
+    settings = run.config()
+    if not (path / "config.yaml").exists():
         raise RunError(f"{path / 'config.yaml'} is missing, so nobody knows what ran there: restore it")
     label = path.resolve().relative_to(folder.resolve()).as_posix()
-    kept = {key: value for key, value in flat(settings).items() if key != "seed" and not _unimportant(key)}
+    kept = {key: value for key, value in flatten(settings).items() if key != "seed" and not _unimportant(key)}
     return Run(
         label=path.resolve().name if label == "." else label,
         name=str(settings.get("name")),
@@ -97,18 +97,3 @@ def read(path: Path, folder: Path) -> Run:
 
 def _unimportant(key: str) -> bool:
     return any(key == other or key.startswith(f"{other}.") for other in _UNIMPORTANT)
-
-
-def flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key; lists stay whole.
-
-    Example:
-        >>> flat({"sampler": {"power": 2, "by": ["skill"]}})
-        {'sampler.power': 2, 'sampler.by': ['skill']}
-    """
-    if not isinstance(settings, Mapping) or not settings:
-        return {prefix: settings}
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return found

@@ -14,7 +14,7 @@ from star_loop.accounting.metrics import TOO_LONG
 from star_loop.accounting.statistics import Statistics
 from star_loop.records import Metrics, Rollout
 from star_loop.report.answers import Answers, answers
-from star_loop.report.files import configuration, rollouts, table
+from star_loop.report.files import table
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.run.disk import RunError
 
@@ -72,10 +72,10 @@ def read(path: Path) -> Summary:
             f"{path} has no committed iteration (looked for {run.iteration(0).path / 'state.json'}): give a run "
             "directory, such as outputs/<name>, in which at least the base model has been evaluated"
         )
-    config, settings = configuration(path / "config.yaml")
+    configuration, settings = path / "config.yaml", run.config()  # which must be sound before its text is read
     return Summary(
         name=path.resolve().name,
-        config=config,
+        config=configuration.read_text(encoding="utf-8") if configuration.exists() else "",
         settings=settings,
         metrics=run.committed_metrics(),
         statistics=_statistics(last),
@@ -154,8 +154,7 @@ def _samples(path: Path, iteration: IterationDirectory) -> list[Sample]:
 
 def _rollouts(iteration: IterationDirectory) -> Iterator[Rollout]:
     """Of the iteration's first wave; the base model has none, so there they are those of its evaluation."""
-    waves = iteration.path / "waves" / "000.jsonl"
-    return rollouts(waves if waves.exists() else iteration.path / "evaluation.jsonl")
+    return iteration.judged(next(iter(iteration.waves), "evaluation"))
 
 
 def _too_long(run: RunDirectory, metrics: Sequence[Metrics]) -> list[str]:
@@ -163,9 +162,9 @@ def _too_long(run: RunDirectory, metrics: Sequence[Metrics]) -> list[str]:
     found: dict[str, None] = {}
     for t, figures in enumerate(metrics):
         if any(figures.get(f"{part}/too_long") for part in ("collect", "validation", "evaluation")):
-            here = run.iteration(t).path
-            for path in [*sorted(here.glob("waves/*.jsonl")), here / "validation.jsonl", here / "evaluation.jsonl"]:
-                found |= {rollout.id: None for rollout in rollouts(path) if rollout.how == TOO_LONG}
+            iteration = run.iteration(t)
+            for name in (*iteration.waves, "validation", "evaluation"):
+                found |= {rollout.id: None for rollout in iteration.judged(name) if rollout.how == TOO_LONG}
     return list(found)
 
 

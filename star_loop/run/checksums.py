@@ -160,19 +160,13 @@ class _Listed:
         self.torn = data == b""
         self._sum = hashlib.sha256()
         *lines, end = (data or b"").split(b"\n")
-        unsealed: list[bytes] = []
-        for line in lines:
-            if not line.startswith(b"#"):
-                unsealed.append(line)
-                continue
-            for entry in unsealed:
-                self._take(entry)
-            if line != self._seal():
+        for entry, seal in zip(lines[::2], lines[1::2], strict=False):
+            self._take(entry)
+            if seal != self._seal():
                 raise ValueError("a seal is broken")
-            unsealed = []
-        if unsealed or end:
+        if rest := b"\n".join([*lines[len(lines) // 2 * 2 :], end]):
             self.torn = True
-            if not _TORN.fullmatch(b"\n".join([*unsealed, end])):
+            if not _TORN.fullmatch(rest):
                 raise ValueError("not even a part of a line")
 
     def add(self, new: Mapping[str, str]) -> bytes:

@@ -34,7 +34,7 @@ class IterationState(Record):
 
     @classmethod
     def unsealed(cls, line: str) -> "IterationState":
-        """The record that was sealed and written; of format 1, which had neither `kept` nor `made_of`, as well.
+        """The record that was sealed and written.
 
         Raises:
             RecordError: it is not what was written.
@@ -42,7 +42,7 @@ class IterationState(Record):
         row = parse(line)
         if not isinstance(row, dict) or row.get("digest") != _digest(row):
             raise RecordError("its bytes are not those that were committed")
-        return cls.from_json(json.dumps({"kept": None, "made_of": {}, **row}))
+        return cls.from_json(line)
 
 
 def _digest(row: Mapping[str, Any]) -> str:

@@ -14,9 +14,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from star_loop.accounting.metrics import best_on_validation
 from star_loop.records import Metrics, Observation
 from star_loop.run.arrived import Arrivals
 from star_loop.run.checksums import Ledger
+from star_loop.run.configuration import read_configuration
 from star_loop.run.disk import Disk, RunError, read_json
 from star_loop.run.iteration import IterationDirectory as IterationDirectory
 from star_loop.tasks.splitting import surveyed
@@ -99,11 +101,18 @@ class RunDirectory:
             return None if before is None else [*before, number]
         earlier = [t for t in (range(1, number) if before is None else before) if self._has_adapter(t)]
         curve = {t: self.iteration(t).metrics() for t in earlier} | {number: metrics}
-        best = max(curve, key=lambda t: curve[t].get("validation/accuracy", 0.0))
-        return sorted({*curve} & {1, best, number - 1, number})
+        return sorted({*curve} & {1, best_on_validation(curve), number - 1, number})
 
     def _has_adapter(self, number: int) -> bool:
         return (self.iteration(number).path / "adapter").exists()
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration, as `config.yaml` has it; empty where there is none.
+
+        Raises:
+            RunError: it is damaged.
+        """
+        return read_configuration(self.path / "config.yaml")
 
     def made_of(self) -> dict[str, Any]:
         """`identity.json`; empty where there is none."""
@@ -126,6 +135,11 @@ class RunDirectory:
         names = dict.fromkeys(name for figures in metrics for name in figures)
         columns = {name: [figures.get(name) for figures in metrics] for name in names}
         return pyarrow.table({"iteration": list(range(len(metrics))), **columns})
+
+    def best(self, first: int = 0) -> int | None:
+        """The committed iteration, from `first` on, with the highest validation accuracy; None: none was measured."""
+        metrics = dict(enumerate(self.committed_metrics()))
+        return best_on_validation({number: metrics[number] for number in metrics if number >= first})
 
     @contextmanager
     def locked(self) -> Iterator[None]:

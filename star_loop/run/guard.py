@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from star_loop.config.target import MOVED
 from star_loop.records import Observation
+from star_loop.run.configuration import flatten, read_configuration
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError, json_bytes, read_json
 from star_loop.run.preparation import Folder
@@ -80,7 +81,7 @@ def _differing(run: RunDirectory, config: Mapping[str, Any], free: Sequence[str]
     path = run.path / "config.yaml"
     if not path.exists():
         return []
-    before = _with_present_targets(OmegaConf.to_container(OmegaConf.load(run.ledger.check(path.name))))
+    before = _with_present_targets(read_configuration(run.ledger.check(path.name)))
     now = _with_present_targets(config)
     return [
         f"  {key}: the run has {before.get(key, 'nothing')!r}, this launch {now.get(key, 'nothing')!r}"
@@ -149,16 +150,6 @@ def _is_new(run: RunDirectory, path: Path) -> bool:
 def _with_present_targets(config: Any) -> dict[str, Any]:
     flat = flatten(config)
     return {key: MOVED.get(str(value), value) if key.endswith("_target_") else value for key, value in flat.items()}
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys."""
-    if not isinstance(config, Mapping):
-        return {prefix: config}
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def fingerprint(splits: Mapping[str, Sequence[Observation]]) -> str:

@@ -19,8 +19,7 @@ from star_loop.run.commit import IterationState
 from star_loop.run.disk import Disk, RunError, json_bytes, npz_bytes, parquet_bytes, read_json
 
 FORMAT = 3
-"""Version of the run-directory format. Read as well: 2, whose `checksums.txt` has one seal, at its end, and 1, which
-has none, and neither `kept` nor `made_of` in its commits."""
+"""Version of the run-directory format; no other is read."""
 
 R = TypeVar("R", bound=Record)
 
@@ -49,10 +48,22 @@ class IterationDirectory:
         """`scores.jsonl`: what the student thinks of the rationales before the round; `scores_after.jsonl`: after."""
         return self._rows(f"{name}.jsonl", Score, compute)
 
+    @property
+    def waves(self) -> list[str]:
+        """The names of all finished waves, in order, as `judged` takes them."""
+        return sorted(f"waves/{path.stem}" for path in self.path.glob("waves/*.jsonl"))
+
+    def judged(self, name: str) -> Iterator[Rollout]:
+        """Read `<name>.jsonl`: a wave, `validation`, `evaluation` (test) or `pilots/…`; nothing, where it is not there.
+
+        Raises:
+            RunError: names the line that is damaged.
+        """
+        return self._read(f"{name}.jsonl", Rollout) if (self.path / f"{name}.jsonl").exists() else iter(())
+
     def rollouts(self) -> list[Rollout]:
-        """Those of all finished waves, in order."""
-        waves = sorted(path.name for path in self.path.glob("waves/*.jsonl"))
-        return [rollout for name in waves for rollout in self._read(f"waves/{name}", Rollout)]
+        """The rollouts of all finished waves, in order."""
+        return [rollout for wave in self.waves for rollout in self.judged(wave)]
 
     def examples(self, compute: Callable[[], Sequence[Example]]) -> list[Example]:
         """Exactly what is trained on."""
@@ -117,9 +128,9 @@ class IterationDirectory:
             state = IterationState.unsealed(path.read_text(encoding="utf-8"))
         except (RecordError, UnicodeDecodeError) as error:
             raise self.ledger.damaged(path, str(error)) from error
-        if not 0 < state.format <= FORMAT:
+        if state.format != FORMAT:
             raise RunError(
-                f"{path} has format {state.format}, this version reads 1 to {FORMAT}: use the star_loop that wrote it"
+                f"{path} has format {state.format}, this version reads {FORMAT}: use the star_loop that wrote it"
             )
         return state
 

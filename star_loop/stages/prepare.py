@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
 from star_loop.accounting.cost import Spent
 from star_loop.experiment import Experiment
@@ -135,9 +134,5 @@ def _train(live: LiveRun, into: Folder, name: str, examples: Sequence[Example], 
 
 def _configured(run: RunDirectory) -> Mapping[str, Any]:
     """The preparations as `config.yaml` has them."""
-    path = run.ledger.check("config.yaml")
-    if not path.exists():
-        return {}
-    config = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(config, dict)
-    return config.get("preparation") or {}
+    run.ledger.check("config.yaml")
+    return run.config().get("preparation") or {}

@@ -9,8 +9,8 @@ from typing import Any
 
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
-from star_loop.report.files import configuration
-from star_loop.report.runs import flat
+from star_loop.run.configuration import flatten
+from star_loop.run.directory import RunDirectory
 from star_loop.trackers.tensorboard import committed_at
 
 _LONGEST_VALUE = 500
@@ -91,7 +91,7 @@ class _Run(Session):
 def _log_parameters(client: Any, identifier: str, directory: Path) -> None:
     from mlflow.entities import Param
 
-    settings = flat(configuration(directory / "config.yaml")[1])
+    settings = flatten(RunDirectory(directory).config())
     parameters = [Param(_plain(key), str(value)[:_LONGEST_VALUE]) for key, value in settings.items() if key]
     for batch in _batches(parameters):
         client.log_batch(identifier, params=batch)

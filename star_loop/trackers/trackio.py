@@ -9,8 +9,8 @@ from typing import Any
 
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
-from star_loop.report.files import configuration
-from star_loop.report.runs import flat
+from star_loop.run.configuration import flatten
+from star_loop.run.directory import RunDirectory
 
 _KEY = "star_loop"
 """The key of a trackio run's configuration that says which run directory it shows."""
@@ -41,7 +41,7 @@ class Trackio(Tracker):
             raise ValueError(f'tracker=trackio needs trackio ({error}): pip install "star_loop[trackio]"') from error
         digest = hashlib.sha256(str(directory.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
         former = _former(trackio, self.project, digest)
-        settings = {key: value for key, value in flat(configuration(directory / "config.yaml")[1]).items() if key}
+        settings = {key: value for key, value in flatten(RunDirectory(directory).config()).items() if key}
         with redirect_stdout(io.StringIO()):  # it greets on the screen, which is the console's
             run = trackio.init(
                 project=self.project, name=directory.name, config={**settings, _KEY: digest},

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
-from star_loop.report.files import configuration
+from star_loop.run.directory import RunDirectory
 
 
 class WandB(Tracker):
@@ -57,7 +57,7 @@ class WandB(Tracker):
         return wandb.init(
             project=self.project, entity=self.entity, name=directory.name, id=digest[:16], dir=str(directory),
             mode=self.mode, resume="allow" if self.mode == "online" else None, settings=quiet,
-            config=dict(configuration(directory / "config.yaml")[1]),
+            config=dict(RunDirectory(directory).config()),
         )  # fmt: skip
 
 

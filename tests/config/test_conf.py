@@ -13,8 +13,8 @@ from star_loop.errors import ConfigError
 from star_loop.launch import show
 from star_loop.protocols import Sampler
 from star_loop.records import Rollout
+from star_loop.run.configuration import flatten
 from star_loop.run.directory import FREE_KEYS
-from star_loop.run.guard import flatten
 from tests.quiz import QUIZ, configure
 
 GROUPS = (

@@ -29,7 +29,9 @@ def test_what_a_wheel_has_no_more_is_named(tmp_path: Path) -> None:
     read, wheel = installed(), tmp_path / "vllm-9.9.9-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for file in USES:
-            source = read(file).replace("weights_iterator", "weights_stream").replace("def set_random_seed", "def seed_all")
+            source = (
+                read(file).replace("weights_iterator", "weights_stream").replace("def set_random_seed", "def seed_all")
+            )
             if file != "lora/request.py":
                 archive.writestr(f"vllm/{file}", source)
     gone = missing(in_wheel(wheel))

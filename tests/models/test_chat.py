@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from star_loop.tasks.word_problems import WordProblems
 
 from star_loop.config.build import build
 from star_loop.models import Pretrained
@@ -12,6 +11,7 @@ from star_loop.models.chat import check, end_of_turn, render, thinking_length
 from star_loop.models.weights import encode_completion, encode_prompt, end_tokens, load_model, load_tokenizer
 from star_loop.records import TURN
 from star_loop.stages.load import check as check_experiment
+from star_loop.tasks.word_problems import WordProblems
 from tests.quiz import QUIZ, configure
 from tests.small_models import byte_tokenizer, write_llama
 
