@@ -37,7 +37,7 @@ resolve requirements/installer.lock requirements/installer.in
 ARGS=()
 echo torch==2.13.0 >"$scratch/torch.in"
 part "$scratch/torch.lock" "$scratch/torch.in"
-cuda=$(names "$scratch/torch.lock" | grep -E '^(cuda|nvidia|torch)')
+cuda=$(names "$scratch/torch.lock" | grep -E '^(cuda|nvidia|torch|triton)')
 readarray -t no_cuda < <(sed 's/^/--no-emit-package=/' <<<"$cuda")
 part requirements/cpu.lock "${inputs[@]}" "${no_cuda[@]}"
 part requirements/dev.lock "${inputs[@]}" "${no_cuda[@]}" requirements/real.in requirements/dev.in --extra dev
