@@ -3,6 +3,8 @@
 # make test-reliability   80 kills (KILLS=60), a fault at every effect on the disk, fuzzing, long runs (about an hour; KILLS=6: less)
 # make methods   the methods compared over seeds; stops and goes on at any time (ARGS="order --seeds 0 1": a part of it)
 # make bench  speed beside what a user would otherwise run, with the embedded model; make bench-large: 110M parameters
+# make floors the lowest version of each dependency that pyproject.toml allows, tried
+# make release   dist/: wheel, sdist, SBOM; built, checked, installed and run
 # make lock   resolve what is pinned again, for every platform (ARGS=--upgrade: the newest of all)
 #
 # VENV=<folder>   the environment elsewhere     PYTHON=python3.12   another Python than the first that fits
@@ -15,7 +17,7 @@ BIN := $(VENV)/bin
 INSTALL := $(PYTHON) requirements/install.py
 export HF_HUB_OFFLINE := 1
 
-.PHONY: run setup test test-reliability methods bench bench-large lint lock clean
+.PHONY: run setup test test-reliability methods bench bench-large lint lock floors release clean
 
 run: $(VENV)/.ready
 	$(BIN)/python -m star_loop $(ARGS)
@@ -44,6 +46,12 @@ lint: $(VENV)/.ready-dev
 
 lock: $(VENV)/.ready
 	ARGS="$(ARGS)" PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
+
+floors:
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON=$(PYTHON) requirements/floors.sh
+
+release: $(VENV)/.ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON=$(PYTHON) requirements/release.sh
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
