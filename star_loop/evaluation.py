@@ -5,9 +5,8 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from star_loop.accounting.metrics import GREEDY, SAMPLED
 from star_loop.config.component import Component
-from star_loop.records import Observation, Request, Sampling
+from star_loop.records import Decoding, Observation, Request, Sampling
 from star_loop.seeding import seed_for
 
 
@@ -39,7 +38,7 @@ class Evaluation(Component):
         max_tokens = self.max_tokens or sampling.max_tokens
         greedy = Sampling(temperature=0.0, max_tokens=max_tokens, stop=sampling.stop)
         drawn = replace(sampling, temperature=self.temperature, max_tokens=max_tokens)
-        kinds = [(GREEDY, greedy, 1)] + ([(SAMPLED, drawn, self.samples)] if self.samples else [])
+        kinds = [(Decoding.GREEDY, greedy, 1)] + ([(Decoding.SAMPLED, drawn, self.samples)] if self.samples else [])
         return [
             (position, kind, Request(prompt=prompt, observation=observation, sampling=how, n=n,
                                      seed=seed_for(seed, "evaluate", observation.id, kind)))

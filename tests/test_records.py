@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_loop.records import Example, RecordError, Rollout
+from star_loop.records import Decoding, Example, How, RecordError, Rollout, Try
 from star_loop.run.commit import IterationState
+from star_loop.seeding import seed_for
 
 texts = st.text(st.characters(), max_size=40)  # lone surrogates included
 
@@ -46,3 +47,14 @@ def test_the_seal_covers_every_field() -> None:
     for changed in ({"iteration": 4}, {"files": {}}, {"kept": (1,)}, {"made_of": {"seed": 1}}, {"adapter": "x"}):
         with pytest.raises(RecordError, match="not those that were committed"):
             IterationState.unsealed(replace(state, **changed).to_json())
+
+
+def test_meanings_are_plain_words_and_numbers_on_disk() -> None:
+    rollout = Rollout(
+        position=0, id="a", attempt=Decoding.SAMPLED, sample=0, hinted=False, text="", answer=None, correct=False,
+        how=How.TOO_LONG, score=None, finish="length", tokens=0, prompt_tokens=9,
+    )  # fmt: skip
+    assert '"attempt":1,' in rollout.to_json()
+    assert '"how":"prompt too long"' in rollout.to_json()
+    assert Rollout.from_json(rollout.to_json()) == rollout
+    assert seed_for(0, Try.SECOND) == seed_for(0, 1)

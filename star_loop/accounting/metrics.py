@@ -5,16 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from star_loop.records import Metrics, Observation, Outcome, Rollout
-
-GREEDY, SAMPLED = 0, 1
-"""The `attempt` of an evaluation's rollouts: one greedy answer, or `samples` drawn ones."""
-
-
-HINT_LEAK = "quotes the hint"
-"""The verdict's `how` of a rationale that gives its hint away."""
-TOO_LONG = "prompt too long"
-"""The verdict's `how` where the prompt filled the context, so that nothing was written."""
+from star_loop.records import Decoding, How, Metrics, Observation, Outcome, Rollout
 
 
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -56,11 +47,11 @@ def majority_correct(rollouts: Sequence[Rollout]) -> bool:
 
 def evaluation_metrics(name: str, rollouts: Sequence[Rollout], observations: Sequence[Observation]) -> Metrics:
     """Accuracy of a split with its interval, by skill and level; maj@k and pass@k where samples were drawn."""
-    greedy = [r for r in rollouts if r.attempt == GREEDY]
+    greedy = [r for r in rollouts if r.attempt == Decoding.GREEDY]
     low, high = wilson(sum(r.correct for r in greedy), len(greedy))
     figures = {"accuracy": _share(greedy), "accuracy_low": low, "accuracy_high": high}
     figures |= {"unparsed": _mean([r.answer is None for r in greedy])}
-    figures |= {"too_long": _mean([r.how == TOO_LONG for r in greedy])}
+    figures |= {"too_long": _mean([r.how == How.TOO_LONG for r in greedy])}
     cells: dict[str, list[Rollout]] = defaultdict(list)
     for r in greedy:
         observation = observations[r.position]
@@ -69,7 +60,7 @@ def evaluation_metrics(name: str, rollouts: Sequence[Rollout], observations: Seq
             if observation.level is not None:
                 cells[f"{observation.skill}/level_{observation.level}"].append(r)
     figures |= {cell: _share(cells[cell]) for cell in sorted(cells)}
-    figures |= _sampled_metrics([r for r in rollouts if r.attempt == SAMPLED])
+    figures |= _sampled_metrics([r for r in rollouts if r.attempt == Decoding.SAMPLED])
     return {f"{name}/{key}": value for key, value in figures.items()}
 
 
@@ -113,10 +104,10 @@ def collect_metrics(outcome: Outcome, rollouts: Sequence[Rollout], quota: int | 
         "collect/hinted": float(sum(r.hinted for r in correct)),
         "collect/surplus": float(len(rollouts) - len(within)),
         "collect/unparsed": _mean([r.answer is None for r in within]),
-        "collect/truncated": _mean([r.finish == "length" and r.how != TOO_LONG for r in within]),
-        "collect/too_long": _mean([r.how == TOO_LONG for r in within]),
+        "collect/truncated": _mean([r.finish == "length" and r.how != How.TOO_LONG for r in within]),
+        "collect/too_long": _mean([r.how == How.TOO_LONG for r in within]),
         "collect/duplicates": 1 - len({(r.position, r.wording) for r in correct}) / max(len(correct), 1),
-        "collect/hint_leak": _mean([r.how == HINT_LEAK for r in within if r.hinted]),
+        "collect/hint_leak": _mean([r.how == How.HINT_LEAK for r in within if r.hinted]),
         **({"collect/quota": float(quota)} if quota is not None else {}),
         **({"collect/faithful": _mean([r.faithful for r in graded])} if graded else {}),
     }

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from star_loop.records import Outcome, Positions, Rollout
+from star_loop.records import Outcome, Positions, Rollout, Try
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def tally(iteration: int, positions: Positions, rollouts: Sequence[Rollout]) -> 
         kind = "hinted_" if rollout.hinted else ""
         counts[f"{kind}attempts"][k] += 1
         counts[f"{kind}wins"][k] += rollout.correct
-        if rollout.attempt == 0:
+        if rollout.attempt == Try.FIRST:
             counts["first_attempts"][k] += 1
             counts["first_wins"][k] += rollout.correct
     return Outcome(

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from star_loop.accounting.metrics import GREEDY
 from star_loop.models import Model
 from star_loop.preparations import Bench, Preparation, Prepared, total
-from star_loop.records import Columns, Example, Observation, Rollout
+from star_loop.records import Columns, Decoding, Example, Observation, Rollout
 from star_loop.run.preparation import Arrays
 from star_loop.samplers.grouped import label
 from star_loop.scorers import Scorer
@@ -143,7 +142,9 @@ class SkillGraph(Preparation):
             name = f"skill {skills[0]}" if len(skills) == 1 else f"skills {skills[0]} {skills[1]}"
             model, spent = bench.train(name, [_example(r, bench) for r in rows], self.steps)
         if self.loss == "error":
-            answers = sorted((r for r in bench.examine(model) if r.attempt == GREEDY), key=lambda r: r.position)
+            answers = sorted(
+                (r for r in bench.examine(model) if r.attempt == Decoding.GREEDY), key=lambda r: r.position
+            )
             return {
                 "losses": np.array([not r.correct for r in answers], float),
                 "spent": spent + bench.cost.asking(answers),

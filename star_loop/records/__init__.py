@@ -16,6 +16,9 @@ from star_loop.records.decisions import Selection as Selection
 from star_loop.records.decisions import State as State
 from star_loop.records.encoding import Record as Record
 from star_loop.records.encoding import RecordError as RecordError
+from star_loop.records.meanings import Decoding as Decoding
+from star_loop.records.meanings import How as How
+from star_loop.records.meanings import Try as Try
 
 Metrics = dict[str, float]
 """A figure by its name, such as `validation/accuracy`."""
@@ -104,7 +107,7 @@ class Verdict:
     """The extracted answer; None: none was found."""
     correct: bool
     how: str
-    """How the verdict came about, in a word or two: `equal`, `different`, `no answer marker`, …"""
+    """How the verdict came about, in a word or two: a `How`, or the verifier's own such as `equal (marker)`."""
     score: float | None = None
     """Share of the rationale's steps that are right, in [0, 1], where the verifier can grade steps."""
     reading: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -132,7 +135,7 @@ class Rollout(Record):
     """Of the observation in its split."""
     id: str
     attempt: int
-    """0: the first try. 1: the second try after a failed first."""
+    """A `Try`; of an evaluation, a `Decoding`."""
     sample: int
     """0 … n-1 within the attempt."""
     hinted: bool

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from star_loop.accounting.metrics import GREEDY
-from star_loop.records import Rollout
+from star_loop.records import Decoding, Rollout
 from star_loop.report.files import table
 from star_loop.run.directory import IterationDirectory, RunDirectory
 
@@ -78,7 +77,7 @@ def answers(run: RunDirectory) -> Answers | None:
 
 
 def _greedy(iteration: IterationDirectory) -> dict[str, Rollout]:
-    return {rollout.id: rollout for rollout in iteration.judged("evaluation") if rollout.attempt == GREEDY}
+    return {rollout.id: rollout for rollout in iteration.judged("evaluation") if rollout.attempt == Decoding.GREEDY}
 
 
 def _choose(every: Sequence[Answer]) -> list[Answer]:

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from star_loop.accounting.metrics import TOO_LONG
 from star_loop.accounting.statistics import Statistics
-from star_loop.records import Metrics, Rollout
+from star_loop.records import How, Metrics, Rollout
 from star_loop.report.answers import Answers, answers
 from star_loop.report.files import table
 from star_loop.run.directory import IterationDirectory, RunDirectory
@@ -164,7 +163,7 @@ def _too_long(run: RunDirectory, metrics: Sequence[Metrics]) -> list[str]:
         if any(figures.get(f"{part}/too_long") for part in ("collect", "validation", "evaluation")):
             iteration = run.iteration(t)
             for name in (*iteration.waves, "validation", "evaluation"):
-                found |= {rollout.id: None for rollout in iteration.judged(name) if rollout.how == TOO_LONG}
+                found |= {rollout.id: None for rollout in iteration.judged(name) if rollout.how == How.TOO_LONG}
     return list(found)
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import count
 
-from star_loop.accounting.metrics import TOO_LONG, collect_metrics
+from star_loop.accounting.metrics import collect_metrics
 from star_loop.accounting.statistics import accepted, concatenate, filling_prefix, first, tally
 from star_loop.models import Model
 from star_loop.protocols import BootstrapError
-from star_loop.records import Metrics, Outcome, Proposal, Rollout, Score, State
+from star_loop.records import How, Metrics, Outcome, Proposal, Rollout, Score, State, Try
 from star_loop.run.directory import IterationDirectory
 from star_loop.searches.balance import Setting
 from star_loop.seeding import rng
@@ -98,14 +98,15 @@ def _draw_wave(
     draws = dict(zip(proposal.positions.tolist(), rollouts.tolist(), strict=True))
     with live.run.timed(iteration, "collect") as journal:
         serve(live, model, f"iteration {iteration}, wave {wave}")
-        judged = draw(live, iteration, wave, 0, draws, journal, temperature=temperature)
+        judged = draw(live, iteration, wave, Try.FIRST, draws, journal, temperature=temperature)
         if experiment.second_try != "none":
             hint = experiment.second_try == "rationalize"
-            judged += draw(live, iteration, wave, 1, _failed(judged), journal, temperature=temperature, hint=hint)
+            again = _failed(judged)
+            judged += draw(live, iteration, wave, Try.SECOND, again, journal, temperature=temperature, hint=hint)
     return judged
 
 
 def _failed(judged: Sequence[Rollout]) -> dict[int, int]:
     """One more draw for each observation that no first try has solved, except where the prompt left no room."""
     solved = {rollout.position for rollout in judged if rollout.correct}
-    return {r.position: 1 for r in judged if r.position not in solved and r.how != TOO_LONG}
+    return {r.position: 1 for r in judged if r.position not in solved and r.how != How.TOO_LONG}

@@ -4,9 +4,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from star_loop.accounting.metrics import HINT_LEAK, TOO_LONG
 from star_loop.protocols import Task
-from star_loop.records import Completion, Observation, Request, Rollout, Verdict
+from star_loop.records import Completion, How, Observation, Request, Rollout, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +37,11 @@ def judge_all(task: Task, drawn: Sequence[Drawn], *, reject_truncated: bool) -> 
 
 def _vetoed(task: Task, completion: Completion, verdict: Verdict, *, reject_truncated: bool) -> Verdict:
     if completion.finish == "length" and not completion.tokens:
-        return Verdict(answer=None, correct=False, how=TOO_LONG)
+        return Verdict(answer=None, correct=False, how=How.TOO_LONG)
     if reject_truncated and completion.finish == "length":
-        return replace(verdict, correct=False, how="truncated")
+        return replace(verdict, correct=False, how=How.TRUNCATED)
     if task.hint_marker is not None and task.hint_marker in completion.text:
-        return replace(verdict, correct=False, how=HINT_LEAK)
+        return replace(verdict, correct=False, how=How.HINT_LEAK)
     return verdict
 
 

@@ -16,7 +16,7 @@ from star_loop.accounting.cost import Spent
 from star_loop.experiment import Experiment
 from star_loop.models import Model
 from star_loop.preparations import Bench, Preparation
-from star_loop.records import Columns, Example, Metrics, Rollout
+from star_loop.records import Columns, Example, Metrics, Rollout, Try
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError, json_bytes, read_json
 from star_loop.run.preparation import Arrays, Folder
@@ -115,7 +115,7 @@ def _survey(live: LiveRun, preparation: str, name: str, draws: Mapping[int, int]
     """Rollouts of the base model; the names seed them."""
     purpose = f"survey {preparation} {name}"
     serve(live, Model(base=live.experiment.model), purpose)
-    return draw(live, 0, purpose, 0, draws, {})
+    return draw(live, 0, purpose, Try.FIRST, draws, {})
 
 
 def _train(live: LiveRun, into: Folder, name: str, examples: Sequence[Example], steps: int) -> tuple[Model, Spent]:

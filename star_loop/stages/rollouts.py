@@ -31,7 +31,7 @@ def draw_pilots(
     """Rollouts that nothing is learned from but how to sample: `draws` of each position; the name seeds them."""
     with live.run.timed(iteration, "search") as journal:
         serve(live, model, f"iteration {iteration}, pilot {name}")
-        return draw(live, iteration, f"pilot {name}", 0, draws, journal, temperature=temperature)
+        return draw(live, iteration, f"pilot {name}", Try.FIRST, draws, journal, temperature=temperature)
 
 
 def draw(

@@ -5,7 +5,7 @@ from abc import abstractmethod
 
 from star_loop.config.component import Component
 from star_loop.protocols import Verifier
-from star_loop.records import Observation, Verdict
+from star_loop.records import How, Observation, Verdict
 
 _BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
 
@@ -46,7 +46,7 @@ class Code(Verifier):
         """Run the block with the tests in the sandbox; without one, nothing is correct and nothing runs."""
         blocks = _BLOCK.findall(text)
         if not blocks or not blocks[-1].strip():
-            return Verdict(answer=None, correct=False, how="no answer")
+            return Verdict(answer=None, correct=False, how=How.NO_ANSWER)
         if self.sandbox is None:
             return Verdict(answer=blocks[-1], correct=False, how="no sandbox")
         tests = str(observation.meta.get("tests", ""))

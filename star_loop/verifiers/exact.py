@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from star_loop.protocols import Verifier
-from star_loop.records import Observation, Verdict
+from star_loop.records import How, Observation, Verdict
 from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.numbers import plain_number
 from star_loop.verifiers.reply import reply
@@ -62,7 +62,7 @@ class Exact(Verifier):
         counted = reply(text, thinking=self.thinking)
         found, rest = self._extract(counted)
         if found is None:
-            return Verdict(answer=None, correct=False, how="no answer marker", reading={"reply": counted})
+            return Verdict(answer=None, correct=False, how=How.NO_MARKER, reading={"reply": counted})
         answer = normalise(found)
         reading = {
             "reply": counted,

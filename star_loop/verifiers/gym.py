@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from star_loop.protocols import Verifier
-from star_loop.records import Observation, Verdict
+from star_loop.records import How, Observation, Verdict
 from star_loop.verifiers.math_process import MathProcess, Stopped
 from star_loop.verifiers.reply import reply
 from star_loop.verifiers.wrapping import unwrap
@@ -43,7 +43,7 @@ class Gym(Verifier):
         answer, closed, _ = tail.partition(CLOSE)
         answer, reading = answer.strip(), {"reply": counted, "statement": answer}
         if not (opened and closed and answer):
-            return Verdict(answer=None, correct=False, how="no answer", reading=reading)
+            return Verdict(answer=None, correct=False, how=How.NO_ANSWER, reading=reading)
         if answer == observation.answer.strip() or unwrap(answer) == unwrap(observation.answer):
             return Verdict.compared(answer, True, "marker", reading=reading)
         if self.scorer == "equal":

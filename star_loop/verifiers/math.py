@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 from pydantic import Field
 
-from star_loop.records import Observation, Verdict
+from star_loop.records import How, Observation, Verdict
 from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.latex import equal_at_sight, plain, spelt
 from star_loop.verifiers.math_pool import MathPool, Question
@@ -85,7 +85,7 @@ class Math(Stated):
         stated = self.find(text)
         answer = self.read(stated, observation) if stated else None
         if stated is None or answer is None:
-            return Verdict(answer=None, correct=False, how="no answer", reading=stated.reading if stated else {})
+            return Verdict(answer=None, correct=False, how=How.NO_ANSWER, reading=stated.reading if stated else {})
         compared, reading = _compared(answer, observation), {**stated.reading, "spelt": spelt(answer)}
         if isinstance(compared, str):
             return Verdict.compared(answer, compared == "equal", stated.how, reading=reading)
@@ -118,7 +118,7 @@ class _Open:
             how = f"comparison stopped: {equal}"
             return Verdict(answer=self.answer, correct=False, how=how, reading=self.reading)
         if equal is None:
-            return Verdict(answer=None, correct=False, how="no answer", reading=self.reading)
+            return Verdict(answer=None, correct=False, how=How.NO_ANSWER, reading=self.reading)
         return Verdict.compared(self.answer, equal, self.how, reading=self.reading)
 
 

@@ -3,7 +3,7 @@
 import re
 
 from star_loop.protocols import Verifier
-from star_loop.records import Observation, Verdict
+from star_loop.records import How, Observation, Verdict
 from star_loop.verifiers.columns import ANSWER, LETTERS, Carries, Problem, parse
 from star_loop.verifiers.exact import normalise
 from star_loop.verifiers.reply import reply
@@ -34,7 +34,7 @@ class Scratchpad(Verifier):
         steps, marker, tail = text.rpartition(ANSWER)
         score = _grade(problem, steps if marker else text)
         if not marker:
-            return Verdict(answer=None, correct=False, how="no answer marker", score=score)
+            return Verdict(answer=None, correct=False, how=How.NO_MARKER, score=score)
         answer = _read(problem, unwrap(tail))
         if answer is None:
             return Verdict(answer=None, correct=False, how="unreadable answer", score=score)

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from star_loop.protocols import Verifier
-from star_loop.records import Observation, Verdict
+from star_loop.records import How, Observation, Verdict
 from star_loop.verifiers.languages import chosen
 from star_loop.verifiers.statement import ENGLISH, Statement, statement
 
@@ -42,7 +42,7 @@ class Stated(Verifier):
         stated = self.find(text)
         answer = self.read(stated, observation) if stated else None
         if stated is None or answer is None:
-            return Verdict(answer=None, correct=False, how="no answer", reading=stated.reading if stated else {})
+            return Verdict(answer=None, correct=False, how=How.NO_ANSWER, reading=stated.reading if stated else {})
         found = self.compare(answer, observation)
         return Verdict(
             answer=answer,

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star_loop.accounting.metrics import (
-    HINT_LEAK,
     collect_metrics,
     evaluation_metrics,
     machine_metrics,
@@ -17,7 +16,7 @@ from star_loop.accounting.metrics import (
     wilson,
 )
 from star_loop.accounting.statistics import concatenate, filling_prefix, first, tally
-from star_loop.records import Observation, Rollout
+from star_loop.records import How, Observation, Rollout
 
 
 def rollout(position: int = 0, **fields) -> Rollout:
@@ -137,7 +136,7 @@ def test_duplicates_and_hint_leaks_are_shares() -> None:
         rollout(0, text="a  b", sample=1),
         rollout(0, text="c", sample=2),
         rollout(1, text="a b"),
-        rollout(2, hinted=True, correct=False, how=HINT_LEAK),
+        rollout(2, hinted=True, correct=False, how=How.HINT_LEAK),
         rollout(3, hinted=True),
     ]
     m = collect_metrics(tally(1, [0, 1, 2, 3], rollouts), rollouts, None, 4)
