@@ -42,14 +42,25 @@ class Plot:
 
     opening: Sequence[str]
     more: Sequence[str]
-    fewer: Sequence[str]
     question: Sequence[str]
+    fewer: Sequence[str] = ()
     twice: Sequence[str] = ()
     highest: int = 99
     """No quantity on the way is larger."""
 
 
 PLOTS: Mapping[str, Plot] = {
+    "sum": Plot(
+        opening=("Compute {n}", "What is {n}", "Work out {n}"),
+        more=("+ {n}",),
+        fewer=("- {n}",),
+        question=("?", "= ?"),
+    ),
+    "together": Plot(
+        opening=("{first} has {n} {things}.", "{first} brings {n} {things}."),
+        more=("{who} has {n} {things}.", "{who} brings {n} {things}."),
+        question=("How many {things} do they have together?", "How many {things} are there in all?"),
+    ),
     "story": Plot(
         opening=("{first} has {n} {things}.", "{first} starts the day with {n} {things}."),
         more=("{first} buys {n} more.", "A friend gives {first} {n} more.", "{first} finds {n} more {things}."),
@@ -95,24 +106,24 @@ RETOLD: Sequence[Plot] = (
 )
 
 Level = Annotated[int, Field(ge=1, le=9)]
-Skill = Literal["story", "comparison", "measure", "calendar"]
+Skill = Literal["sum", "together", "story", "comparison", "measure", "calendar"]
 Split = Literal["train", "validation", "test"]
+SKILLS: tuple[Skill, ...] = ("sum", "together", "story", "comparison", "measure", "calendar")
 
 
 class WordProblems(Prompted):
-    """Four plots (a story, a comparison of people, a measure, a calendar) with one step to as many as asked for.
+    """Bare sums, and five plots that tell such chains in words, with one step to as many as asked for.
 
     Example:
         >>> task = WordProblems(levels=(1,), train_per_level=1)
-        >>> print(task.train()[0].rationale)
-        12 - 9 = 3.
-        #### 3
+        >>> print(task.train()[0].question, task.train()[0].answer)
+        Emma owns 7 stamps. Ann has twice as many as Emma. How many stamps does Ann have? 14
     """
 
     verifier: Verifier = Chain()
     instruction: str | None = 'Solve it step by step. End with "####" and the number.'
     """Said before everything, in training and evaluation too."""
-    plots: Annotated[tuple[Skill, ...], Field(min_length=1)] = ("story", "comparison", "measure", "calendar")
+    plots: Annotated[tuple[Skill, ...], Field(min_length=1)] = SKILLS
     """What is told; each is a skill."""
     levels: Annotated[tuple[Level, ...], Field(min_length=1)] = (1, 2, 3)
     """Numbers of steps."""
@@ -209,7 +220,7 @@ def tell(plot: Plot, steps: int, largest: int, generator: np.random.Generator) -
 def _step(plot: Plot, value: int, largest: int, generator: np.random.Generator) -> tuple[str, int]:
     """What happens next to a quantity of `value`, and by how much."""
     highest = {"more": min(largest, plot.highest - value), "fewer": min(largest, value - 1)}
-    kinds = [kind for kind, most in highest.items() if most >= 2]
+    kinds = [kind for kind, most in highest.items() if most >= 2 and getattr(plot, kind)]
     if plot.twice and 2 <= value <= plot.highest // 2:
         kinds.append("twice")
     kind = kinds[int(generator.integers(len(kinds)))]
