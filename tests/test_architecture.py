@@ -30,7 +30,7 @@ LAYERS = [
     {"experiment"},
     {"stages"},
     {"loop"},
-    {"launch", "doctor", "export"},
+    {"launch", "doctor", "export", "judge"},
     {"plan", "notebook"},
     {"__main__"},
 ]

@@ -14,6 +14,7 @@ from star_loop.accounting.statistics import Statistics
 from star_loop.records import How, Metrics, Rollout
 from star_loop.report.answers import Answers, answers
 from star_loop.report.files import table
+from star_loop.report.unread import Reason, reasons
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.run.disk import RunError
 
@@ -50,6 +51,8 @@ class Summary:
     sampled_in: int
     """The iteration that the samples come from."""
     samples: Sequence[Sample]
+    unread: Sequence[Reason]
+    """Why no answer was found in rationales of that iteration."""
     too_long: Sequence[str]
     """Ids of observations whose prompts filled the context."""
     answers: Answers | None
@@ -81,6 +84,7 @@ def read(path: Path) -> Summary:
         questions=_questions(path),
         sampled_in=last.number,
         samples=_samples(path, last),
+        unread=reasons(_every_rollout(last)),
         too_long=_too_long(run, run.committed_metrics()),
         answers=answers(run),
     )
@@ -154,6 +158,11 @@ def _samples(path: Path, iteration: IterationDirectory) -> list[Sample]:
 def _rollouts(iteration: IterationDirectory) -> Iterator[Rollout]:
     """Of the iteration's first wave; the base model has none, so there they are those of its evaluation."""
     return iteration.judged(next(iter(iteration.waves), "evaluation"))
+
+
+def _every_rollout(iteration: IterationDirectory) -> Iterator[Rollout]:
+    """Of all waves; of the base model, those of its evaluation."""
+    return (rollout for name in iteration.waves or ["evaluation"] for rollout in iteration.judged(name))
 
 
 def _too_long(run: RunDirectory, metrics: Sequence[Metrics]) -> list[str]:
