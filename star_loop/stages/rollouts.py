@@ -7,7 +7,7 @@ from functools import partial
 
 from star_loop.models import Model
 from star_loop.protocols import Progress
-from star_loop.records import Completion, Request, Rollout
+from star_loop.records import Completion, Request, Rollout, Try
 from star_loop.seeding import Purpose, seed_for
 from star_loop.stages.judge import Drawn, judge_all
 from star_loop.stages.live import LiveRun
