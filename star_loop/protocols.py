@@ -160,6 +160,10 @@ class Allocator(Component, ABC):
     def allocate(self, proposal: Proposal, state: State, rng: np.random.Generator) -> NDArray[np.int64]:
         """Rollouts for each position; `state` is the facts so far (`Statistics`, by name) and the sampler's beliefs."""
 
+    def again(self, attempts: NDArray[np.int64], wins: NDArray[np.int64], number: int) -> NDArray[np.int64]:
+        """Further draws of a wave's observations after round `number` (1 is `allocate`'s); all 0: it is done."""
+        return np.zeros(len(attempts), np.int64)
+
     def metrics(self, outcome: Outcome) -> Metrics:
         """Figures that prove that the method acted; published as `allocator/<name>`."""
         return {}

@@ -31,6 +31,8 @@ ACTED: dict[str, Callable[[Metrics], bool]] = {
     "cures": lambda m: m["allocator/deviation"] > 0 and m["score/energy"] > 0 and "pilot/rollouts" not in m,
     "cures_deviation": lambda m: m["allocator/deviation"] > 0 and m["pilot/rollouts"] == 4 * 45,
     "gvm": lambda m: m["allocator/least"] == 0 and m["allocator/mean"] == 8 and m["pilot/rollouts"] == 8 * 15,
+    "dart": lambda m: 0 < m["allocator/filled"] < 1 and m["allocator/most"] > 4,
+    "hs_star": lambda m: 0 < m["allocator/boundary"] < 1 and m["allocator/most"] > 8,
     "knapsack": lambda m: m["allocator/deviation"] > 0 and m["allocator/least"] == 2,
     "mopps": lambda m: 0 < m["sampler/believed"] < 1 and m["sampler/success"] > 0,
     "rsr": lambda m: m["select/examples"] == m["collect/accepted"] and m["score/loss"] > 0,

@@ -29,7 +29,10 @@ class Decoding(IntEnum):
 
 
 class Try(IntEnum):
-    """The `attempt` of a wave's rollouts: every observation's first try, and the second of those that failed."""
+    """The `attempt` of a wave's rollouts: every observation's first try, and the second of those that failed.
+
+    Greater ones are the further rounds that an allocator asked for (`Allocator.again`).
+    """
 
     FIRST = 0
     SECOND = 1

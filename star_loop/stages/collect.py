@@ -9,7 +9,7 @@ from star_loop.accounting.metrics import collect_metrics
 from star_loop.accounting.statistics import accepted, concatenate, filling_prefix, first, tally
 from star_loop.models import Model
 from star_loop.protocols import BootstrapError
-from star_loop.records import How, Metrics, Outcome, Proposal, Rollout, Score, State, Try
+from star_loop.records import How, Metrics, Outcome, Positions, Proposal, Rollout, Score, State, Try
 from star_loop.run.directory import IterationDirectory
 from star_loop.searches.balance import Setting
 from star_loop.seeding import rng
@@ -88,7 +88,7 @@ def _counted(outcome: Outcome, quota: int | None, per_observation: int) -> Outco
 def _draw_wave(
     live: LiveRun, iteration: int, wave: int, proposal: Proposal, known: State, model: Model, temperature: float | None
 ) -> list[Rollout]:
-    """Both tries of one wave, the atom of generation: seeded by itself, whatever was generated before.
+    """All tries of one wave, the atom of generation: seeded by itself, whatever was generated before.
 
     `known` is what the allocator may look at: the facts so far and the sampler's beliefs.
     """
@@ -99,11 +99,25 @@ def _draw_wave(
     with live.run.timed(iteration, "collect") as journal:
         serve(live, model, f"iteration {iteration}, wave {wave}")
         judged = draw(live, iteration, wave, Try.FIRST, draws, journal, temperature=temperature)
+        for number in count(1):
+            further = _further(live, iteration, proposal.positions, judged, number)
+            if not further:
+                break
+            judged += draw(live, iteration, wave, Try.SECOND + number, further, journal, temperature=temperature)
         if experiment.second_try != "none":
             hint = experiment.second_try == "rationalize"
             again = _failed(judged)
             judged += draw(live, iteration, wave, Try.SECOND, again, journal, temperature=temperature, hint=hint)
     return judged
+
+
+def _further(
+    live: LiveRun, iteration: int, positions: Positions, judged: Sequence[Rollout], number: int
+) -> dict[int, int]:
+    """What the allocator draws after this round; nothing more of what the context has no room for."""
+    known, full = tally(iteration, positions, judged), {r.position for r in judged if r.how == How.TOO_LONG}
+    draws = live.experiment.allocator.again(known.attempts, known.wins, number)
+    return {p: n for p, n in zip(positions.tolist(), draws.tolist(), strict=True) if n and p not in full}
 
 
 def _failed(judged: Sequence[Rollout]) -> dict[int, int]:

@@ -35,7 +35,7 @@ PAPERS = {
     "star", "star_full", "star_acc", "star_acc_full", "star_acc_full_k", "star_acc_early_stop", "rest_em", "rft",
     "adastar", "adastar_no_curriculum", "adastar_no_win_rate", "adastar_priority_flipped", "smoke",
     "b_star", "cures", "cures_counts", "cures_deviation", "gvm", "knapsack", "lark", "mopps", "peers",
-    "dump", "replay", "rsr", "sec", "skill_it", "space",
+    "dart", "dump", "hs_star", "replay", "rsr", "sec", "skill_it", "space",
 }  # fmt: skip
 
 
