@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from star_loop.config.engine import runnable
 from star_loop.config.explain import nearest
 from star_loop.config.suited import suited
 from star_loop.config.typed import grammatical
@@ -84,7 +85,7 @@ def composed(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def resolved(config: DictConfig, hydra: DictConfig) -> dict[str, Any]:
-    """What `build` is given: plain values without Hydra's own, suited to the model.
+    """What `build` is given: plain values without Hydra's own, suited to the model and to the platform.
 
     Args:
         config: as it was composed.
@@ -92,8 +93,9 @@ def resolved(config: DictConfig, hydra: DictConfig) -> dict[str, Any]:
     """
     keys = [str(key) for key in config if key != "hydra"]
     plain = OmegaConf.to_container(OmegaConf.masked_copy(config, keys), resolve=True)
-    chosen, typed = hydra.runtime.choices.get("model"), hydra.overrides.task
-    return suited(cast(dict[str, Any], plain), CONF / "model", chosen, typed)
+    choices, typed = hydra.runtime.choices, hydra.overrides.task
+    config_of_model = suited(cast(dict[str, Any], plain), CONF / "model", choices.get("model"), typed)
+    return runnable(config_of_model, choices.get("generator"), typed)
 
 
 def loaded(typed: Namespace, mode: RunMode = RunMode.RUN) -> tuple[DictConfig, dict[str, list[str]]]:
