@@ -161,7 +161,7 @@ class Allocator(Component, ABC):
         """Rollouts for each position; `state` is the facts so far (`Statistics`, by name) and the sampler's beliefs."""
 
     def again(self, attempts: NDArray[np.int64], wins: NDArray[np.int64], number: int) -> NDArray[np.int64]:
-        """Further draws of a wave's observations after round `number` (1 is `allocate`'s); all 0: it is done."""
+        """Further draws of a wave's observations after round `number` (1 is `allocate`'s). Law: all 0 in the end."""
         return np.zeros(len(attempts), np.int64)
 
     def metrics(self, outcome: Outcome) -> Metrics:

@@ -145,6 +145,24 @@ def test_law_allocations_are_whole_and_spend_exactly_the_budget(
     assert rollouts.sum() == k * len(positions)
 
 
+@given(st.lists(st.tuples(st.integers(0, 99), st.floats(0, 1)), unique_by=lambda one: one[0], max_size=8))
+def test_law_further_draws_are_whole_and_end(allocator: Allocator, questions: list[tuple[int, float]]) -> None:
+    """Whatever comes of them: an allocator that draws again in a wave does not do so for ever."""
+    positions, p = np.array([q for q, _ in questions], np.int64), np.array([chance for _, chance in questions])
+    attempts = allocator.allocate(Proposal(positions=positions), {}, rng(0))
+    wins = rng(1).binomial(attempts, p)
+    for number in range(1, 40):
+        further = allocator.again(attempts, wins, number)
+        assert further.dtype == np.int64
+        assert (further >= 0).all()
+        assert further.shape == attempts.shape
+        if not further.any():
+            break
+        attempts, wins = attempts + further, wins + rng(number).binomial(further, p)
+    else:
+        pytest.fail("it asks again and again")
+
+
 def test_the_papers_schedule() -> None:
     """AdaSTaR section 2.1 and the authors' code: σ = 40, 48, 57, 69, 82, 99, 119, 143, …; β = 8·σ."""
     schedule = Schedule(steps=40, growth=1.2, batch=8)
