@@ -1,5 +1,6 @@
 """Every experiment runs through the whole loop, and its figures prove that its method acted."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,12 @@ METHODS = sorted(
 
 def test_every_method_is_here() -> None:
     assert set(METHODS) <= FAMILY | set(ACTED)
+
+
+def test_every_method_has_a_row_in_the_table_of_methods() -> None:
+    table = (CONF.parent / "docs/methods.md").read_text(encoding="utf-8")
+    rows = {name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.partition(" | ")[0])}
+    assert FAMILY | set(ACTED) <= rows
 
 
 @pytest.mark.parametrize("experiment", sorted(FAMILY | set(ACTED)))
