@@ -28,7 +28,7 @@ the questions hold for it.
 | | base model | iteration {here.number} |
 |---|---|---|
 | test accuracy | {_accuracy(before, "evaluation")} | {_accuracy(after, "evaluation")} |
-| validation accuracy | {_accuracy(before, "validation")} | {_accuracy(after, "validation")} |
+{_worked(before)}| validation accuracy | {_accuracy(before, "validation")} | {_accuracy(after, "validation")} |
 | FLOPs so far (generation and training, papers' convention) | 0 | {after.get("flops/cumulative", 0.0):.3g} |
 
 {_provenance(run, experiment)}
@@ -74,6 +74,9 @@ def _provenance(run: RunDirectory, experiment: Experiment) -> str:
         "seed": experiment.seed,
         "command": f"`{command(run)}`",
     }
+    if source := experiment.model.provenance:
+        licence = source.get("license", "not stated in it")
+        rows["base weights"] = f"converted from `{source['source']}` (SHA-256 `{source['sha256']}`), licence {licence}"
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items())])
 
 
@@ -86,6 +89,12 @@ def command(run: RunDirectory) -> str:
     assert isinstance(overrides, list)
     typed = [re.sub(r"^\+\+(?=[A-Za-z_][\w.]*\.\w+=)", "", str(override)) for override in overrides]
     return shlex.join(["python", "-m", "star_loop", *typed])
+
+
+def _worked(before: Metrics) -> str:
+    """The base model's other baseline, where it was measured."""
+    worked = f"| with worked examples | {_accuracy(before, 'evaluation_shots')} | |\n"
+    return worked if "evaluation_shots/accuracy" in before else ""
 
 
 def _cell(value: Any) -> str:

@@ -8,17 +8,15 @@ The directory appears whole or not at all. Its `provenance.json` says what it wa
 """
 
 import argparse
-import hashlib
 import importlib.util
-import json
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PROVENANCE = "provenance.json"
-"""In a converted directory: `source`, `sha256`, `size` (bytes) and what the file says of itself (`general.*`)."""
+from star_loop.models.provenance import write_provenance
+
 _TOLD = ("name", "license", "license.link", "author", "organization", "url", "source.url", "base_model.0.repo_url")
 
 
@@ -72,12 +70,6 @@ def read_facts(source: Path) -> Mapping[str, Any]:
     return facts
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _write(source: Path, facts: Mapping[str, Any], into: Path) -> None:
     tokenizer = _tokenizer(source, facts)
     model = _model(source)
@@ -87,8 +79,7 @@ def _write(source: Path, facts: Mapping[str, Any], into: Path) -> None:
     model.save_pretrained(str(into))
     tokenizer.save_pretrained(str(into))
     told = {key: facts[f"general.{key}"] for key in _TOLD if f"general.{key}" in facts}
-    provenance = {"source": source.name, "sha256": checksum(source), "size": source.stat().st_size, **told}
-    (into / PROVENANCE).write_text(json.dumps(provenance, indent=2, default=str) + "\n", encoding="utf-8")
+    write_provenance(into, source, told)
 
 
 def _tokenizer(source: Path, facts: Mapping[str, Any]) -> Any:

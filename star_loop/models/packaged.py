@@ -5,6 +5,8 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
+from star_loop.models.provenance import checksum
+
 
 def find(package: str) -> Path | None:
     """The file `<module>/<name>` of an installed package, which is not imported; None: there is no such file."""
@@ -17,8 +19,6 @@ def find(package: str) -> Path | None:
 @lru_cache(maxsize=4)
 def home(source: Path) -> Path:
     """Where the file's model is kept once it is converted: named after the file and its checksum."""
-    from star_loop.models.gguf import checksum
-
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "star_loop" / "models"
     return cache / f"{source.stem}-{checksum(source)[:16]}"
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from star_loop.config.component import Component
 from star_loop.models.packaged import find, home, obtain
+from star_loop.models.provenance import read_provenance
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _IDENTITY = (".json", ".safetensors", ".model", ".txt", ".jinja", ".py")
@@ -61,6 +62,11 @@ class Pretrained(Component):
             return home(packaged)
         path = Path(self.name_or_path).expanduser()
         return path if path.is_dir() else None
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What a converted directory says that it was made from: `source`, `sha256`, `license`; otherwise nothing."""
+        return read_provenance(self.directory) if self.directory else {}
 
     @property
     def location(self) -> str:

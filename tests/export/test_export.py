@@ -1,5 +1,6 @@
 """What is exported loads elsewhere and says the same."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
+from star_loop.config.build import build
 from star_loop.export.__main__ import main
-from star_loop.export.card import command
+from star_loop.export.card import command, model_card
 from star_loop.export.files import choose, export
+from star_loop.models import Pretrained
 from star_loop.records import Example
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
@@ -71,6 +74,17 @@ def test_the_cards_say_where_it_all_comes_from(scripted: Path) -> None:
     for card in (model, data):
         assert all(part in card for part in ("| task | Quiz |", "AdaStar", "| seed | 0 |", "`python -m star_loop"))
         assert str(scripted) not in card
+
+
+def test_the_model_card_says_what_a_converted_base_was_made_from(scripted: Path, tmp_path: Path) -> None:
+    run = RunDirectory(scripted)
+    made = {"source": "small.gguf", "sha256": "0" * 64, "license": "apache-2.0"}
+    (tmp_path / "provenance.json").write_text(json.dumps(made))
+    experiment = build(run.config())
+    converted = experiment.model_copy(update={"model": Pretrained(name_or_path=str(tmp_path))})
+    said = f"| base weights | converted from `small.gguf` (SHA-256 `{'0' * 64}`), licence apache-2.0 |"
+    assert said in model_card(run, converted, run.iteration(3), "other")
+    assert "base weights" not in model_card(run, experiment, run.iteration(3), "other")
 
 
 def test_the_command_is_the_one_that_was_typed(tmp_path: Path) -> None:

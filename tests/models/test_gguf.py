@@ -102,6 +102,7 @@ def test_the_directory_computes_what_the_file_did(llama: Path, file: Path, tmp_p
     torch.testing.assert_close(model(torch.tensor([ids])).logits, expected)
     provenance = json.loads((tmp_path / "made" / "provenance.json").read_text())
     assert provenance["source"] == "small.gguf" and provenance["license"] == "apache-2.0"
+    assert made.provenance == provenance and not original.provenance
 
 
 def test_a_bos_stands_in_front_only_where_the_file_says_so(llama: Path, file: Path, tmp_path: Path) -> None:
