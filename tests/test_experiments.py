@@ -53,7 +53,7 @@ ACTED: dict[str, Callable[[Metrics], bool]] = {
 METHODS = sorted(
     path.stem
     for path in (CONF / "experiment").glob("*.yaml")
-    if path.stem != "smoke"
+    if path.stem not in ("smoke", "real")
     and any(f"override /{part}:" in path.read_text() for part in ("sampler", "search", "scorer"))
 )
 
