@@ -2,11 +2,13 @@
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field
 from rich.console import Console as Screen
 from rich.console import ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
@@ -26,21 +28,23 @@ class Console(Tracker):
     In a terminal: one table row per committed iteration, and below it a bar for the phase at work with its rate and the
     time left (collecting counts accepted rationales, up to the quota), the accuracy so far with its change since the
     base model, tokens per second, and when the run will be complete. Elsewhere: one line per event, whose first word is
-    `resumed`, `phase` or `committed`. Iterations that a former launch committed are shown once at the start. Colours
-    are left out where `NO_COLOR` is set.
+    `resumed`, `phase`, `progress`, `committed` or `remark`. Iterations that a former launch committed are shown once at
+    the start. Colours are left out where `NO_COLOR` is set.
     """
 
     live: bool | None = None
     """Whether to draw the table and the bar; None: where standard output is a terminal."""
     iterations: int | None = None
     """The run's last iteration, for the estimate of its end; None: no estimate."""
+    progress_every: float = Field(30.0, ge=0)
+    """Seconds between lines of progress within a phase, where there is no bar; 0: at every report."""
 
     @contextmanager
     def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
         """Show what exists, then what happens. The bar is taken away at the end, whatever the end is."""
         screen = Screen(highlight=False, markup=False, emoji=False)
         if not (screen.is_terminal if self.live is None else self.live):
-            yield _Lines(screen, directory, committed, RunProgress(self.iterations))
+            yield _Lines(screen, directory, committed, RunProgress(self.iterations), self.progress_every)
             return
         with _progress(screen, so_far := RunProgress(self.iterations)) as progress, _log_above_the_bar():
             yield _Table(screen, progress, directory, committed, so_far)
@@ -68,14 +72,38 @@ _FIELDS = (
 class _Lines(Session):
     """For logs: `grep ^committed` gives one line per iteration of this launch."""
 
-    def __init__(self, screen: Screen, directory: Path, committed: Sequence[Metrics], so_far: RunProgress) -> None:
-        self._screen, self._so_far = screen, so_far
+    def __init__(
+        self, screen: Screen, directory: Path, committed: Sequence[Metrics], so_far: RunProgress, every: float
+    ) -> None:
+        self._screen, self._so_far, self._every = screen, so_far, every
+        self._phase, self._done, self._asked = "", 0, 0
+        self._total: int | None = None
+        self._began = self._told = time.monotonic()
         self._print(f"run directory={directory}")
         for iteration, metrics in enumerate(committed):
             self._event("resumed", iteration, metrics)
 
     def phase(self, iteration: int, name: str, total: int | None) -> None:
-        self._print(f"phase iteration={iteration} name={name}" + ("" if total is None else f" total={total}"))
+        self._phase, self._total, self._done, self._asked = f"iteration={iteration} name={name}", total, 0, 0
+        self._began = self._told = time.monotonic()
+        self._print(f"phase {self._phase}" + ("" if total is None else f" total={total}"))
+
+    def advance(self, units: int, tokens: int = 0, asked: int = 0) -> None:
+        self._done, self._asked = self._done + units, self._asked + asked
+        now = time.monotonic()
+        if now - self._told >= self._every:
+            self._told = now
+            self._print(f"progress {self._phase} {self._progress(now - self._began)}")
+
+    def _progress(self, seconds: float) -> str:
+        """What is done, how many answers came a second, and the seconds left at this rate."""
+        shown = [f"done={self._done}"] + ([] if self._total is None else [f"total={self._total}"])
+        answers = self._asked or self._done
+        shown += [f"asked={self._asked}"] if self._asked else []
+        shown += [f"rate={answers / seconds:.2f}/s"] if seconds else []
+        if self._total is not None and self._done and seconds:
+            shown.append(f"left={max(self._total - self._done, 0) * seconds / self._done:.0f}")
+        return " ".join(shown)
 
     def log(self, iteration: int, metrics: Metrics) -> None:
         self._event("committed", iteration, metrics)

@@ -335,6 +335,26 @@ def test_without_a_terminal_the_console_prints_lines_for_grep(
     ) in out
 
 
+def test_without_a_terminal_the_console_tells_how_a_phase_goes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    for every in (0.0, 3600.0):
+        with Console(progress_every=every).session(tmp_path, []) as session:
+            session.phase(1, "collect", 80)
+            session.advance(0, 0, 32)
+            session.advance(20, 400)
+            session.phase(1, "train", None)
+            session.advance(3)
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("progress")]
+    assert [line.split(" rate=")[0] for line in told] == [
+        "progress iteration=1 name=collect done=0 total=80 asked=32",
+        "progress iteration=1 name=collect done=20 total=80 asked=32",
+        "progress iteration=1 name=train done=3",
+    ]
+    assert "left=" not in told[0] and "left=" in told[1] and "left=" not in told[2]
+
+
 SCRIPT = """
 import logging, sys
 from pathlib import Path
