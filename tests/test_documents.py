@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,12 @@ SMALL = ["task.train_per_level=10", "task.validation_per_level=2", "task.test_pe
 ELSEWHERE = re.compile(r"#.*\b(GPU|Hub|Ray)\b")
 
 SESSION = """
-import io, json, runpy, sys, traceback
+import io, json, os, runpy, sys, traceback
 from contextlib import redirect_stdout, redirect_stderr
 
-for module, arguments in json.loads(sys.argv[1]):
+for asked in sys.stdin:
+    place, module, arguments = json.loads(asked)
+    os.chdir(place)
     sys.argv = [module, *arguments]
     sys.modules.pop(module if module != "star_loop" else "star_loop.__main__", None)
     said, status = io.StringIO(), 0
@@ -45,6 +48,31 @@ for module, arguments in json.loads(sys.argv[1]):
             status = 1
     print(json.dumps([status, said.getvalue()[-2000:]]), flush=True)
 """
+"""One process for all pages: what takes the time is to import the libraries."""
+Session = Callable[[Path, str, list[str]], tuple[int, str]]
+"""Runs `python -m module arguments` in a folder, and returns its status and what it said."""
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[Session]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SESSION], env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def run(place: Path, module: str, arguments: list[str]) -> tuple[int, str]:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps([str(place), module, arguments]) + "\n")
+        process.stdin.flush()
+        for line in process.stdout:
+            if line.startswith("["):
+                status, said = json.loads(line)
+                return status, said
+        return process.wait(), "it ended the process"
+
+    with process:
+        yield run
+        process.communicate()
 
 
 def blocks(document: Path) -> list[list[str]]:
@@ -107,21 +135,15 @@ def here(document: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("document", list(filter(here, DOCUMENTS)), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_command_runs_as_it_stands(document: Path, tmp_path: Path) -> None:
-    session = [parsed(command) for command in here(document)]
+def test_every_command_runs_as_it_stands(document: Path, tmp_path: Path, session: Session) -> None:
+    typed = [parsed(command) for command in here(document)]
     prepared(tmp_path)
-    made = {word for _, arguments in session for word in arguments if re.fullmatch(r"outputs/\w+", word)}
-    made -= {f"outputs/{word[5:]}" for _, arguments in session for word in arguments if word.startswith("name=")}
+    made = {word for _, arguments in typed for word in arguments if re.fullmatch(r"outputs/\w+", word)}
+    made -= {f"outputs/{word[5:]}" for _, arguments in typed for word in arguments if word.startswith("name=")}
     before = [("star_loop", [f"name={path.removeprefix('outputs/')}"]) for path in sorted(made - {"outputs/default"})]
     before += [("star_loop", [])] if "outputs/default" in made else []
-    asked = [(module, cheap(module, arguments)) for module, arguments in [*before, *session]]
-    done = subprocess.run(
-        [sys.executable, "-c", SESSION, json.dumps(asked)], cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    assert len(answers) == len(asked), done.stdout[-2000:] + done.stderr[-2000:]
-    for (module, arguments), (status, said) in zip(asked, answers, strict=True):
+    for module, arguments in [*before, *typed]:
+        status, said = session(tmp_path, module, cheap(module, arguments))
         assert status == 0, f"python -m {module} {shlex.join(arguments)}\n{said}"
 
 
