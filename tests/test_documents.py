@@ -72,7 +72,7 @@ def session() -> Iterator[Session]:
 
     with process:
         yield run
-        process.communicate()
+        process.kill()
 
 
 def blocks(document: Path) -> list[list[str]]:

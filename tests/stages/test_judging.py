@@ -13,6 +13,7 @@ from star_loop.generators.scripted import Scripted, ScriptedEngine
 from star_loop.generators.serving import warn_too_long
 from star_loop.protocols import Engine, Verifier
 from star_loop.records import Completion, Observation, Request, Sampling, Verdict
+from star_loop.report import write as write_report
 from star_loop.stages.judge import Drawn, judge_all
 from star_loop.verifiers.exact import Exact
 from tests.quiz import HINT, Quiz, play
@@ -80,7 +81,7 @@ def test_both_are_counted_apart_and_the_ids_are_in_the_report(run: Path) -> None
     assert metrics["collect/unparsed"] == pytest.approx(2 / 16)
     assert metrics["evaluation/too_long"] == metrics["evaluation/unparsed"] == pytest.approx(2 / 6)
     assert metrics["evaluation/accuracy"] == pytest.approx(4 / 6)  # what was cut off has been right so far
-    report = (run / "report.html").read_text()
+    report = write_report(run).read_text()
     for name in (f"{split}/{k}" for split in ("train", "validation", "test") for k in LONG):
         assert name in report.partition("the prompt fills the context:")[2]
     for label in ("no answer found", "cut off", "prompt too long, left out", "test: no answer found"):
