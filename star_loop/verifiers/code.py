@@ -6,6 +6,7 @@ from abc import abstractmethod
 from star_loop.config.component import Component
 from star_loop.protocols import Verifier
 from star_loop.records import How, Observation, Verdict
+from star_loop.verifiers.reply import reply
 
 _BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
 
@@ -44,7 +45,8 @@ class Code(Verifier):
 
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Run the block with the tests in the sandbox; without one, nothing is correct and nothing runs."""
-        blocks = _BLOCK.findall(text)
+        counted = reply(text)
+        blocks = _BLOCK.findall(counted)
         if not blocks or not blocks[-1].strip():
             return Verdict(answer=None, correct=False, how=How.NO_ANSWER)
         if self.sandbox is None:

@@ -28,12 +28,16 @@ def normalise(answer: str) -> str:
 
 
 def _once(answer: str) -> str:
-    text = _bare(answer).casefold()
+    text = _bare(answer).casefold().replace(" °", "°")
     return plain_number(text) or text.rstrip(". ")
 
 
 def _bare(answer: str) -> str:
     return " ".join(unwrap(plain_characters(answer)).split())
+
+
+_FAR = 1000
+"""Characters behind an answer in which it may be taken back."""
 
 
 class Exact(Verifier):
@@ -70,7 +74,7 @@ class Exact(Verifier):
             "statement": found,
             "normalised": answer,
         }
-        if not answer or taken_back(rest):
+        if not answer or taken_back(rest[:_FAR]):
             how = "taken back" if answer else "empty answer"
             return Verdict(answer=None, correct=False, how=how, reading=reading)
         gold = normalise(observation.answer)

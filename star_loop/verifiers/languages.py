@@ -166,7 +166,7 @@ def marker(phrases: tuple[str, ...]) -> re.Pattern[str]:
     nouns = _any(languages, lambda language: language.nouns, after=r"[^\W_]")
     joins = _any(languages, lambda language: language.joins)
     more = _any(languages, lambda language: language.more)
-    join = rf"{_GAP}(?:[:=：]|{joins})[ *_:：]{{0,4}}"
+    join = rf"{_GAP}(?:[:=：—–]|{joins})[ *_:：]{{0,4}}"
     return re.compile(
         rf"(?:(?P<own>{own})[ *_:=：]{{0,4}}|(?:{nouns})(?:{_GAP}(?:{more}))?(?P<join>{join})?)",
         re.IGNORECASE,
@@ -184,7 +184,7 @@ def doubt(phrases: tuple[str, ...]) -> re.Pattern[str]:
 def follows(phrases: tuple[str, ...]) -> re.Pattern[str]:
     """What may follow a short answer in its sentence: a pause, a reason, a verb that comes last, or nothing."""
     reasons, behind = (_any(chosen(phrases), words) for words in (lambda each: each.reasons, lambda each: each.behind))
-    return re.compile(rf"\s*(?:[,:!)\]–—-]|\((?!or\b)|(?:{reasons})|(?:{behind})\W*\Z|\Z)", re.IGNORECASE)
+    return re.compile(rf"\s*(?:[,:!)\]–—]|-(?!\w)|\((?!or\b)|(?:{reasons})|(?:{behind})\W*\Z|\Z)", re.IGNORECASE)
 
 
 @lru_cache(maxsize=64)

@@ -11,12 +11,15 @@ _SIZES = re.compile(
     r"\\(?:left|right|displaystyle|textstyle|[bB]ig{1,2}[lr]?|limits|nolimits)(?![A-Za-z])|(?<!\\)\\[!/]|(?<!\\)\$|\\\$|\\\\\s*\Z"
 )
 _FRACTION = re.compile(r"\\[dtc]frac(?![A-Za-z])")
-_ARGUMENTS = re.compile(r"\\frac *(?:(?P<one>\d)|(?P<above>\{[^{}]*\})) *(?:(?P<two>\d)|(?P<below>\{[^{}]*\}))")
+_TOKEN = r"\d|[A-Za-z]|\\[A-Za-z]+"
+_ARGUMENTS = re.compile(
+    rf"\\frac *(?:(?P<one>{_TOKEN})|(?P<above>\{{[^{{}}]*\}})) *(?:(?P<two>{_TOKEN})|(?P<below>\{{[^{{}}]*\}}))"
+)
 _LOOSE = re.compile(r" *([-+=*/^_(){}\[\]|]) *")
 _QUOTIENT = re.compile(r"(-?)(?:\\frac\{(-?[0-9]{1,99})\}\{(-?[0-9]{1,99})\}|([0-9]{1,99})(?:/([0-9]{1,99}))?)")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:\\[,;: ]|~|\{,\})\d{3})+(?!\d)")
 _BRACED = re.compile(r"(?<!\\)\{(\d{1,3}(?:,\d{3})+)\}")
-_UPRIGHT = re.compile(r"\\(?:text|mathrm|mbox|textrm|mathbf|textbf|mathit|rm) *\{([-+\d., ]+)\}")
+_UPRIGHT = re.compile(r"\\(?:text|mathrm|mbox|textrm|mathbf|textbf|mathit|rm) *\{((?:[-+\d., ]|\\?%)+)\}")
 _ITALIC = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|textit|mathnormal) *\{([^{}]*)\}")
 _SPACES = re.compile(r"(?:(?<!\\)\\[,;: ]|(?<=\S)~|\\q?quad(?![A-Za-z])|\s)+")
 _MIXED = re.compile(r"(?<![\d.}^_])(-?)(\d+) ?(?:\\frac\{(\d+)\}\{(\d+)\}|(?<= )(\d+)/(\d+)(?![\d.^]))")
@@ -54,8 +57,8 @@ def spelt(words: str) -> str:
     words = _FRACTION.sub(r"\\frac", _SIZES.sub("", words))
     words = _GROUPED.sub(lambda number: re.sub(r"\D", "", number[0]), _UPRIGHT.sub(r"\1", _ITALIC.sub(r"\1", words)))
     words = _BRACED.sub(lambda number: number[0].replace(",", ""), words)
-    words = _ARGUMENTS.sub(_with_braces, _JOINED.sub(",", words))
-    words = _SPACES.sub(" ", words).strip(" ,;")
+    words = _JOINED.sub(",", _SPACES.sub(" ", words)).strip(" ,;")
+    words = _ARGUMENTS.sub(_with_braces, words)
     words = _MIXED.sub(_sum, words)
     return _LOOSE.sub(r"\1", _SCIENTIFIC.sub(r"\1\\times 10^{\2}", words)).strip()
 

@@ -21,7 +21,7 @@ from star_loop.verifiers.structure import Parts, comparable, kind, parts, same_b
 from star_loop.verifiers.units import names
 from star_loop.verifiers.wrapping import unwrap
 
-_NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z]\))?")
+_NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z]\))?|\([A-Za-z](?:, ?[A-Za-z])+\)")
 
 
 class Math(Stated):

@@ -30,7 +30,9 @@ _TAKEN_BACK = re.compile(
     r"|(?:that|this|it) (?:cannot|can't|can’t|can not|isn't|isn’t|wasn't|wasn’t) (?:be )?(?:right|correct|true))",
     re.IGNORECASE,
 )
-_DENIAL = re.compile(r"\b(?:not|wrong|incorrect|false|never|impossible|neither|nor|or|and)\b|n['’]t\b|/", re.IGNORECASE)
+_DENIAL = re.compile(
+    r"\b(?:not|wrong|incorrect|false|never|impossible|neither|nor|or|and|if|unless|except)\b|n['’]t\b|/", re.IGNORECASE
+)
 _REASON = re.compile(r"\b(?:because|since|as|given|for)\b", re.IGNORECASE)
 
 

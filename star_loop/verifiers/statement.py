@@ -25,6 +25,8 @@ _UNBRACED = re.compile(
     r"|[-+]?[0-9]+(?:[.,][0-9]+)*|[A-Za-z]"
 )
 _CLOSING = re.compile(r"</(?:final_)?answer>", re.IGNORECASE)
+_BULLETS = re.compile(r"[\s*_:]*(?:\n[-*] +[^\d\s].*)+")
+_BULLET = re.compile(r"\n[-*] +")
 _BETWEEN_BOXES = re.compile(r"(?:[\s$,;]|\\[()\[\],;]|\\text *\{ *(?:and|or) *\}|\\quad|and\b|or\b){0,20}")
 _SAYS = r"(?:think|believe|say|claim|mean|conclude|suggest|argue)(?:s|ed|ing)?"
 _THE = r"(?:that\s+)?(?:\w+\s+){0,2}\Z"
@@ -152,6 +154,10 @@ def _tagged(tail: str) -> str:
 
 def _phrased(tail: str, phrases: tuple[str, ...]) -> str:
     """What stands behind a phrase, without a verb that comes last."""
-    line = _CLOSING.split(block(tail.lstrip(" \t\r\n:*_>"))[0], maxsplit=1)[0]
+    bullets = _BULLETS.match(tail)
+    found = _BULLET.sub("\n", bullets[0]) if bullets else block(tail.lstrip(" \t\r\n:*_>"))[0]
+    line = _CLOSING.split(found, maxsplit=1)[0]
+    if line.count("}") > line.count("{"):  # `\\textbf{Answer: C}`
+        line = line.rstrip("}$ ")
     last = verb(phrases)
     return last.sub("", line) if last else line

@@ -32,12 +32,16 @@ _LETTERS = re.compile(r"(?<![A-Za-z\\])(?:[A-Za-z]{3,}|or|is|no|to|in|of|by|we|i
 _ABOUT = ("~", "\\approx", "\\sim", "\\neq", "\\ne ")
 """Before a number, they make it none."""
 _INSIDE = re.compile(r"(?:\\\{|[(\[])(?P<inside>.*?)(?:\\\}|[)\]])", re.DOTALL)
+_COORDINATE = re.compile(r"(?P<name>[a-z]) ?= ?(?P<value>[^=<>]+)")
+_OPEN_END = re.compile(r"(?:\\[lc]?dots|\.\.\.) *\Z")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}")
 _BASES = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
     "ten": "10", "twelve": "12", "sixteen": "16", "binary": "2", "octal": "8", "hexadecimal": "16",
 }  # fmt: skip
-_BASE = re.compile(rf"(?P<digits>[0-9][0-9A-Fa-f]*)_\{{?(?:\\text\{{)? ?(?P<base>[0-9]+|{'|'.join(_BASES)}) ?\}}?\}}?")
+_BASE = re.compile(
+    r"(?P<digits>[0-9][0-9A-Fa-f]*)_\{?(?:\\text\{)?[ (]?" rf"(?P<base>[0-9]+|{'|'.join(_BASES)})" r"[ )]?\}?\}?"
+)
 _ASKED_BASE = re.compile(r"\bbase[- ]\$?(\w+)|\b(binary|octal|hexadecimal)\b", re.IGNORECASE)
 
 
@@ -81,15 +85,26 @@ def parts(words: str) -> Parts | None:
     if trailing and _are_words(trailing["words"], glued=glued):
         mathematics = trailing["before"].strip()
         said.append(trailing["words"].strip())
-    if mathematics.startswith(_ABOUT) or _LETTERS.search(_without_functions(_ENVIRONMENT.sub("", mathematics))):
+    prose = _LETTERS.search(_without_functions(_ENVIRONMENT.sub("", mathematics)))
+    if prose or mathematics.startswith(_ABOUT) or _OPEN_END.search(mathematics):
         return None
     percent = _PERCENT.search(mathematics)
+    said = [_PERCENT_WORD.sub("percent", each) for each in said]
     told = names(" ".join(said))
     if "percent" in told:
         said = [_PERCENT_WORD.sub("", each) for each in said]
     mathematics = (_PERCENT.sub("", mathematics) if percent else mathematics).strip()
-    mathematics = plain(mathematics) or mathematics
+    mathematics = _as_point(plain(mathematics) or mathematics)
     return Parts(mathematics, " ".join(" ".join(said).split()), bool(percent) or "percent" in told, kind(mathematics))
+
+
+def _as_point(mathematics: str) -> str:
+    """Coordinates by name, `x=2,y=-1`, as a tuple; anything else as it is."""
+    found = [_COORDINATE.fullmatch(each) for each in _split(mathematics)]
+    letters = [each["name"] for each in found if each]
+    if len(letters) < max(2, len(found)) or letters != sorted(set(letters)):
+        return mathematics
+    return f"({','.join(each['value'] for each in found if each)})"
 
 
 def _are_words(words: str, *, glued: bool) -> bool:

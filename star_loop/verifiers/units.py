@@ -28,18 +28,23 @@ _FAMILIES = (
 """Units of which one cannot stand for another."""
 _POWERS = {"square": "2", "cubic": "3"}
 _CHANGING = listed(
-    "hundred thousand million billion trillion dozen gross score half third quarter pair percent am pm noon midnight "
+    "hundred thousand million billion trillion dozen gross score half halve third quarter "
+    "fourth fifth sixth seventh eighth ninth tenth hundredth thousandth millionth pair percent am pm noon midnight "
     "bc ad north south east west mod modulo base remainder"
 )
 """Words that change the value, unless the question itself asks in them."""
 _SPEAKING = listed(
-    "not no never nor neither none or and but if unless except wrong incorrect false untrue impossible invalid unknown "
-    "correct is are was were be been would might could may can cannot should maybe perhaps probably possibly "
+    "too below above under over large small big high low negative positive zero valid works doesn isn don wouldn "
+    "couldn not no never nor neither none or and but if unless except wrong incorrect false untrue impossible invalid "
+    "unknown correct is are was were be been would might could may can cannot should maybe perhaps probably possibly "
     "times plus minus than least most about which that what who whether "
     "because since although though i we you he she it they "
     "squared cubed factorial infinity"
 )
 """Words that say something about the number: no unit has them."""
+_CALENDAR = listed("month year decade century")
+"""Units that the question must name, unless the gold answer has them and the other has none."""
+_PLURALS = listed("people men women children fish sheep deer mice geese teeth oxen cacti dice")
 _LETTERS = listed("m g h s l n j w v c f")
 """Single letters that are units; others (`42x`, `3i`) are mathematics."""
 _LETTERS_LARGE = {"K": "thousand", "M": "million", "B": "billion"}
@@ -80,11 +85,15 @@ def same_quantity(gold: str, answer: str, question: str) -> bool:
 
 
 def same_unit(gold: str, answer: str, question: str) -> bool:
-    """Whether the words behind two equal numbers leave them equal: the same, or a unit that one of them lacks."""
+    """Whether the words behind two equal numbers leave them equal: the same, or a unit that one of them lacks.
+
+    Months and years may be missing where the gold answer has them: nobody asks in others.
+    """
     one, other = names(gold), names(answer)
-    if one and other:
+    if one == other or (one and other):
         return one == other
-    return one == other or _is_unit(gold or answer, question)
+    asked = set(names(question))
+    return _is_unit(gold or answer, asked) and not (_CALENDAR & {*other}) - asked
 
 
 def names(words: str) -> list[str]:
@@ -113,18 +122,20 @@ def _name(word: str) -> str:
     return word.removesuffix("s") if len(word) > 3 else word
 
 
-def _is_unit(words: str, question: str) -> bool:
-    """Whether these words can be left out: a unit that the question does not contradict."""
+def _is_unit(words: str, asked: set[str]) -> bool:
+    """Whether these words can be left out: a unit, or things in the plural, that the question does not contradict."""
     units, written = names(words), _WORD.findall(words.casefold())
     if not units or len(units) > _MOST or not _UNIT.fullmatch(words.casefold().replace("{", "").replace("}", "")):
         return False
     if any({word, word.removesuffix("s")} & _SPEAKING for word in written):
         return False
-    first = written[0]
-    if len(first) == 1 and first.isalpha() and first not in _LETTERS:
+    if len(written[0]) == 1 and written[0].isalpha() and written[0] not in _LETTERS:
         return False
-    asked = set(names(question))
-    return _asked_in(units, asked)
+    return (any(map(_is_thing, written)) or bool(asked & {*units})) and _asked_in(units, asked)
+
+
+def _is_thing(word: str) -> bool:
+    return is_known(word) or word in _PLURALS or (len(word) > 3 and word.endswith("s"))
 
 
 def _asked_in(units: Iterable[str], asked: set[str]) -> bool:

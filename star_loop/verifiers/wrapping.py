@@ -4,7 +4,17 @@ import re
 
 _BARE = " \t\r\n*_`"
 """Markdown, which also stands on one side only, where the other one is before the marker."""
-_PAIRS = (('"', '"'), ("'", "'"), ("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("{", "}"), ("~~", "~~"))
+_PAIRS = (
+    ('"', '"'),
+    ("'", "'"),
+    ("$$", "$$"),
+    ("$", "$"),
+    ("\\(", "\\)"),
+    ("\\[", "\\]"),
+    ("{", "}"),
+    ("~~", "~~"),
+    ("==", "=="),
+)
 _OPENINGS = (*(opening for opening, _ in _PAIRS), "<", "\\")
 _COMMAND = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|[mf]box|boxed|framebox|emph|underline|bm) *\{"
