@@ -18,7 +18,7 @@ _POINTS = ((70, 17), (131, 29))
 
 
 def compare(gold: str, answers: Sequence[str]) -> bool | None:
-    """Whether every answer equals the gold one; None: something in them is not mathematics."""
+    """Tell whether every answer equals the gold one; None: something in them is not mathematics."""
     try:
         return all(_same(gold, answer) for answer in answers)
     except Exception:  # of whatever the algebra system is asked to do
@@ -84,7 +84,7 @@ def _apart(one: Any, other: Any) -> bool:
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> tuple[Any, ...]:
-    """What Math-Verify makes of LaTeX; nothing, where it cannot read it."""
+    """Return what Math-Verify makes of LaTeX; nothing, where it cannot read it."""
     from math_verify import LatexExtractionConfig
     from math_verify import parse as read
 

@@ -13,7 +13,7 @@ from star_loop.verifiers.wrapping import block, unwrap
 
 
 def normalise(answer: str) -> str:
-    """The one spelling of an answer: numbers in plain decimal, text in lower case with single spaces.
+    """Write an answer in its one spelling: numbers in plain decimal, text in lower case with single spaces.
 
     Numbers are compared as written, digit by digit: no rounding, and no limit to their length.
 

@@ -127,7 +127,7 @@ LANGUAGES: Mapping[str, Language] = {
 
 
 def chosen(phrases: Iterable[str]) -> tuple[Language, ...]:
-    """The languages of some codes; any other text is an answer phrase of its own, as written.
+    """Look up the languages of some codes; any other text is an answer phrase of its own, as written.
 
     Raises:
         ValueError: two letters that are no known language, or an empty phrase.
@@ -147,20 +147,20 @@ def chosen(phrases: Iterable[str]) -> tuple[Language, ...]:
 
 
 def any_of(words: Iterable[str]) -> str:
-    """A regular expression for any of some words, the longest first; it matches nothing where there are none."""
+    """Return a regular expression for any of some words, the longest first; it matches nothing where there are none."""
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)) or r"(?!)"
 
 
 @lru_cache(maxsize=64)
 def keywords(phrases: tuple[str, ...]) -> tuple[str, ...]:
-    """The nouns of some languages in the cases in which they are written: what to look for first."""
+    """Return the nouns of some languages in the cases in which they are written: what to look for first."""
     nouns = {noun for language in chosen(phrases) for noun in (*language.nouns, *language.alone)}
     return tuple(sorted({case for noun in nouns for case in (noun, noun.capitalize(), noun.title(), noun.upper())}))
 
 
 @lru_cache(maxsize=64)
 def marker(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    """What an answer phrase is: a noun (group `own`: a phrase of one's own), and what joins it with the answer."""
+    """Return what an answer phrase is: a noun and what joins it with the answer, or a phrase of one's own (`own`)."""
     languages = chosen(phrases)
     own = _any(languages, lambda language: language.alone)
     nouns = _any(languages, lambda language: language.nouns, after=r"[^\W_]")
@@ -175,21 +175,21 @@ def marker(phrases: tuple[str, ...]) -> re.Pattern[str]:
 
 @lru_cache(maxsize=64)
 def doubt(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    """What, before an answer phrase and in the same clause, leaves open whether it states anything."""
+    """Return what, before an answer phrase and in the same clause, leaves open whether it states anything."""
     words = _any(chosen(phrases), lambda language: language.doubts)
     return re.compile(rf"(?:{words})[^.,;:!?\n。，；？]*\Z", re.IGNORECASE)
 
 
 @lru_cache(maxsize=64)
 def follows(phrases: tuple[str, ...]) -> re.Pattern[str]:
-    """What may follow a short answer in its sentence: a pause, a reason, a verb that comes last, or nothing."""
+    """Return what may follow a short answer in its sentence: a pause, a reason, a verb that comes last, or nothing."""
     reasons, behind = (_any(chosen(phrases), words) for words in (lambda each: each.reasons, lambda each: each.behind))
     return re.compile(rf"\s*(?:[,:!)\]–—]|-(?!\w)|\((?!or\b)|(?:{reasons})|(?:{behind})\W*\Z|\Z)", re.IGNORECASE)
 
 
 @lru_cache(maxsize=64)
 def verb(phrases: tuple[str, ...]) -> re.Pattern[str] | None:
-    """A verb that comes last in its line; None: none of the languages has any."""
+    """Return a verb that comes last in its line; None: none of the languages has any."""
     languages = chosen(phrases)
     behind = _any(languages, lambda language: language.behind)
     return re.compile(rf"\s*(?:{behind})[\s.。।*_]*\Z") if any(each.behind for each in languages) else None

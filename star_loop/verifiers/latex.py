@@ -80,13 +80,13 @@ def _sum(mixed: re.Match[str]) -> str:
 
 
 def plain(words: str) -> str | None:
-    """A plain number in its one spelling; None: something else."""
+    """Write a plain number in its one spelling; None: it is something else."""
     number = plain_number(words)
     return number if number is not None and _PLAIN.fullmatch(number) else None
 
 
 def equal_at_sight(one: str, other: str) -> bool | None:
-    """Whether two answers are the same but for their typesetting, or two quotients of integers; None: cannot be told.
+    """Tell whether two answers are the same in other typesetting, or equal quotients of integers; None: cannot be told.
 
     Example:
         >>> [equal_at_sight("\\\\frac{1}{2}", x) for x in ("\\\\dfrac{1}{2}", "2/4", "\\\\frac{1}{3}", "0.5")]

@@ -92,7 +92,7 @@ def _texts(choices: tuple[str, ...]) -> tuple[str, ...]:
 def read_choice(
     words: str, choices: Sequence[str], *, alone: bool = False, phrases: tuple[str, ...] = ENGLISH
 ) -> int | None:
-    """The option, counted from 0, that these words name; None: none, or more than one.
+    """Return the option, counted from 0, that these words name; None: none, or more than one.
 
     `alone`: nothing but letter and option may stand there, no "(A), because …".
 

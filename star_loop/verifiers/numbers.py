@@ -10,11 +10,10 @@ _NUMBER = re.compile(
 )
 _SPACES = re.compile(r"\\[,;:! ]|(?<=[0-9])~|(?<=[0-9])\{,\}(?=[0-9])")
 _PERCENT = re.compile(r" ?(?:\\%|%|\bper ?cent\b\.?)", re.IGNORECASE)
-_PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?%?")
 
 
 def plain_number(text: str) -> str | None:
-    """A number in plain decimal, a percentage with its `%`; None: something else.
+    """Write a number in plain decimal, a percentage with its `%`; None: it is something else.
 
     Thousands separators (`1,000`, `12,34,567`, `1 000`, `1{,}000`), leading and trailing zeros, `+`, `-0` and a
     currency sign are spelling.

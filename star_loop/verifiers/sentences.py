@@ -6,7 +6,7 @@ from star_loop.verifiers.wrapping import unwrap
 
 
 def listed(words: str) -> frozenset[str]:
-    """The words of a text, as a set."""
+    """Return the words of a text, as a set."""
     return frozenset(words.split())
 
 
@@ -62,7 +62,7 @@ def _abbreviated(line: str, start: int, at: int) -> bool:
 
 
 def taken_back(rest: str) -> bool:
-    """Whether what follows a statement begins a sentence that takes it back: "Wait, …", "That is wrong.".
+    """Tell whether what follows a statement begins a sentence that takes it back: "Wait, …", "That is wrong.".
 
     Example:
         >>> [taken_back(rest) for rest in ("B. Actually, it is C.", "B. The others are wrong.")]
@@ -72,10 +72,10 @@ def taken_back(rest: str) -> bool:
 
 
 def claim(rest: str) -> str:
-    """What follows an answer, up to the reason that is given for it."""
+    """Return what follows an answer, up to the reason that is given for it."""
     return _REASON.split(rest, maxsplit=1)[0]
 
 
 def denied(rest: str) -> bool:
-    """Whether what follows an answer takes it back or adds another one: "… is wrong", "… or B"."""
+    """Tell whether what follows an answer takes it back or adds another one: "… is wrong", "… or B"."""
     return _DENIAL.search(claim(rest)) is not None

@@ -63,22 +63,17 @@ class Statement:
         return sentences(self.line)
 
     @property
-    def words(self) -> str:
-        """The first sentence; behind `####` and in boxes and tags, all."""
-        return self.line if self.mark in _OPENINGS else self.sentences[0]
-
-    @property
     def reading(self) -> Mapping[str, str]:
         """What each stage left of the text."""
         return {"reply": self.reply, "mark": self.mark or "(the last line)", "statement": self.line}
 
 
 def statement(text: str, phrases: tuple[str, ...] = ENGLISH, *, thinking: bool = False) -> Statement | None:
-    """What the text states as its answer; None: nothing is stated.
+    """Find what the text states as its answer; None: nothing is stated.
 
     Example:
-        >>> statement("Iron is magnetic. So the answer is **(B) iron**. The others are not.").words
-        '(B) iron'
+        >>> statement("Iron is magnetic. So the answer is **(B) iron**. The others are not.").sentences
+        ['(B) iron', 'The others are not']
     """
     counted = reply(text, thinking=thinking)
     found = next(_marks(counted, phrases), None)

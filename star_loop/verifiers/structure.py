@@ -121,7 +121,7 @@ def _without_functions(mathematics: str) -> str:
 
 
 def kind(mathematics: str) -> Kind:
-    """What brackets and commas make of an answer.
+    """Tell what brackets and commas make of an answer.
 
     Example:
         >>> [kind(m) for m in ("\\\\{3,4\\\\}", "(3,4)", "[3,4)", "3,4", "x+1", "(1,2),(3,4)", "(0,1)\\\\cup(2,3)")]
@@ -140,7 +140,7 @@ def kind(mathematics: str) -> Kind:
 
 
 def elements(mathematics: str) -> list[str]:
-    """What stands between the commas of a set, tuple, interval or list; of anything else, itself.
+    """Return what stands between the commas of a set, tuple, interval or list; of anything else, itself.
 
     Example:
         >>> elements("\\\\{(1,2),3\\\\}")
@@ -171,7 +171,7 @@ def _balanced(mathematics: str) -> bool:
 
 
 def comparable(gold: Parts, answer: Parts, question: str) -> bool:
-    """Whether two answers can be equal: one kind of thing, with the same words or a unit that one of them lacks."""
+    """Tell whether two answers can be equal: one kind of thing, with the same words or a unit that one lacks."""
     if gold.percent == answer.percent and not same_unit(gold.words, answer.words, question):
         return False
     if gold.percent != answer.percent and (names(gold.words) != names(answer.words)):
@@ -182,12 +182,12 @@ def comparable(gold: Parts, answer: Parts, question: str) -> bool:
 
 
 def same_kind(one: Kind, other: Kind) -> bool:
-    """Whether things of these kinds can be equal: a list may be a set; of a mere expression it cannot be told."""
+    """Tell whether things of these kinds can be equal: a list may be a set; of a mere expression it cannot be told."""
     return one == other or "value" in (one, other) or {one, other} == {"set", "list"}
 
 
 def same_base(gold: str, answer: str, question: str) -> bool:
-    """Whether two numbers of which one at least has a base are the same digits in the same base.
+    """Tell whether two numbers of which one at least has a base are the same digits in the same base.
 
     A base that one of them lacks is the one that the question asks for, or ten.
 

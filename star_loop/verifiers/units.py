@@ -59,7 +59,7 @@ _MOST = 6
 
 
 def quantity(answer: str) -> tuple[str, str] | None:
-    """(the number, the words behind it) of a normalised answer; None: it is no number with words behind it.
+    """Split an answer into its number and the words behind it; None: it is no number with words behind it.
 
     Example:
         >>> quantity("1,200 km per hour")
@@ -74,7 +74,7 @@ def quantity(answer: str) -> tuple[str, str] | None:
 
 
 def same_quantity(gold: str, answer: str, question: str) -> bool:
-    """Whether two normalised answers are the same number, of which one or both have the same unit behind it.
+    """Tell whether two answers are the same number, of which one or both have the same unit behind it.
 
     Example:
         >>> [same_quantity("5", answer, "?") for answer in ("5 clips", "5 cm", "5 million", "5 is wrong", "6 clips")]
@@ -85,7 +85,7 @@ def same_quantity(gold: str, answer: str, question: str) -> bool:
 
 
 def same_unit(gold: str, answer: str, question: str) -> bool:
-    """Whether the words behind two equal numbers leave them equal: the same, or a unit that one of them lacks.
+    """Tell whether the words behind two equal numbers leave them equal: the same, or a unit that one of them lacks.
 
     Months and years may be missing where the gold answer has them: nobody asks in others.
     """
@@ -97,7 +97,7 @@ def same_unit(gold: str, answer: str, question: str) -> bool:
 
 
 def names(words: str) -> list[str]:
-    """The words of a unit by their long names, in the singular.
+    """Give the words of a unit their long names, in the singular.
 
     Example:
         >>> names("cm^{2}"), names("square centimetres")
@@ -111,7 +111,7 @@ def names(words: str) -> list[str]:
 
 
 def is_known(word: str) -> bool:
-    """Whether a word is in the list of units and of words that change a value."""
+    """Tell whether a word is in the list of units and of words that change a value."""
     return _name(word) in _SPELLINGS or _name(word) in _CHANGING
 
 
