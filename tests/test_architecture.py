@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "star_loop"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    {"errors", "seeding"},
+    {"errors", "processes", "seeding"},
     {"config"},
     {"records"},
     {"models"},

@@ -12,16 +12,15 @@ import ctypes
 import json
 import os
 import queue
-import selectors
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from star_loop.processes.killable import EndedError, KillableProcess, SilentError
 from star_loop.protocols import EngineError
 
 GRACE = 5.0
@@ -67,16 +66,9 @@ class WorkerProcess:
         self._temporary.mkdir()
         directory = str(self._temporary.resolve())
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0, process_group=0,
-                env={**os.environ, **environment, "TMPDIR": directory},
-            )  # fmt: skip
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._commands, self._replies = self._process.stdin, self._process.stdout
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._replies, selectors.EVENT_READ)
-        self._buffer = b""
+            self._process = KillableProcess(
+                [sys.executable, "-m", module, *arguments], log=log, environment={**environment, "TMPDIR": directory}
+            )
         self._calls = 0
 
     @property
@@ -91,9 +83,8 @@ class WorkerProcess:
             WorkerError: the worker is dead.
         """
         self._calls += 1
-        line = json.dumps({"id": self._calls, "operation": operation, **arguments}).encode() + b"\n"
         try:
-            self._commands.write(line)
+            self._process.send({"id": self._calls, "operation": operation, **arguments})
         except OSError as error:
             raise self._failure(f"died before {operation}") from error
         return self._calls
@@ -121,51 +112,34 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End the worker and all that it started at once, so that what waits for it fails; it is still to be closed."""
-        self._kill_group()
+        self._process.kill()
 
     def close(self) -> None:
         """End the worker and everything that it started; no effect the second time."""
-        for pipe in (self._commands, self._replies):
-            pipe.close()
-        self._selector.close()
         try:
-            self._process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            pass
+            self._process.close(GRACE)
         finally:
-            self._kill_group()
-            self._process.wait()
             self._clear_temporary()
 
     def _receive(self) -> Any:
-        while b"\n" not in self._buffer:
-            self._wait()
-            received = os.read(self._replies.fileno(), 1 << 20)
-            if not received:
-                raise self._failure(f"died ({_describe_exit(self._process.wait())})")
-            self._buffer += received
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return json.loads(line)
-
-    def _wait(self) -> None:
         seen = self.log.stat().st_size
-        while not self._selector.select(self.timeout):
-            size = self.log.stat().st_size
-            if size == seen:
-                raise self._failure(f"has shown no sign of life for {self.timeout:g} s ({self.key})")
-            seen = size
+        while True:
+            try:
+                return self._process.receive(self.timeout)
+            except EndedError as ended:
+                raise self._failure(f"died ({ended})") from ended
+            except SilentError as silent:
+                size = self.log.stat().st_size
+                if size == seen:
+                    what = f"has shown no sign of life for {self.timeout:g} s ({self.key})"
+                    raise self._failure(what) from silent
+                seen = size
 
     def _failure(self, what: str) -> WorkerError:
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
         return WorkerError(
             "\n".join([f"{self.module} {what}. The end of {self.log}:", *(f"  {line}" for line in lines)])
         )
-
-    def _kill_group(self) -> None:
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return  # everybody had left
 
     def _clear_temporary(self) -> None:
         if self._temporary.exists():
@@ -214,7 +188,3 @@ def _leave(*_: object) -> NoReturn:
     """End at once, whatever is being computed, and take the temporary directory along."""
     shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
     os._exit(0)
-
-
-def _describe_exit(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"

@@ -5,16 +5,14 @@ JSON line: whether every answer equals the gold one by Math-Verify, or null wher
 """
 
 import json
-import os
-import selectors
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+from star_loop.processes.killable import EndedError, KillableProcess, SilentError
 from star_loop.verifiers.algebra import compare, parse
 
 MEMORY = 4 << 30
@@ -32,8 +30,7 @@ class MathProcess:
 
     def __init__(self, command: Sequence[str] = (sys.executable, "-m", "star_loop.verifiers.math_process")) -> None:
         self.command, self._lock = command, threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._buffer = b""
+        self._process: KillableProcess | None = None
 
     def ask(self, seconds: float, gold: str, answers: Sequence[str]) -> bool | None:
         """Whether every answer equals the gold one; None: something in them is not mathematics.
@@ -42,50 +39,26 @@ class MathProcess:
             Stopped: no reply within `seconds`, or the process died.
         """
         with self._lock:
-            process = self._running()
             try:
-                assert process.stdin
-                process.stdin.write(json.dumps([seconds, gold, *answers]).encode() + b"\n")
-                process.stdin.flush()
-                reply = json.loads(self._line(process, seconds))
-            except (OSError, json.JSONDecodeError, Stopped) as error:
+                process = self._running()
+                process.send([seconds, gold, *answers])
+                reply = process.receive(seconds)
+            except (OSError, ValueError, SilentError, EndedError) as error:
                 self.stop()
-                raise Stopped(str(error)) from error
+                raise Stopped("too long" if isinstance(error, SilentError) else "died") from error
             return None if reply is None else bool(reply)
 
     def stop(self) -> None:
         """Kill the process, whatever it does."""
         if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process, self._buffer = None, b""
+            self._process.close()
+            self._process = None
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> KillableProcess:
         if self._process is None:
-            self._process = subprocess.Popen(
-                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-            )  # fmt: skip
-            try:
-                self._line(self._process, _START)
-            except Stopped:
-                self.stop()
-                raise
+            self._process = KillableProcess(self.command, log=None, environment={"OMP_NUM_THREADS": "1"})
+            self._process.line(_START)  # it is ready
         return self._process
-
-    def _line(self, process: subprocess.Popen[bytes], seconds: float) -> bytes:
-        assert process.stdout
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
-                if not selector.select(seconds):
-                    raise Stopped("too long")
-                read = os.read(process.stdout.fileno(), 1 << 16)
-                if not read:
-                    raise Stopped("died")
-                self._buffer += read
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line
 
 
 def serve() -> None:

@@ -17,7 +17,7 @@ from star_loop.trackers.remarks import remarks
 from tests.quiz import configure
 
 SMALL = ("task=word_problems", "task.train_per_level=8", "task.validation_per_level=1", "task.test_per_level=1")
-EXAMPLE = "Ida has 5 coins."
+EXAMPLE = "Compute 6 + 7 - 4 = ?"
 """How the task's first worked example begins."""
 
 

@@ -1,0 +1,103 @@
+"""A child process that is asked and answers in lines of JSON, and that can be killed whatever it does."""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+
+class SilentError(RuntimeError):
+    """The process has written no line in time; it still runs."""
+
+
+class EndedError(RuntimeError):
+    """The process has ended; `code` is its exit code, negative for a signal."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}")
+        self.code = code
+
+
+class KillableProcess:
+    """Starts a command in a process group of its own: Ctrl-C is the parent's to decide about.
+
+    Args:
+        command: the program and its arguments.
+        log: where its standard error goes; None: nowhere.
+        environment: variables added to the parent's.
+    """
+
+    def __init__(self, command: Sequence[str], *, log: IO[bytes] | None, environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if log is None else log,
+            bufsize=0, process_group=0, env={**os.environ, **environment},
+        )  # fmt: skip
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._commands, self._replies = self._process.stdin, self._process.stdout
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._replies, selectors.EVENT_READ)
+        self._received = b""
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        """Return the exit code; None: the process runs."""
+        return self._process.poll()
+
+    def send(self, message: Any) -> None:
+        """Write one line.
+
+        Raises:
+            OSError: the process has ended.
+        """
+        self._commands.write(json.dumps(message).encode() + b"\n")
+
+    def receive(self, seconds: float) -> Any:
+        """Wait for one line and return what it says.
+
+        Raises:
+            SilentError, EndedError: see `line`.
+            ValueError: the line is no JSON.
+        """
+        return json.loads(self.line(seconds))
+
+    def line(self, seconds: float) -> bytes:
+        """Wait for one line, whatever it says.
+
+        Raises:
+            SilentError: for so many seconds nothing came.
+            EndedError: the process ended instead.
+        """
+        while b"\n" not in self._received:
+            if not self._selector.select(seconds):
+                raise SilentError(f"no reply in {seconds:g} s")
+            read = os.read(self._replies.fileno(), 1 << 20)
+            if not read:
+                raise EndedError(self._process.wait())
+            self._received += read
+        line, _, self._received = self._received.partition(b"\n")
+        return line
+
+    def kill(self) -> None:
+        """End the process and all that it started, so that what waits for it fails; it is still to be closed."""
+        with contextlib.suppress(ProcessLookupError):  # everybody had left
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self, grace: float = 0.0) -> None:
+        """End the process and all that it started; after `grace` seconds, in which it may leave by itself.
+
+        It has no effect the second time.
+        """
+        for pipe in (self._commands, self._replies):
+            pipe.close()
+        self._selector.close()
+        try:
+            if grace:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(grace)
+        finally:
+            self.kill()
+            self._process.wait()
