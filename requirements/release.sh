@@ -10,7 +10,7 @@ trap 'rm -rf "$scratch"' EXIT
 rm -rf dist
 
 uv build --quiet --out-dir dist --build-constraints requirements/build.lock --require-build-hashes
-uv tool run --quiet --from twine==6.2.0 twine check --strict dist/*.whl dist/*.tar.gz
+uv tool run --quiet --from twine==7.0.0 twine check --strict dist/*.whl dist/*.tar.gz
 
 "$PYTHON" requirements/install.py run "$scratch/venv"
 uv pip install --quiet --python "$scratch/venv" --no-deps --reinstall dist/*.whl
