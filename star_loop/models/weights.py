@@ -29,8 +29,8 @@ from transformers.utils import logging
 
 from star_loop.models import Model, Pretrained, chat
 
-_BASE = ".base_layer.weight"
-"""How PEFT calls the weight of a layer that it has put matrices on."""
+_BASE = (".base_layer.weight", ".original_module.weight")
+"""How PEFT calls the weight of a layer that it has put matrices on, or that it trains a copy of."""
 
 logging.disable_progress_bar()  # loading is not a phase of the loop; its bars would tear the console's
 
@@ -147,7 +147,7 @@ def refuse_tied(adapted: Any, pretrained: Pretrained) -> None:
     """
     named = list(adapted.get_base_model().named_parameters(remove_duplicate=False))
     uses = Counter(id(parameter) for _, parameter in named)
-    tied = [name.removesuffix(_BASE) for name, weight in named if name.endswith(_BASE) and uses[id(weight)] > 1]
+    tied = [name.rsplit(".", 2)[0] for name, weight in named if name.endswith(_BASE) and uses[id(weight)] > 1]
     if tied:
         raise ValueError(
             f"LoRA matrices on {' and '.join(tied)}: {pretrained.name_or_path!r} ties its output layer to its "

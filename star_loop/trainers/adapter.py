@@ -3,14 +3,17 @@
 This is a torch module: import it inside functions, never at the top of a module that the loop imports.
 """
 
+import dataclasses
+import difflib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import __version__ as peft_version
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -19,30 +22,96 @@ from star_loop.models import Pretrained
 from star_loop.models.weights import read_adapter, refuse_tied, skeleton
 from star_loop.trainers.keys import LoraKeys
 
+OWN = {
+    "r": "trainer.r", "lora_alpha": "trainer.lora_alpha", "lora_dropout": "trainer.lora_dropout",
+    "target_modules": "trainer.target_modules", "base_model_name_or_path": "model.name_or_path",
+    "revision": "model.revision",
+}  # fmt: skip
+"""Fields of PEFT's that have a key of their own."""
+SET = ("task_type", "peft_type", "peft_version", "auto_mapping", "inference_mode")
+"""Fields of PEFT's that a round sets."""
+REFUSED = {
+    "bias": "a bias of the base would be trained, and the base stays as it is",
+    "lora_bias": "a layer without a bias cannot take one when the adapter is merged",
+    "layer_replication": "the model would have more layers than the base that is served",
+    "alora_invocation_tokens": "it acts only behind certain tokens, so it cannot be merged",
+    "megatron_config": "the base is loaded by transformers",
+    "fan_in_fan_out": "PEFT sets it where a layer's weight is transposed",
+    "loftq_config": "the base would be quantised", "eva_config": "it needs data of its own before the round",
+    "corda_config": "it needs data of its own before the round",
+    "lora_ga_config": "it needs data of its own before the round",
+    "use_qalora": "it is for a quantised base", "use_bdlora": "it is for its own serving engine",
+    "arrow_config": "it routes between adapters, so it cannot be merged",
+    "trainable_token_indices": "PEFT cannot merge it together with LoRA",
+}  # fmt: skip
+"""Fields of PEFT's that cannot be trained, served or merged here, and why."""
+SCALING = ("use_rslora", "use_dora", "alpha_pattern")
+"""Fields that change what the same matrices mean."""
+KEEPING = (True, False, "gaussian", "orthogonal")
+"""Values of `init_lora_weights` that leave the weights of the base alone."""
+
 
 def lora_config(settings: LoraKeys) -> LoraConfig:
-    """Return the settings as PEFT takes them."""
-    return LoraConfig(
-        r=settings.r,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules="all-linear" if settings.target_modules == "all-linear" else list(settings.target_modules),
-        task_type="CAUSAL_LM",
-    )
+    """Return the settings as PEFT takes them.
+
+    Raises:
+        ValueError: a field of `trainer.peft` that PEFT does not have, that has a key of its own, or that cannot be
+            trained, served and merged.
+    """
+    known = [field.name for field in dataclasses.fields(LoraConfig)]
+    for name, value in settings.peft.items():
+        if reason := _refusal(name, value, known):
+            raise ValueError(f"trainer.peft.{name}: {reason}")
+    try:
+        return LoraConfig(
+            r=settings.r,
+            lora_alpha=settings.lora_alpha,
+            lora_dropout=settings.lora_dropout,
+            target_modules="all-linear" if settings.target_modules == "all-linear" else list(settings.target_modules),
+            task_type="CAUSAL_LM",
+            **settings.peft,
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"trainer.peft={dict(settings.peft)}: PEFT refuses it: {error}") from error
+
+
+def _refusal(name: str, value: Any, known: Sequence[str]) -> str | None:
+    if name in OWN:
+        return f"this has a key of its own: {OWN[name]}"
+    if name in SET:
+        return "a round sets this by itself: leave it out"
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(set(known) - {*OWN, *SET}))}"
+        return f"PEFT {peft_version} has no such field: {hint}"
+    default = next(field.default for field in dataclasses.fields(LoraConfig) if field.name == name)
+    if name in REFUSED and value not in (None, False, default):
+        return f"{REFUSED[name]}: leave it out"
+    if name == "init_lora_weights" and value not in KEEPING:
+        return f"{value!r} changes the weights of the base, which is served as it was: take one of {list(KEEPING)}"
+    return None
 
 
 def check_targets(settings: LoraKeys, base: Pretrained) -> None:
     """Try the LoRA matrices on a model without weights.
 
     Raises:
-        ValueError: the base has none of `target_modules`, or they cannot be merged (`refuse_tied`).
+        ValueError: the base has none of `target_modules`, PEFT refuses a field, or what is trained cannot be merged
+            (`refuse_tied`).
     """
-    model = skeleton(base)
+    config, model = lora_config(settings), skeleton(base)
+    modules = {name.rpartition(".")[2] for name, _ in model.named_modules()} - {""}
+    for name in config.modules_to_save or ():
+        if name.rpartition(".")[2] not in modules:  # PEFT would train nothing, and say nothing
+            listed = ", ".join(sorted(module for module in modules if not module.isdigit()))
+            raise ValueError(f"trainer.peft.modules_to_save: the base has no module {name}: there are {listed}")
     with warnings.catch_warnings(action="ignore"):  # of tied weights, which are refused here
         try:
-            adapted = get_peft_model(model, lora_config(settings))
+            adapted = get_peft_model(model, config)
         except ValueError as error:
-            raise ValueError(f"trainer.target_modules={list(settings.target_modules)}: {error}") from error
+            targets = settings.target_modules
+            named = targets if isinstance(targets, str) else list(targets)
+            raise ValueError(f"trainer.target_modules={named}: {error}") from error
     refuse_tied(adapted, base)
 
 
@@ -61,6 +130,13 @@ def continue_from(model: Any, adapter: Path, config: LoraConfig) -> None:
             f"trainer r={here[0]}, lora_alpha={here[1]} and {len(wanted)}. Keep trainer.r, trainer.lora_alpha and "
             "trainer.target_modules as they were, or set start_from=base."
         )
+    ours = config.to_dict()
+    for name in SCALING:
+        if name in stored and stored[name] != ours[name]:
+            raise ValueError(
+                f"cannot go on from {adapter}: it has {name}={stored[name]!r}, trainer.peft.{name}={ours[name]!r}. "
+                "Keep it as it was, or set start_from=base."
+            )
     set_peft_model_state_dict(model, weights)
 
 

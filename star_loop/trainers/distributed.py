@@ -54,6 +54,7 @@ class Replicated(Placement):
 
     def __init__(self, accelerator: "Accelerator", settings: "Accelerate", model: Any) -> None:
         self.accelerator, self.settings, self.model = accelerator, settings, model
+        self.alone = accelerator.num_processes == 1
         self.count, self.first = accelerator.num_processes, accelerator.is_main_process
         torch.manual_seed(seed_for(torch.initial_seed(), "rank", accelerator.process_index))  # dropout, each its own
         self.inside = self.wrapped()

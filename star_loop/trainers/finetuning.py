@@ -6,6 +6,7 @@ Sequences are padded on the right and carry no attention mask: in a causal model
 Logits are computed only where there is a loss, and in chunks, so a large vocabulary does not fill the memory.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,10 @@ from star_loop.trainers.adapter import continue_from, lora_config, write_adapter
 from star_loop.trainers.batches import Encoded, Step, beginnings
 from star_loop.trainers.keys import LoraKeys
 from star_loop.trainers.losses import head_losses
+from star_loop.trainers.optimizers import optimizer_of
 from star_loop.trainers.placement import Placement
+
+logger = logging.getLogger(__name__)
 
 LOGITS_AT_ONCE = 2**24
 """Elements of the largest matrix of logits: 64 MB in float32."""
@@ -141,6 +145,8 @@ def _student(settings: LoraKeys, start: Model, seed: int) -> Iterator[Any]:
         finally:
             base.gradient_checkpointing_disable()
             model.unload().eval().to("cpu")
+            if config.modules_to_save:
+                load_base.cache_clear()  # PEFT leaves the trained copies in the place of the base's own modules
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
@@ -152,13 +158,13 @@ def _fit(
     settings: LoraKeys, student: Placement, batches: Sequence[Sequence[Encoded]], progress: Progress | None
 ) -> list[Step]:
     parameters = [parameter for parameter in student.model.parameters() if parameter.requires_grad]
-    optimizer = student.optimizer(torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
-    ))  # fmt: skip
+    optimizer = student.optimizer(optimizer_of(settings, student.model))
+    budget = settings.max_tokens_per_batch or (4096 if student.model.device.type == "cuda" else 2048)
     curve = []
     for number, batch in enumerate(batches):
-        optimizer.param_groups[0]["lr"] = settings.rate(number, len(batches))
-        loss, correct = _accumulate(settings, student, batch)
+        for group in optimizer.param_groups:
+            group["lr"] = group["factor"] * settings.rate(number, len(batches))
+        loss, correct, budget = _step(student, batch, budget)
         norm = student.clip(parameters, settings.max_grad_norm or math.inf)
         curve.append(Step(loss=float(loss), correct=int(correct), grad_norm=norm))
         if not (math.isfinite(curve[-1].loss) and math.isfinite(curve[-1].grad_norm)):
@@ -173,26 +179,49 @@ def _fit(
     return curve
 
 
-def _accumulate(settings: LoraKeys, student: Placement, batch: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+def _step(student: Placement, batch: Sequence[Encoded], budget: int) -> tuple[Tensor, Tensor, int]:
+    """Add up the gradients of one optimiser step, in smaller micro-batches where the memory does not suffice.
+
+    How a step is cut does not change its result, so it is begun again as a whole: a micro-batch that failed may have
+    left a part of its gradients.
+
+    Returns:
+        The step's loss, its number of correct tokens, and the budget of padded tokens that was enough.
+
+    Raises:
+        TrainingError: a single sequence does not fit, or another rank would be left waiting.
+    """
+    while True:
+        try:
+            return *_accumulate(student, batch, budget), budget
+        except torch.OutOfMemoryError as error:
+            longest = max(len(sequence.ids) for sequence in batch)
+            if not student.alone or budget <= longest:
+                raise TrainingError(
+                    f"the memory is exhausted by micro-batches of {budget} tokens (the longest sequence has {longest})"
+                    ": lower trainer.max_tokens_per_batch, or set trainer.gradient_checkpointing=true."
+                ) from error
+        budget = max(budget // 2, longest)
+        logger.warning("memory is exhausted: micro-batches of at most %d tokens from now on", budget)
+        for parameter in student.model.parameters():
+            parameter.grad = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _accumulate(student: Placement, batch: Sequence[Encoded], budget: int) -> tuple[Tensor, Tensor]:
     """Add up the gradients of one optimiser step; its loss and its number of correct tokens."""
     model = student.model
-    on_gpu, dtype = model.device.type == "cuda", model.get_base_model().dtype
-    max_tokens = settings.max_tokens_per_batch or (4096 if on_gpu else 2048)
+    dtype = model.get_base_model().dtype
     losses = sum(sequence.losses for sequence in batch)
     total, correct = torch.zeros((), device=model.device), torch.zeros((), dtype=torch.int64, device=model.device)
-    for group in student.share(batch, max_tokens):
+    for group in student.share(batch, budget):
         weights = torch.tensor([sequence.weight for sequence in group], device=model.device)
         counts = torch.tensor([sequence.losses for sequence in group], device=model.device)
-        try:
-            with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-                nll, right = student(token_losses, group)
-            loss = (nll * weights.repeat_interleave(counts)).sum() / losses
-            student.backward(loss)
-        except torch.cuda.OutOfMemoryError as error:
-            raise TrainingError(
-                f"the GPU's memory is exhausted by {len(group)} sequences of up to {len(group[-1].ids)} tokens: lower "
-                f"trainer.max_tokens_per_batch (now {max_tokens}), or set trainer.gradient_checkpointing=true."
-            ) from error
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            nll, right = student(token_losses, group)
+        loss = (nll * weights.repeat_interleave(counts)).sum() / losses
+        student.backward(loss)
         total += loss.detach()
         correct += right.sum()
     return student.total(total), student.total(correct)

@@ -1,6 +1,8 @@
 """The keys of a LoRA round, which its plan and its torch half share. No torch here."""
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -8,7 +10,7 @@ from star_loop.config.component import Component
 
 
 class LoraKeys(Component):
-    """Hyper-parameters of low-rank adaptation (LoRA, arXiv 2106.09685) and of its optimiser, AdamW."""
+    """Hyper-parameters of low-rank adaptation (LoRA, arXiv 2106.09685) and of its optimiser."""
 
     r: int = Field(32, ge=1)
     """Rank of the update."""
@@ -18,14 +20,23 @@ class LoraKeys(Component):
     """Of the update's input, in training."""
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Every linear layer but the LM head, or names such as [q_proj, v_proj]."""
+    peft: Mapping[str, Any] = {}
+    """Further fields of PEFT's `LoraConfig`, such as use_rslora, use_dora, rank_pattern, modules_to_save."""
     thinking: bool = True
     """Whether the reasoning of a thinking model, up to its `</think>`, is learned, or the reply after it alone."""
     learning_rate: float = Field(2e-4, ge=0)
     """The highest, after the warm-up."""
-    lr_scheduler_type: Literal["linear", "constant"] = "linear"
-    """After the warm-up: fall linearly to `min_lr_ratio` of `learning_rate`, or stay."""
+    lr_scheduler_type: Literal["linear", "cosine", "wsd", "constant"] = "linear"
+    """After the warm-up: fall to `min_lr_ratio` of `learning_rate`, linearly or as half a cosine; or stay, with `wsd`
+    until the last `decay_ratio` of the steps, in which it falls linearly (warm-up, stable, decay; arXiv 2404.06395)."""
+    decay_ratio: float = Field(0.2, gt=0, le=1)
+    """With `wsd`: the share of the steps in which the learning rate falls."""
     min_lr_ratio: float = Field(0.0, ge=0, le=1)
     """Where the learning rate ends, over `learning_rate`."""
+    rate_factors: Mapping[str, Annotated[float, Field(ge=0)]] = {}
+    """Part of a parameter's name -> a factor of its learning rate; {lora_B: 16} is LoRA+ (arXiv 2402.12354)."""
+    optimizer: Literal["adamw", "adamw_8bit", "muon"] = "adamw"
+    """`adamw_8bit` keeps its moments in 8 bits (bitsandbytes, on a GPU); `muon` steps by orthogonalised momenta."""
     warmup_steps: int = Field(0, ge=0)
     """Optimiser steps of linear rise."""
     epochs: float = Field(1.0, gt=0)
@@ -38,7 +49,7 @@ class LoraKeys(Component):
     """Padded tokens at once; a step accumulates the gradients of as many micro-batches as it takes, with the same
     result. Null: 4096 on a GPU; 2048 on a CPU, where what fits the cache is fastest."""
     weight_decay: float = Field(0.0, ge=0)
-    """AdamW's."""
+    """Of the optimiser, decoupled from the gradient."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
     """AdamW's decay rates of the two moments."""
     max_grad_norm: float | None = Field(1.0, gt=0)
@@ -54,5 +65,10 @@ class LoraKeys(Component):
             return self.learning_rate * (step + 1) / self.warmup_steps
         if self.lr_scheduler_type == "constant":
             return self.learning_rate
-        left = (steps - step) / max(steps - self.warmup_steps, 1)
+        falling = max(steps - self.warmup_steps, 1)
+        if self.lr_scheduler_type == "wsd":
+            falling = max(min(falling, round(self.decay_ratio * steps)), 1)
+        left = min((steps - step) / falling, 1.0)
+        if self.lr_scheduler_type == "cosine":
+            left = 0.5 * (1 - math.cos(math.pi * left))
         return self.learning_rate * (self.min_lr_ratio + (1 - self.min_lr_ratio) * left)

@@ -1,5 +1,6 @@
 """LoRA fine-tuning with PEFT: the plan of a round. `finetuning.py` carries it out with torch."""
 
+import importlib.util
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from star_loop.trainers.keys import LoraKeys
 
 
 class Lora(LoraKeys, Trainer):
-    """Low-rank adaptation (LoRA, arXiv 2106.09685) of a causal LM. The optimiser (AdamW) is fresh in each round.
+    """Low-rank adaptation (LoRA, arXiv 2106.09685) of a causal LM. The optimiser is fresh in each round.
 
     The loss of an optimiser step is Σ wᵢ·nllᵢ / (loss tokens of the step), where nllᵢ sums over the completion and the
     end of sequence of example i, and the weights are scaled to a mean of 1 over all loss tokens of the round. So it
@@ -68,9 +69,25 @@ class Lora(LoraKeys, Trainer):
             "flops_exact": self._flops(batches, start.base),
         }
 
+    def check(self) -> None:
+        """Look whether the optimiser is installed.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if self.optimizer == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
+            raise ValueError(
+                "trainer.optimizer=adamw_8bit needs bitsandbytes, which is not installed: pip install bitsandbytes, or "
+                "take trainer.optimizer=adamw (the moments of a LoRA adapter are small)"
+            )
+        super().check()
+
     def check_base(self, base: Pretrained) -> None:
-        """Look whether the named modules are there, and can be merged. `all-linear` always fits."""
-        if self.target_modules != "all-linear":
+        """Look whether PEFT takes the settings for this base, and what they train can be merged.
+
+        `all-linear` without further fields always fits.
+        """
+        if self.target_modules != "all-linear" or self.peft:
             from star_loop.trainers.adapter import check_targets
 
             check_targets(self, base)

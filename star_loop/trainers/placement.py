@@ -23,6 +23,8 @@ class Placement:
 
     first = True
     """Whether this process is the one that writes and reports."""
+    alone = True
+    """Whether no other process waits for this one within a step."""
 
     def __init__(self, model: Any) -> None:
         assert_room(model)

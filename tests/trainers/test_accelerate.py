@@ -188,7 +188,7 @@ def test_a_rank_that_dies_or_hangs_ends_the_round_and_leaves_nobody(
 def test_ranks_do_not_outlive_their_launch(kill: signal.Signals, start: Model, tmp_path: Path) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path; from star_loop.models import Pretrained; "
-        "from star_loop.records import Model; from tests.trainers.test_accelerate import *; "
+        "from star_loop.models import Model; from tests.trainers.test_accelerate import *; "
         "start = Model(base=Pretrained(name_or_path=sys.argv[1]), adapter=Path(sys.argv[2])); into = Path(sys.argv[3]); "
         "Accelerate(**ROUND, processes=2).train(EXAMPLES, start, into, steps=10_000, seed=0, "
         f"progress=lambda steps: os.kill(os.getpid(), {int(kill)}))"

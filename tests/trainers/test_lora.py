@@ -18,6 +18,7 @@ from star_loop.records import Example
 from star_loop.trainers import finetuning
 from star_loop.trainers.batches import Encoded, micro_batches, normalised
 from star_loop.trainers.lora import Lora
+from star_loop.trainers.optimizers import factor_of
 from star_loop.trainers.placement import Placement
 from tests.small_models import write_llama
 
@@ -187,7 +188,7 @@ def test_another_process_writes_the_same_bytes(base, fit, tmp_path):
     there.mkdir()
     script = (
         "import sys; from pathlib import Path; from star_loop.models import Pretrained; "
-        "from star_loop.records import Model; from tests.trainers.test_lora import EXAMPLES, FAST; "
+        "from star_loop.models import Model; from tests.trainers.test_lora import EXAMPLES, FAST; "
         "FAST.model_copy(update={'epochs': 1}).train(EXAMPLES[:4], Model(base=Pretrained(name_or_path=sys.argv[1])), "
         "Path(sys.argv[2]), steps=None, seed=0)"
     )
@@ -227,6 +228,119 @@ def test_an_output_layer_of_its_own_is_trained(base, fit):
     canary = json.loads((adapter / "canary.json").read_text())
     merged = load_merged(Model(base=base, adapter=adapter))
     assert sequence_logprobs(merged, canary["prompts"]) == pytest.approx(canary["after"], abs=1e-3)
+
+
+OPTIONS = {
+    "rsLoRA": {"use_rslora": True},
+    "DoRA": {"use_dora": True},
+    "ranks by layer": {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 16}},
+    "a head trained whole": {"modules_to_save": ["lm_head"]},
+    "another beginning": {"init_lora_weights": "orthogonal"},
+    "one layer": {"layers_to_transform": [1]},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_what_peft_offers_is_trained_gone_on_with_and_merged(base, fit, name):
+    targets = ("q_proj", "v_proj", "down_proj")
+    FAST.model_copy(update={"peft": OPTIONS[name], "target_modules": targets}).check_base(base)
+    metrics, adapter = fit(peft=OPTIONS[name], target_modules=targets, steps=4)
+    assert metrics["last_loss"] < metrics["first_loss"]
+    first = Model(base=base, adapter=adapter)
+    _, second = fit(peft=OPTIONS[name], target_modules=targets, steps=1, start=first)
+    for directory in (adapter, second):
+        canary = json.loads((directory / "canary.json").read_text())
+        merged = load_merged(Model(base=base, adapter=directory))
+        assert sequence_logprobs(merged, canary["prompts"]) == pytest.approx(canary["after"], abs=1e-2)
+    canary = json.loads((second / "canary.json").read_text())
+    assert sequence_logprobs(load_merged(first), canary["prompts"]) == pytest.approx(canary["before"], abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("peft", "said"),
+    [
+        ({"r": 8}, r"trainer\.peft\.r: this has a key of its own: trainer\.r"),
+        ({"use_dorra": True}, r"trainer\.peft\.use_dorra: PEFT .* has no such field: did you mean use_dora\?"),
+        ({"bias": "all"}, r"trainer\.peft\.bias: a bias of the base would be trained"),
+        ({"init_lora_weights": "pissa"}, r"trainer\.peft\.init_lora_weights: 'pissa' changes the weights of the base"),
+        ({"task_type": "SEQ_CLS"}, r"trainer\.peft\.task_type: a round sets this by itself"),
+        ({"alora_invocation_tokens": [1]}, r"trainer\.peft\.alora_invocation_tokens: it acts only behind"),
+        (
+            {"modules_to_save": ["oracle"]},
+            r"trainer\.peft\.modules_to_save: the base has no module oracle: there are .*lm_head",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_served_or_merged_is_refused_by_name(base, peft, said):
+    with pytest.raises(ValueError, match=said):
+        FAST.model_copy(update={"peft": peft}).check_base(base)
+
+
+def test_a_tied_head_that_is_trained_whole_is_refused(tmp_path):
+    tied = Pretrained(name_or_path=str(write_llama(tmp_path, tied=True)))
+    with pytest.raises(ValueError, match=r"LoRA matrices on lm_head: .*ties its output layer"):
+        FAST.model_copy(update={"peft": {"modules_to_save": ["lm_head"]}}).check_base(tied)
+
+
+def test_another_meaning_of_the_same_matrices_is_not_gone_on_with(base, fit):
+    _, adapter = fit(steps=1)
+    with pytest.raises(ValueError, match=r"it has use_rslora=False, trainer\.peft\.use_rslora=True"):
+        fit(steps=1, start=Model(base=base, adapter=adapter), peft={"use_rslora": True})
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "muon"}, {"rate_factors": {"lora_B": 16.0}, "learning_rate": 1e-3}])
+def test_other_optimisers_learn_as_well(fit, changes):
+    metrics, _ = fit(steps=6, **changes)
+    assert metrics["last_loss"] < metrics["first_loss"]
+
+
+def test_a_rate_factor_names_parts_of_parameters():
+    settings = Lora(rate_factors={"lora_B": 16, "q_proj": 0.5})
+    assert [factor_of(settings, name) for name in ("k_proj.lora_A", "k_proj.lora_B", "q_proj.lora_B")] == [1, 16, 8]
+
+
+def test_an_optimiser_that_is_not_installed_is_refused():
+    with pytest.raises(ValueError, match=r"adamw_8bit needs bitsandbytes.*trainer\.optimizer=adamw"):
+        Lora(optimizer="adamw_8bit").check()
+
+
+class Narrow(Placement):
+    """Memory that holds micro-batches of at most `room` padded tokens: more is an out-of-memory halfway through."""
+
+    room = 40
+
+    def share(self, batch, max_tokens):
+        for number, group in enumerate(super().share(batch, max_tokens)):
+            if len(group) * len(group[-1].ids) > self.room and number:
+                raise torch.OutOfMemoryError("no room")
+            yield group
+
+
+def test_a_step_that_does_not_fit_is_cut_smaller_and_stays_the_same(base, tmp_path):
+    sequences = normalised([Encoded(ids=list(range(k, k + 10)), prompt=3) for k in range(8)])
+    curves = []
+    for name, place in (("wide", Placement), ("narrow", Narrow)):
+        (tmp_path / name).mkdir()
+        settings = FAST.model_copy(update={"max_tokens_per_batch": 60})
+        curves.append(
+            finetuning.run(
+                settings, [sequences] * 2, Model(base=base), tmp_path / name, seed=0, progress=None, place=place
+            )
+        )
+    for wide, narrow in zip(*curves, strict=True):
+        assert (narrow.loss, narrow.grad_norm) == pytest.approx((wide.loss, wide.grad_norm), rel=1e-4)
+
+
+def test_a_sequence_that_does_not_fit_alone_ends_the_round(base, tmp_path):
+    class Tiny(Placement):
+        def share(self, batch, max_tokens):
+            raise torch.OutOfMemoryError("no room")
+
+    with pytest.raises(TrainingError, match=r"micro-batches of 10 tokens \(the longest sequence has 10\)"):
+        finetuning.run(
+            FAST, [[Encoded(ids=list(range(10)), prompt=3)]], Model(base=base), tmp_path, seed=0, progress=None,
+            place=Tiny,
+        )  # fmt: skip
 
 
 def test_draws_leave_torchs_generator_alone(fit):
@@ -292,7 +406,7 @@ def gradients(base, sequences, max_tokens) -> torch.Tensor:
     """The gradient of one optimiser step, all parameters in a row."""
     settings = FAST.model_copy(update={"max_tokens_per_batch": max_tokens})
     with finetuning._student(settings, Model(base=base), seed=0) as model:
-        finetuning._accumulate(settings, Placement(model), sequences)
+        finetuning._accumulate(Placement(model), sequences, settings.max_tokens_per_batch)
         return torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
 
 
@@ -378,6 +492,10 @@ def test_learning_rate_rises_and_falls():
     constant = Lora(learning_rate=1.0, warmup_steps=2, lr_scheduler_type="constant")
     assert [constant.rate(step, 4) for step in range(4)] == [0.5, 1.0, 1.0, 1.0]
     assert np.allclose([Lora(learning_rate=1.0).rate(step, 4) for step in range(4)], [1.0, 0.75, 0.5, 0.25])
+    cosine = Lora(learning_rate=1.0, lr_scheduler_type="cosine", min_lr_ratio=0.2)
+    assert np.allclose([cosine.rate(step, 4) for step in (0, 2)], [1.0, 0.6])
+    stable = Lora(learning_rate=1.0, lr_scheduler_type="wsd", decay_ratio=0.4)
+    assert np.allclose([stable.rate(step, 10) for step in range(10)], [1, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
 
 
 # ------------------------------------------------------------------------------------------------ it refuses
@@ -475,7 +593,7 @@ def test_soft_capped_logits(tmp_path, fit):
     assert metrics["last_loss"] < metrics["first_loss"]
 
 
-@pytest.mark.parametrize("keys", [{"rank": 8}, {"r": 0}, {"lr_scheduler_type": "cosine"}, {"learning_rate": math.nan}])
+@pytest.mark.parametrize("keys", [{"rank": 8}, {"r": 0}, {"lr_scheduler_type": "sine"}, {"learning_rate": math.nan}])
 def test_unusable_keys(keys):
     with pytest.raises(ValidationError):
         Lora(**keys)
