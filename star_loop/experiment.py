@@ -85,6 +85,8 @@ class Experiment(Component):
             if selector.scored and self.scorer is None:
                 raise ValueError(f"selectors.{name} weighs rationales by their scores: add scorer=student")
         self.trainer.check_base(self.model)
+        if (rank := self.generator.rank_beside) is not None:
+            self.trainer.check_beside(rank)
 
     @property
     def listeners(self) -> dict[str, Tracker]:

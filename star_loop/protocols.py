@@ -226,6 +226,11 @@ class Generator(Component, ABC):
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> AbstractContextManager[Engine]:
         """Start an engine for models of this base; `workspace` is its folder for scratch and logs."""
 
+    @property
+    def rank_beside(self) -> int | None:
+        """The highest LoRA rank that its engine applies beside the base's weights; None: it merges adapters."""
+        return None
+
     def cost(self, base: Pretrained) -> Cost:
         """What a token of this base costs."""
         return Cost.of(base)
@@ -248,6 +253,9 @@ class Trainer(Component, ABC):
 
     def check_base(self, base: Pretrained) -> None:
         """Raise a `ValueError` that names what this trainer cannot train of this model, before anything starts."""
+
+    def check_beside(self, rank: int) -> None:
+        """Raise a `ValueError` that names what an engine that merges nothing, up to this rank, could not serve."""
 
     def total_steps(self, examples: int, steps: int | None) -> int:
         """How many units `progress` will be told of."""

@@ -113,6 +113,11 @@ class Vllm(Generator):
             yield engines
 
     @property
+    def rank_beside(self) -> int | None:
+        """With `adapter: lora`: `max_lora_rank`."""
+        return self.max_lora_rank if self.adapter == "lora" else None
+
+    @property
     def share_size(self) -> int | None:
         """None: there is one engine, and a call is not cut."""
         return self.share or (None if self.engines == 1 else SHARE)

@@ -14,6 +14,9 @@ from star_loop.seeding import rng
 from star_loop.trainers.batches import Encoded, Step, normalised
 from star_loop.trainers.keys import LoraKeys
 
+MERGED_ONLY = ("use_dora", "modules_to_save", "target_parameters")
+"""Fields of PEFT's that vLLM's LoRA does not know."""
+
 
 class Lora(LoraKeys, Trainer):
     """Low-rank adaptation (LoRA, arXiv 2106.09685) of a causal LM. The optimiser is fresh in each round.
@@ -91,6 +94,19 @@ class Lora(LoraKeys, Trainer):
             from star_loop.trainers.adapter import check_targets
 
             check_targets(self, base)
+
+    def check_beside(self, rank: int) -> None:
+        """Look for what vLLM's LoRA cannot apply, and for a rank that is too high for it."""
+        for name in MERGED_ONLY:
+            if self.peft.get(name):
+                raise ValueError(
+                    f"trainer.peft.{name} cannot be served with generator.adapter=lora: set generator.adapter=merge"
+                )
+        highest = max([self.r, *self.peft.get("rank_pattern", {}).values()])
+        if highest > rank:
+            raise ValueError(
+                f"the adapters have rank {highest}, and generator.max_lora_rank={rank}: raise it, or lower trainer.r"
+            )
 
     def carry_out(
         self, batches: Sequence[Sequence[Encoded]], start: Model, into: Path, *, seed: int, progress: Progress | None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from peft import PeftModel
 from pydantic import ValidationError
 
+from star_loop.generators.vllm import Vllm
 from star_loop.models import Model, Pretrained
 from star_loop.models.weights import load_merged, load_model, sequence_logprobs
 from star_loop.protocols import TrainingError
@@ -274,6 +275,23 @@ def test_what_peft_offers_is_trained_gone_on_with_and_merged(base, fit, name):
 def test_what_cannot_be_trained_served_or_merged_is_refused_by_name(base, peft, said):
     with pytest.raises(ValueError, match=said):
         FAST.model_copy(update={"peft": peft}).check_base(base)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"peft": {"use_dora": True}}, r"trainer\.peft\.use_dora cannot be served with generator\.adapter=lora"),
+        ({"peft": {"rank_pattern": {"q_proj": 9}}}, r"have rank 9, and generator\.max_lora_rank=8: raise it"),
+        ({"r": 16}, r"have rank 16, and generator\.max_lora_rank=8"),
+    ],
+)
+def test_what_an_engine_cannot_apply_beside_the_base_is_refused(changes, said):
+    beside = Vllm(adapter="lora", max_lora_rank=8).rank_beside
+    assert beside == 8
+    assert Vllm(adapter="merge").rank_beside is None
+    FAST.check_beside(beside)
+    with pytest.raises(ValueError, match=said):
+        FAST.model_copy(update=changes).check_beside(beside)
 
 
 def test_a_tied_head_that_is_trained_whole_is_refused(tmp_path):
