@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import EngineError
+from star_loop.records import Request
 
 logger = logging.getLogger(__name__)
 
@@ -183,3 +184,8 @@ def warn_too_long(prompts: Sequence[tuple[str, int]], context: int) -> None:
             "model allows, or shorten the prompts (task.shots=…).",
             len(prompts), context, named, more,
         )  # fmt: skip
+
+
+def payload(request: Request) -> dict[str, Any]:
+    """Return the request as a worker's message has it."""
+    return {"prompt": request.prompt, "n": request.n, "seed": request.seed, **asdict(request.sampling)}

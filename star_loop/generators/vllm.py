@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -16,7 +15,7 @@ from star_loop.generators.devices import fewest, places, stated
 from star_loop.generators.engines import several
 from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError, WorkerProcess
-from star_loop.generators.serving import Sequences, Serving, warn_too_long
+from star_loop.generators.serving import Sequences, Serving, payload, warn_too_long
 from star_loop.generators.vllm_internals import ENVIRONMENT
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, Generator, Progress
@@ -204,7 +203,7 @@ class VllmEngine(Serving):
                 finished(item["index"], [Completion(**fields) for fields in item["completions"]])
 
         if requests:
-            self._call("generate", collect, requests=[_payload(request) for request in requests], seed=seed)
+            self._call("generate", collect, requests=[payload(request) for request in requests], seed=seed)
 
     def _warn_too_long(self, requests: Sequence[Request], completions: Sequence[Sequence[Completion]]) -> None:
         if requests:
@@ -306,7 +305,3 @@ class VllmEngine(Serving):
         assert self.facts  # the worker is ready
         assert self._worker is not None
         return self._worker.call(operation, item, **arguments)
-
-
-def _payload(request: Request) -> dict[str, Any]:
-    return {"prompt": request.prompt, "n": request.n, "seed": request.seed, **asdict(request.sampling)}
