@@ -9,6 +9,7 @@ import pytest
 
 from star_loop.judge.__main__ import main
 from star_loop.records import Rollout
+from star_loop.report import write
 from star_loop.report.unread import CUT, reasons
 from star_loop.run.directory import RunDirectory
 from tests.quiz import play
@@ -106,7 +107,7 @@ def test_reasons_are_counted_with_an_example_of_each() -> None:
 
 
 def test_the_report_names_the_commonest_reasons(run: Path) -> None:
-    page = (run / "report.html").read_text()
+    page = write(run).read_text()
     unread = [r for r in RunDirectory(run).iteration(3).rollouts() if r.answer is None]
     assert unread and "Why no answer was found" in page
     for reason in reasons(unread):
