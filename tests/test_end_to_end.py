@@ -116,11 +116,11 @@ def test_the_adapter_is_peft_and_changes_the_base(uninterrupted: Path) -> None:
     assert not before.equal(tuned(**inputs).logits)
 
 
-@pytest.mark.parametrize("phase", ["iteration=1 name=train", "iteration=2 name=test"])
-def test_killed_and_launched_again_a_real_run_ends_with_the_same_bytes(
-    uninterrupted: Path, tmp_path: Path, phase: str
+def test_killed_twice_and_launched_again_a_real_run_ends_with_the_same_bytes(
+    uninterrupted: Path, tmp_path: Path
 ) -> None:
-    kill_at(tmp_path, phase)
+    kill_at(tmp_path, "iteration=1 name=train")
+    kill_at(tmp_path, "iteration=2 name=test")
     finish(tmp_path)
     ours, whole = contents(tmp_path / "run"), contents(uninterrupted)
     ours.pop("config.yaml"), whole.pop("config.yaml")  # `outputs` is another folder

@@ -48,6 +48,7 @@ class VllmWorker:
     def start(self, base: Fields, settings: Fields, seed: int) -> Fields:
         """Load vLLM and the base model."""
         self.eager = _be_eager(settings["enforce_eager"])
+        vllm_internals.load()
         from star_loop.models.chat import end_of_turn
         from star_loop.models.weights import load_tokenizer
 
