@@ -78,7 +78,7 @@ SIZES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What was found."""
+    """The machine as the doctor found it."""
 
     cores: int
     memory: float
@@ -164,7 +164,7 @@ def mismatches(machine: Machine) -> list[str]:
 
 
 def fits(size: Size, machine: Machine) -> str:
-    """What this machine does with a model of this size, in words."""
+    """Say in words what this machine does with a model of this size."""
     if not machine.gpus:
         if machine.memory > size.train(weight_bytes=4) + 2 * size.parameters:
             return "on the CPU, slowly"

@@ -16,7 +16,7 @@ class Evaluation(Component):
     samples: int = Field(0, ge=0)
     """Sampled answers per question, for maj@k and unbiased pass@k; 0: none."""
     temperature: float = Field(0.7, gt=0)
-    """Of those samples."""
+    """Temperature of those samples."""
     shots: bool = True
     """Measure the base model with the worked examples of collecting too, where the task has any: iteration 0 then says
     how much of what is gained is the form of the answer."""

@@ -92,7 +92,7 @@ def advance(
 
 
 def show(config: Mapping[str, Any]) -> str:
-    """What `show=` asks for: `prompts`, the exact texts that the task gives to a model.
+    """Return what `show=` asks for: `prompts`, the exact texts that the task gives to a model.
 
     Raises:
         ConfigError: there is no such thing to show.

@@ -62,7 +62,7 @@ class Verifier(Component, ABC):
 
 
 class Task(Component, ABC):
-    """Where observations and prompts come from.
+    """A source of observations and of the prompts that ask about them.
 
     Laws: splits are deterministic and share no question; ids are unique; the verifier accepts `gold_text` of every
     observation; a prompt without hint contains neither the hint marker nor, because of the hint, the answer.
@@ -105,7 +105,7 @@ class Task(Component, ABC):
         return ()
 
     def findings(self) -> Mapping[str, int]:
-        """What was left out or rewritten (`train: left out, same id as a held-out one`), and how often."""
+        """Tell what was left out or rewritten (`train: left out, same id as a held-out one`), and how often."""
         return {}
 
     def gold_text(self, observation: Observation) -> str:
@@ -205,14 +205,14 @@ class Engine(Protocol):
 
 
 class Generator(Component, ABC):
-    """Where rationales come from."""
+    """A source of rationales."""
 
     scores: ClassVar[bool] = False
     """Whether its engine can be asked for probabilities (`scorer=engine`)."""
     max_tokens: int = Field(256, ge=1)
-    """Of a rationale, at most."""
+    """Longest rationale, in tokens."""
     temperature: float = Field(1.0, ge=0)
-    """Of sampling."""
+    """Temperature of sampling."""
     top_p: float = Field(1.0, gt=0, le=1)
     """Sample from the most probable tokens that together have this probability; 1: from all."""
     top_k: int = Field(0, ge=0)
@@ -232,7 +232,7 @@ class Generator(Component, ABC):
         return None
 
     def cost(self, base: Pretrained) -> Cost:
-        """What a token of this base costs."""
+        """Return what a token of this base costs, in FLOPs."""
         return Cost.of(base)
 
 

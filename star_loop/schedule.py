@@ -41,7 +41,7 @@ class Schedule(Component):
         return int(self.steps * self.growth ** (iteration - 1) + 1e-9)
 
     def training_steps(self, iteration: int) -> int | None:
-        """What the trainer is told: σ_t, or None for its own epochs."""
+        """Return what the trainer is told: σ_t, or None for its own epochs."""
         return self.steps_at(iteration) if self.train_by == "steps" else None
 
     def beta(self, iteration: int) -> int:

@@ -19,9 +19,9 @@ class Recipe(Component):
     """Everything that the weights depend on, besides the versions of torch and transformers and the machine."""
 
     seed: int = 0
-    """Of weights and data."""
+    """Seed of weights and data."""
     threads: int = Field(default=1, ge=1)
-    """Of torch: sums split over another number of threads round differently."""
+    """Threads of torch: sums split over another number of threads round differently."""
 
     hidden: int = 96
     """Width of the residual stream."""
@@ -41,7 +41,7 @@ class Recipe(Component):
     }
     """Skill -> level -> how often, relative to the others; skills in equal parts."""
     hint_share: float = Field(default=0.1, ge=0, le=1)
-    """Of the examples, with the answer in the prompt: rationalization needs to know that form."""
+    """Share of the examples that have the answer in the prompt: rationalization needs to know that form."""
 
     shuffle_share: float = Field(default=0.5, ge=0, le=1)
     """Of the examples, with the question's columns after the first in random order: so the digits of a row are looked

@@ -41,7 +41,7 @@ Accuracy is zero-shot and greedy, with 95 % Wilson intervals. Which iteration is
 
 
 def data_card(run: RunDirectory, experiment: Experiment, last: int, license: str, rows: dict[str, int]) -> str:
-    """What the two tables hold, in the form that `datasets.load_dataset` reads."""
+    """Describe what the two tables hold, in the form that `datasets.load_dataset` reads."""
     return f"""---
 license: {license}
 tags: [star_loop, synthetic, reasoning]

@@ -23,7 +23,7 @@ def places(engines: int | Literal["auto"], gpus_each: int) -> list[Mapping[str, 
 
 
 def divide(engines: int | Literal["auto"], gpus_each: int, gpus: Sequence[str]) -> list[Mapping[str, str]]:
-    """What each engine's process gets in its environment: GPUs of its own, or its part of the cores.
+    """Return what each engine's process gets in its environment: GPUs of its own, or its part of the cores.
 
     Args:
         engines: how many; `auto`: as many as there are GPUs for, one where there is no GPU.
@@ -108,5 +108,5 @@ def visible_gpus() -> list[str]:
 
 
 def cores() -> int:
-    """That this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -203,7 +203,7 @@ class _Share:
         return [whole[index] for index in range(len(self.requests))]
 
     def _tell(self, reached: int) -> None:
-        """Of each request once, also where the share began again."""
+        """Tell of each request once, also where the share began again."""
         if self.progress and reached > self.told:
             self.progress(reached - self.told)
         self.told = max(reached, self.told)
@@ -228,7 +228,7 @@ class _Call(Generic[R]):
         self.events: SimpleQueue[Callable[[], None]] = SimpleQueue()
 
     def __call__(self) -> list[Sequence[R]]:
-        """What each job returns, in their order.
+        """Do the jobs and return what each returns, in their order.
 
         Raises:
             EngineError: a job failed too often, no lane is left, or a canary failed.

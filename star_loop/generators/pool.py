@@ -48,7 +48,7 @@ class Pool(Generator):
             self.student.check()
 
     def cost(self, base: Pretrained) -> Cost:
-        """That of the base, if it has weights."""
+        """Return the cost of the base, if it has weights."""
         return Cost(parameters=0) if isinstance(base, NoWeights) else Cost.of(base)
 
     @contextmanager

@@ -54,10 +54,10 @@ class Ray(Vllm):
     address: str | None = None
     """The cluster: `auto` (which this machine belongs to), or its `host:port`; None: one of this launch's own, here."""
     num_cpus: float = Field(1.0, ge=0)
-    """Of each engine, for Ray to count."""
+    """CPUs of each engine, for Ray to count."""
     num_gpus: float | None = Field(None, ge=0)
-    """Of each engine; None: `tensor_parallel_size` (`auto`: 1) in a cluster with GPUs. Say it where the first is yet to
-    come, or where `auto` may need more."""
+    """GPUs of each engine; None: `tensor_parallel_size` (`auto`: 1) in a cluster with GPUs. Say it where the first is
+    yet to come, or where `auto` may need more."""
     wait: float = Field(600.0, gt=0)
     """Seconds that an engine waits for a node with room; afterwards it is left out, if others have come."""
 

@@ -47,7 +47,7 @@ class Host:
             shutil.rmtree(old)
 
     def generate(self, requests: Sequence[Request], seed: int) -> list[list[Completion]]:
-        """See `VllmEngine`; so are the others."""
+        """Do what `VllmEngine` does, as the other methods here do."""
         return self._engine.generate(requests, seed=seed)
 
     def score(self, sequences: Sequence[tuple[Sequence[int], int]], top: int) -> list[Means | None]:

@@ -83,7 +83,7 @@ class ScriptedEngine:
         """Nothing to release."""
 
     def probability(self, request: Request) -> float:
-        """Of a right answer."""
+        """Return the probability of a right answer."""
         level = min(max(request.observation.level or 1, 1), len(self.script.table))
         p = self.script.table[level - 1]
         if p in (0.0, 1.0):

@@ -98,7 +98,7 @@ class Serving(ABC):
 
     @abstractmethod
     def dtype(self) -> str:
-        """Of the weights that generate, as torch spells it without `torch.`."""
+        """Name the dtype of the weights that generate, as torch spells it without `torch.`."""
 
     @property
     def loaded(self) -> bool:
@@ -163,7 +163,7 @@ def _distance(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def advice(error: Exception) -> str:
-    """What to do where memory did not suffice (oneDNN then has no primitive), else nothing."""
+    """Say what to do where memory did not suffice (oneDNN then has no primitive), else nothing."""
     signs = ("memory", "bad_alloc", "could not create a primitive")
     lacking = isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
     return ". Lower generator.max_num_seqs or generator.max_model_len" if lacking else ""

@@ -32,7 +32,7 @@ class Transformers(Generator):
     adapter: Literal["merge", "lora"] = "merge"
     """`merge`: into a fresh copy of the base. `lora`: applied beside the weights: exact, slower."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the weights that generate; `auto`: that of the base model."""
+    """Type of the weights that generate; `auto`: that of the base model."""
     max_model_len: int | None = Field(None, ge=2)
     """Tokens of prompt and completion together; None: what the model declares."""
 
@@ -90,7 +90,7 @@ class TransformersEngine(Serving):
         return sequence_logprobs(self.model, sequences)
 
     def dtype(self) -> str:
-        """Of the live weights."""
+        """Name the dtype of the live weights."""
         return str(self.model.dtype).removeprefix("torch.")
 
     def release(self) -> None:

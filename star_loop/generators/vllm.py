@@ -47,7 +47,7 @@ class Vllm(Generator):
     begins again. `request`: each request by its own seed, so that its text hardly depends on its neighbours, and what
     is finished is kept, whatever happens to the rest. No slower on a CPU; on a GPU vLLM draws for each by itself."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the weights that generate; `auto`: that of the base model."""
+    """Type of the weights that generate; `auto`: that of the base model."""
     max_model_len: int | None = Field(None, ge=2)
     """Tokens of prompt and completion together; None: what the model allows."""
     max_num_seqs: int = Field(256, ge=1)
@@ -122,7 +122,7 @@ class Vllm(Generator):
         return self.share or (None if self.engines == 1 else SHARE)
 
     def gpus_each(self, base: Pretrained) -> int:
-        """That share one copy of this model."""
+        """Count the GPUs that share one copy of this model."""
         size = self.tensor_parallel_size
         return fewest(base, self.dtype, self.gpu_memory_utilization) if size == "auto" else size
 
@@ -262,7 +262,7 @@ class VllmEngine(Serving):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the worker said of itself when it was ready: `device`, `dtype`, `context`; and `asleep`."""
+        """Return what the worker said of itself when it was ready: `device`, `dtype`, `context`; and `asleep`."""
         if self._worker is None:
             raise RuntimeError("the engine was released or closed: serve a model first")
         if self._facts is None:
@@ -281,7 +281,7 @@ class VllmEngine(Serving):
         return sums
 
     def dtype(self) -> str:
-        """Of the worker's weights."""
+        """Name the dtype of the worker's weights."""
         return str(self.facts["dtype"])
 
     def _start(self) -> int:

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def lines(verifier: Verifier, texts: Iterable[Text], only: str = "all", limit: int = 20) -> Iterator[str]:
-    """What is printed: the stages of the first `limit` texts whose verdict is wanted, then the counts over all."""
+    """Print the stages of the first `limit` texts whose verdict is wanted, then the counts over all."""
     counts: Counter[str] = Counter()
 
     def judged() -> Iterator[str]:

@@ -71,7 +71,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def plan(wanted: argparse.Namespace) -> dict[str, Any]:
-    """What is known, what is assumed, the memory, and a prediction for each number of observations and GPUs.
+    """Tell what is known and what is assumed, the memory, and a prediction for each number of observations and GPUs.
 
     Raises:
         RunError, ValueError: `--like` is no run to measure rates from, or there is no such model.
@@ -104,7 +104,7 @@ def plan(wanted: argparse.Namespace) -> dict[str, Any]:
 
 
 def experiment_of(run: RunDirectory) -> Experiment:
-    """What the run is made of.
+    """Build what the run is made of.
 
     Raises:
         RunError: it is no run, or one of several engines.

@@ -33,24 +33,24 @@ class Rates:
     """Seconds of one engine and one rank on the machine of the run."""
 
     step: float
-    """Of a decoding step of a batch, however many are in it."""
+    """A decoding step of a batch, however many are in it, takes these seconds."""
     token: float
-    """Of a token, read or written."""
+    """A token, read or written, takes these."""
     swap: float
-    """Of new weights, with the proof that they generate."""
+    """New weights, with the proof that they generate, take these."""
     start: float
     """Until the engine answers for the first time."""
     begin: float
-    """Of a LoRA round before its first step and after its last."""
+    """A LoRA round takes these before its first step and after its last."""
     load: float
-    """Of the first round of a launch, besides: libraries are imported."""
+    """The first round of a launch takes these besides: libraries are imported."""
     flop: float
-    """Of an exact FLOP of training."""
+    """An exact FLOP of training takes these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
-    """What the run's questions and answers are like."""
+    """How long the run's questions and answers are, and how often they are right."""
 
     lengths: NDArray[np.int64]
     """Tokens of the rationales, sorted."""
@@ -72,7 +72,7 @@ class Habits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """What grows with the number of observations."""
+    """Seconds and bytes that grow with the number of observations."""
 
     once: float
     """Seconds."""
@@ -141,7 +141,7 @@ def _work(rollouts: Sequence[Rollout], slots: int) -> tuple[float, float]:
 
 
 def habits(run: RunDirectory) -> Habits:
-    """Of the whole run.
+    """Read the habits of the whole run.
 
     Raises:
         RunError: nothing was generated or trained.

@@ -27,7 +27,7 @@ REMEDIES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is to be run."""
+    """A run that is to be predicted."""
 
     observations: int
     quotas: Sequence[int | None]
@@ -40,10 +40,10 @@ class Job:
     batch: int = 8
     """Sequences of an optimiser step: no more ranks than these can work, nor more than one node has GPUs."""
     gpus_each: int = 1
-    """Of one engine."""
+    """GPUs of one engine."""
 
     def engines(self, gpus: int) -> int:
-        """That work at once."""
+        """Count the engines that work at once."""
         return max(1, gpus // self.gpus_each)
 
 
@@ -59,7 +59,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """Of a whole launch."""
+    """How long a whole launch takes, and what it spends."""
 
     seconds: Mapping[str, float]
     """By part: see `REMEDIES`."""

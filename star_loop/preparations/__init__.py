@@ -19,7 +19,7 @@ from star_loop.run.preparation import Arrays, Folder
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """What a preparation works with."""
+    """Everything that a preparation may look at and ask for."""
 
     task: Task
     observations: Sequence[Observation]
@@ -49,18 +49,18 @@ class Bench:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What came of it."""
+    """The result of a preparation."""
 
     columns: Columns
     """One entry for each observation; or `skill_graph` and its `graph_names`."""
     metrics: Metrics
     """Published with iteration 0 as `prepare/<name>`."""
     spent: Spent
-    """Of all its files, whenever they were made."""
+    """The cost of all its files, whenever they were made."""
 
 
 def total(parts: Iterable[Arrays]) -> Spent:
-    """What the files have `spent`."""
+    """Add up what the files have `spent`."""
     spent: Spent = np.sum([np.zeros(3), *(np.asarray(part["spent"], np.float64) for part in parts)], axis=0)
     return spent
 

@@ -23,7 +23,7 @@ class Embedder:
         self._loaded: tuple[Any, Any] | None = None
 
     def cost(self) -> Cost:
-        """Of the base."""
+        """Return what the base costs."""
         return Cost.of(self.base)
 
     def __call__(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[int]]:

@@ -85,7 +85,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What an engine returns. It knows nothing of truth."""
+    """A text that an engine wrote. It knows nothing of truth."""
 
     text: str
     tokens: int
@@ -101,7 +101,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a verifier says of one text."""
+    """A verifier's judgement of one text."""
 
     answer: str | None
     """The extracted answer; None: none was found."""
@@ -122,17 +122,28 @@ class Verdict:
         score: float | None = None,
         reading: Mapping[str, str] | None = None,
     ) -> "Verdict":
-        """Of an answer that was compared with the gold one; `where` says how it was found: `marker`, `fallback`, …"""
+        """Judge an answer that was compared with the gold one, found by `where`: `marker`, `fallback`, …"""
         how = f"{'equal' if correct else 'different'} ({where})"
         return cls(answer=answer, correct=correct, how=how, score=score, reading=reading or {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout(Record):
-    """A judged completion: one line of a wave file or of an evaluation file."""
+    """A judged completion: one line of a wave file or of an evaluation file.
+
+    Example:
+        >>> rollout = Rollout(
+        ...     position=3, id="gsm8k/17", attempt=Try.FIRST, sample=0, hinted=False, text="3 cats: 12 legs.  #### 12",
+        ...     answer="12", correct=True, how="equal (marker)", score=None, finish="stop", tokens=9, prompt_tokens=40,
+        ... )
+        >>> rollout.wording, rollout.faithful
+        ('3 cats: 12 legs. #### 12', False)
+        >>> Rollout.from_json(rollout.to_json()) == rollout
+        True
+    """
 
     position: int
-    """Of the observation in its split."""
+    """The place of the observation in its split."""
     id: str
     attempt: int
     """A `Try`; of an evaluation, a `Decoding`."""
@@ -147,7 +158,7 @@ class Rollout(Record):
     finish: str
     tokens: int
     prompt_tokens: int
-    """Of the prompt, which the samples of one attempt share: count it where `sample` is 0."""
+    """Tokens of the prompt, which the samples of one attempt share: count it where `sample` is 0."""
     ids: list[int] | None = None
     """The completion's token ids."""
 
@@ -164,13 +175,13 @@ class Rollout(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score(Record):
-    """What a model thinks of a rollout's text after the zero-shot prompt: one line of `scores.jsonl`."""
+    """A model's opinion of a rollout's text after the zero-shot prompt: one line of `scores.jsonl`."""
 
     position: int
     attempt: int
     sample: int
     tokens: int
-    """Of the text and its end of sequence."""
+    """Tokens of the text and its end of sequence."""
     loss: float
     """Mean cross-entropy of these tokens, in nats."""
     brier: float
@@ -196,7 +207,7 @@ class Score(Record):
         gradient: float | None = None,
         rank: float | None = None,
     ) -> "Score":
-        """That of a rollout."""
+        """Join these figures to the rollout that they are of."""
         return cls(
             position=rollout.position, attempt=rollout.attempt, sample=rollout.sample, tokens=tokens, loss=loss,
             brier=brier, slack=slack, gradient=gradient, rank=rank,
@@ -220,7 +231,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example(Record):
-    """One training pair, exactly as the trainer sees it: loss on `completion` and the end of sequence only."""
+    """One training pair, exactly as the trainer sees it: loss on `completion` and the end of sequence only.
+
+    Example:
+        >>> Example(position=3, id="gsm8k/17", prompt="How many legs have 3 cats?", completion=" #### 12").weight
+        1.0
+    """
 
     position: int
     id: str

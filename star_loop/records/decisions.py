@@ -24,7 +24,16 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What happened, aligned with `positions` (the visited observations in the sampler's order; surplus left out)."""
+    """Counts of what happened, aligned with `positions`: the visited observations in the sampler's order, no surplus.
+
+    Example:
+        >>> one = np.array([1, 1])
+        >>> Outcome(
+        ...     iteration=1, positions=np.array([7, 2]), attempts=one, wins=np.array([0, 1]), hinted_attempts=0 * one,
+        ...     hinted_wins=0 * one, first_wins=np.array([0, 1]), first_attempts=one,
+        ... ).accepted.tolist()
+        [False, True]
+    """
 
     iteration: int
     positions: Positions
@@ -51,7 +60,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What a selector may look at besides the candidates."""
+    """The things that a selector may look at besides the candidates."""
 
     iteration: int
     beta: int

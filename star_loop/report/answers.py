@@ -48,7 +48,7 @@ class Answers:
 
     @property
     def skills(self) -> list[str]:
-        """Those of the chosen questions."""
+        """List the skills of the chosen questions."""
         return sorted({answer.skill for answer in self.chosen} - {""})
 
 

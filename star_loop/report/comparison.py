@@ -22,7 +22,7 @@ class Group:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What they have in common."""
+        """Return the settings that they have in common."""
         return self.runs[0].settings
 
     @property

@@ -63,7 +63,7 @@ def visible(text: str | None) -> str:
 
 
 def subtitle(settings: Mapping[str, Any]) -> str:
-    """What ran, in a line: as much of it as the configuration says."""
+    """Say in a line what ran: as much of it as the configuration says."""
     found = (settings.get(part) for part in ("model", "task", "sampler"))
     model, task, sampler = (part if isinstance(part, Mapping) else {} for part in found)
     classes = [part["_target_"].rpartition(".")[2] for part in (task, sampler) if "_target_" in part]

@@ -72,7 +72,7 @@ def directories(folder: Path) -> Iterator[Path]:
 
 
 def read(path: Path, folder: Path) -> Run:
-    """What a comparison below `folder` needs of a run.
+    """Read what a comparison below `folder` needs of a run.
 
     Raises:
         RunError: nothing is committed or measured yet, or a file that cannot be read.

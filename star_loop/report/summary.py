@@ -135,7 +135,7 @@ _PER_KIND = 3
 
 
 def kind(rollout: Rollout) -> str:
-    """What a rollout is an example of: one of `right`, `right, but not every step`, `wrong`, `hinted`."""
+    """Name what a rollout is an example of: one of `right`, `right, but not every step`, `wrong`, `hinted`."""
     if rollout.hinted:
         return "hinted"
     if not rollout.correct:
@@ -156,12 +156,12 @@ def _samples(path: Path, iteration: IterationDirectory) -> list[Sample]:
 
 
 def _rollouts(iteration: IterationDirectory) -> Iterator[Rollout]:
-    """Of the iteration's first wave; the base model has none, so there they are those of its evaluation."""
+    """Read the iteration's first wave; the base model has none, so there it is its evaluation."""
     return iteration.judged(next(iter(iteration.waves), "evaluation"))
 
 
 def _every_rollout(iteration: IterationDirectory) -> Iterator[Rollout]:
-    """Of all waves; of the base model, those of its evaluation."""
+    """Read all waves; of the base model, its evaluation."""
     return (rollout for name in iteration.waves or ["evaluation"] for rollout in iteration.judged(name))
 
 

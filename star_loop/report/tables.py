@@ -71,12 +71,12 @@ def iteration_rows(metrics: Sequence[Metrics]) -> list[dict[str, str]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """What a phase took over the whole run."""
+    """The time and work of a phase over the whole run."""
 
     name: str
     seconds: float | None
     share: float | None
-    """Of the time."""
+    """Share of the time."""
     flops: float | None
     utilisation: float | None
     """Exact FLOPs over what the machine's peak could have done in this time."""
@@ -137,7 +137,7 @@ _CHECKS = {
 
 
 def data_rows(metrics: Sequence[Metrics]) -> list[tuple[str, str]]:
-    """What the task found in its data: sizes, and what was left out or rewritten."""
+    """List what the task found in its data: sizes, and what was left out or rewritten."""
     found = metrics[0] if metrics else {}
     return [
         (name.removeprefix("data/").replace("/", ": ").replace("_", " "), quantities.count(value))

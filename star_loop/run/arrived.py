@@ -62,7 +62,7 @@ class Arrivals:
             self.disk.discard(self.path)
 
     def _read(self, wave: str) -> dict[str, list[Completion]]:
-        """What the file holds of this wave. Nothing else is left in it, so that a line can be appended."""
+        """Read what the file holds of this wave. Nothing else is left in it, so that a line can be appended."""
         if not self.path.exists():
             return {}
         data = self.path.read_bytes()
@@ -79,7 +79,7 @@ class Arrivals:
 
 
 def _name(request: Request) -> str:
-    """Of a request, by all that its completions may depend on besides the model."""
+    """Name a request by all that its completions may depend on besides the model."""
     fields = {name: getattr(request, name) for name in ("prompt", "n", "seed", "hinted")}
     asked = {**fields, "id": request.observation.id, "sampling": asdict(request.sampling)}
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
@@ -90,7 +90,7 @@ def _sealed(row: bytes) -> bytes:
 
 
 def _row(line: bytes) -> Row | None:
-    """What was sealed in a line; None: the line is not what this version has written."""
+    """Return what was sealed in a line; None: the line is not what this version has written."""
     row = line.partition(b" ")[2]
     if line != _sealed(row):
         return None

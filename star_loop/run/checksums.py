@@ -148,7 +148,7 @@ class Ledger:
 
 
 class _Listed:
-    """What `checksums.txt` says, and what seals its next line.
+    """The entries of `checksums.txt`, and the sum that seals its next line.
 
     Raises:
         ValueError: it was not written so, not even by a process that was killed.

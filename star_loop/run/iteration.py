@@ -208,7 +208,7 @@ class IterationDirectory:
         return hashlib.sha256(json_bytes(same)).hexdigest()
 
     def _remedy(self) -> str:
-        """What to do about a damaged file: go on from the last iteration before this one that has its model."""
+        """Say what to do about a damaged file: go on from the last iteration before this one that has its model."""
         earlier = (self.path.with_name(f"{t:04d}") for t in range(self.number - 1, -1, -1))
         good = next((e for e in earlier if e.name == "0000" or (e / "adapter").exists()), None)
         fork = f" fork={good}" if good else ""

@@ -112,7 +112,7 @@ class Copying(Session):
             )  # fmt: skip
 
     def _top(self) -> list[Path]:
-        """What iterations share, their checksums last."""
+        """List the files that iterations share, their checksums last."""
         here = self.run.path
         names = ("config.yaml", "identity.json", "observations.parquet", "timings.jsonl")
         prepared = sorted(path for path in here.glob("preparation/**/*") if path.is_file())

@@ -11,7 +11,7 @@ from star_loop.records import Rollout, Score
 
 
 class Scorer(Component, ABC):
-    """What the current student thinks of the rationales that it could learn from."""
+    """The current student's opinion of the rationales that it could learn from."""
 
     passes: ClassVar[int] = 1
     """What a rationale costs, in forward passes."""

@@ -17,7 +17,7 @@ Temperature = Annotated[float, Field(ge=0)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What a search settles on for one iteration."""
+    """The result of a search for one iteration."""
 
     temperature: float
     threshold: float | None
@@ -37,7 +37,7 @@ class Balance(Component):
     temperatures: tuple[Temperature, ...] = Field((0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1), min_length=1)
     """What is tried."""
     thresholds: tuple[float, ...] = ()
-    """Of the reward, for verifiers that grade steps; the paper searches -1.0, -0.9, …, 1.0. (): no reward model."""
+    """Thresholds of the reward, for verifiers that grade steps; the paper searches -1.0, -0.9, …, 1.0. (): none."""
     questions: int = Field(600, ge=1)
     """Training observations that the pilots ask, at each temperature."""
     rollouts: int = Field(5, ge=1)

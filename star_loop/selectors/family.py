@@ -60,7 +60,7 @@ class Rewarded(Selector):
     """Everything that is rewarded above the threshold of B-STaR's search, right or wrong (arXiv 2412.17256)."""
 
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
-        """What is correct, where no threshold was searched for."""
+        """Keep what is correct, where no threshold was searched for."""
         if context.threshold is None:
             return Correct().select(candidates, context, rng)
         return [c for c in candidates if reward(c.rollout) > context.threshold]

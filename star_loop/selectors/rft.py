@@ -31,7 +31,7 @@ class Equations(Selector):
     verify: bool = True
     """Drop rationales with a false or unreadable equation."""
     characters: int = Field(2000, ge=1)
-    """Of each rationale that are compared; edit distances cost their square."""
+    """Characters of each rationale that are compared; edit distances cost their square."""
 
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
         """The kept ones, in their order."""

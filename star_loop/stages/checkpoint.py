@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Where the run stands after an iteration: all that the next one needs."""
+    """The state of a run after an iteration: all that the next one needs."""
 
     iteration: int
     model: Model
@@ -26,7 +26,7 @@ class Checkpoint:
 
 
 def first_checkpoint(experiment: Experiment, observations: int, columns: Columns) -> Checkpoint:
-    """The base model, with nothing known of so many training observations but their columns."""
+    """Return the base model, with nothing known of so many training observations but their columns."""
     return Checkpoint(
         iteration=0,
         model=Model(base=experiment.model),
@@ -36,7 +36,7 @@ def first_checkpoint(experiment: Experiment, observations: int, columns: Columns
 
 
 def last_checkpoint(experiment: Experiment, run: RunDirectory, columns: Columns) -> Checkpoint | None:
-    """Where the last commit left the run; None: nothing is committed yet."""
+    """Return where the last commit left the run; None: nothing is committed yet."""
     if (latest := run.latest()) is None:
         return None
     state = latest.state()

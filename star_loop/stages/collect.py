@@ -24,7 +24,7 @@ class Collected:
 
     rollouts: Sequence[Rollout]
     outcome: Outcome
-    """Of the shortest prefix of visited observations that fills the quota; of all of them, where nothing does."""
+    """What happened to the shortest prefix of visited observations that fills the quota; to all, where nothing does."""
     beliefs: State
     """The sampler's, after what it observed."""
     scores: Sequence[Score] = ()
@@ -114,13 +114,13 @@ def _draw_wave(
 def _further(
     live: LiveRun, iteration: int, positions: Positions, judged: Sequence[Rollout], number: int
 ) -> dict[int, int]:
-    """What the allocator draws after this round; nothing more of what the context has no room for."""
+    """Ask the allocator what to draw after this round; nothing more of what the context has no room for."""
     known, full = tally(iteration, positions, judged), {r.position for r in judged if r.how == How.TOO_LONG}
     draws = live.experiment.allocator.again(known.attempts, known.wins, number)
     return {p: n for p, n in zip(positions.tolist(), draws.tolist(), strict=True) if n and p not in full}
 
 
 def _failed(judged: Sequence[Rollout]) -> dict[int, int]:
-    """One more draw for each observation that no first try has solved, except where the prompt left no room."""
+    """Give one more draw to each observation that no first try has solved, except where the prompt left no room."""
     solved = {rollout.position for rollout in judged if rollout.correct}
     return {r.position: 1 for r in judged if r.position not in solved and r.how != How.TOO_LONG}

@@ -25,7 +25,7 @@ class LiveRun:
 
     @cached_property
     def cost(self) -> Cost:
-        """What a token of the base costs, in FLOPs."""
+        """Return what a token of the base costs, in FLOPs."""
         return self.experiment.generator.cost(self.experiment.model)
 
     @property

@@ -127,7 +127,7 @@ def figures(task: Task, splits: Splits) -> Metrics:
 
 
 def columns(observations: Sequence[Observation]) -> Columns:
-    """What samplers may know: `skill` (code in order of first appearance, -1 none), `level` (-1 none), `length`.
+    """Return what samplers may know: `skill` (code in order of first appearance, -1 none), `level` (-1 none), `length`.
 
     `skill_names` are the names of the codes.
     """

@@ -69,7 +69,7 @@ def finished(experiment: Experiment, run: RunDirectory, splits: Splits) -> Colum
 
 
 def folder(run: RunDirectory, name: str) -> Folder:
-    """Where the preparation of this name keeps its files."""
+    """Return the folder in which the preparation of this name keeps its files."""
     return Folder(run.path / "preparation" / name, run.disk)
 
 

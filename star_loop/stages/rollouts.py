@@ -89,7 +89,7 @@ def ask(
 
 
 def _complete(live: LiveRun, requests: Sequence[Request], seed: int, told: Progress) -> list[list[Completion]]:
-    """What has arrived already, and what the engine makes of the rest."""
+    """Return what has arrived already, and what the engine makes of the rest."""
     arrivals = live.run.arrivals
     completions = {k: known for k, request in enumerate(requests) if (known := arrivals.known(request)) is not None}
     left = [k for k in range(len(requests)) if k not in completions]

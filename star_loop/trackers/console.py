@@ -96,7 +96,7 @@ class _Lines(Session):
             self._print(f"progress {self._phase} {self._progress(now - self._began)}")
 
     def _progress(self, seconds: float) -> str:
-        """What is done, how many answers came a second, and the seconds left at this rate."""
+        """Show what is done, how many answers came a second, and the seconds left at this rate."""
         shown = [f"done={self._done}"] + ([] if self._total is None else [f"total={self._total}"])
         answers = self._asked or self._done
         shown += [f"asked={self._asked}"] if self._asked else []

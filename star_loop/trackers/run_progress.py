@@ -70,7 +70,7 @@ class RunProgress:
 
 
 def seconds_left(durations: Sequence[float], iterations: int) -> float:
-    """What so many more iterations will take, if they go on to become longer as they did: as a geometric series.
+    """Predict what so many more iterations take, if they go on to become longer as they did: as a geometric series.
 
     Args:
         durations: seconds of the iterations so far, at least one.
