@@ -6,11 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from star_loop.allocators.neyman import success
+from star_loop.allocators.neyman import Floats, spread, success
 from star_loop.protocols import Allocator
 from star_loop.records import Metrics, Outcome, Proposal, State
-
-Floats = NDArray[np.float64]
 
 
 class Knapsack(Allocator):
@@ -37,14 +35,7 @@ class Knapsack(Allocator):
 
     def metrics(self, outcome: Outcome) -> Metrics:
         """The spread of N_i, and the share of observations whose draws were neither all right nor all wrong."""
-        n = outcome.first_attempts
-        mixed = (outcome.first_wins > 0) & (outcome.first_wins < n)
-        return {
-            "least": float(n.min()),
-            "most": float(n.max()),
-            "deviation": float(n.std()),
-            "mixed": float(mixed.mean()),
-        }
+        return spread(outcome)
 
 
 def gain(n: int, p: float) -> float:

@@ -59,15 +59,7 @@ class Neyman(Allocator):
 
     def metrics(self, outcome: Outcome) -> Metrics:
         """The spread of n_i, and the share of observations whose draws were neither all right nor all wrong."""
-        n = outcome.first_attempts
-        mixed = (outcome.first_wins > 0) & (outcome.first_wins < n)
-        return {
-            "least": float(n.min()),
-            "most": float(n.max()),
-            "mean": float(n.mean()),
-            "deviation": float(n.std()),
-            "mixed": float(mixed.mean()),
-        }
+        return spread(outcome)
 
     def _gvm(self, state: State, positions: NDArray[np.int64]) -> Floats:
         p, norms = success(state, positions, prior=0.0), column(state, "right_norm", positions)
@@ -91,6 +83,19 @@ class Neyman(Allocator):
             variance = advantage_variance(p, right, wrong, gap)
         sigma: Floats = np.sqrt(np.maximum(variance, 0.0))  # p and norms of other rollouts need not fit together
         return sigma
+
+
+def spread(outcome: Outcome) -> Metrics:
+    """Tell how many draws observations got, and the share of those whose draws were neither all right nor all wrong."""
+    n = outcome.first_attempts
+    mixed = (outcome.first_wins > 0) & (outcome.first_wins < n)
+    return {
+        "least": float(n.min()),
+        "most": float(n.max()),
+        "mean": float(n.mean()),
+        "deviation": float(n.std()),
+        "mixed": float(mixed.mean()),
+    }
 
 
 def success(state: State, positions: NDArray[np.int64], prior: float = 1.0) -> Floats:
