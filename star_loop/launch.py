@@ -21,7 +21,7 @@ from star_loop.report import write as write_report
 from star_loop.run.directory import FREE_KEYS, RunDirectory
 from star_loop.run.disk import Disk, RunError
 from star_loop.run.fork import adopt, clear_fetched, fetch
-from star_loop.run.guard import bind, fingerprint, guard_config, guard_files, guard_identity
+from star_loop.run.guard import bind, fingerprint, guard_config, guard_files, guard_identity, settings_fingerprint
 from star_loop.stages import load
 from star_loop.stages.checkpoint import Checkpoint, last_checkpoint
 from star_loop.stages.live import LiveRun
@@ -72,7 +72,7 @@ def advance(
         guard_config(run, config, FREE_KEYS)
     load.check(experiment)
     splits = load.load(experiment.task)
-    identity = _identity(experiment, splits)
+    identity = _identity(experiment, splits, config)
     if not begun:
         bind(run, config, identity, FREE_KEYS)
     changes = guard_identity(run, identity)
@@ -145,7 +145,7 @@ def _report(run: RunDirectory) -> None:
         logger.warning("no report: %s", error)
 
 
-def _identity(experiment: Experiment, splits: load.Splits) -> dict[str, Any]:
+def _identity(experiment: Experiment, splits: load.Splits, config: Mapping[str, Any]) -> dict[str, Any]:
     installed = {}
     for package in PACKAGES:
         try:
@@ -155,6 +155,7 @@ def _identity(experiment: Experiment, splits: load.Splits) -> dict[str, Any]:
     return {
         "observations": fingerprint(splits),
         "base_weights": fingerprint_weights(experiment.model),
+        "settings": settings_fingerprint(config, FREE_KEYS),
         "star_loop": version("star_loop"),
         **installed,
     }

@@ -93,7 +93,7 @@ def test_lines_of_records_are_read_back_or_refused(times: int) -> None:
         rollout, Example(position=0, id="a", prompt="p", completion="c"),
         Score(position=0, attempt=0, sample=0, tokens=3, loss=1.0, brier=0.5), SUM,
     ]  # fmt: skip
-    state = IterationState(format=2, iteration=3, adapter=None, files={"a": "b"}, kept=(1,)).sealed()
+    state = IterationState(format=4, iteration=3, predecessor="c", adapter=None, files={"a": "b"}, kept=(1,)).sealed()
     chance, tried, refused = rng(0, "fuzz", "lines"), 2000 * times, 0
     for _ in range(tried):
         record = records[int(chance.integers(len(records)))]

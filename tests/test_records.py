@@ -41,10 +41,11 @@ def test_the_message_names_the_record_and_what_was_found(line: str) -> None:
 
 
 def test_the_seal_covers_every_field() -> None:
-    state = IterationState(format=1, iteration=3, adapter=None, files={"a": "b"}).sealed()
+    state = IterationState(format=4, iteration=3, predecessor="c", adapter=None, files={"a": "b"}).sealed()
     assert state.sealed() == state
     assert IterationState.unsealed(state.to_json()) == state
-    for changed in ({"iteration": 4}, {"files": {}}, {"kept": (1,)}, {"made_of": {"seed": 1}}, {"adapter": "x"}):
+    for changed in ({"iteration": 4}, {"files": {}}, {"kept": (1,)}, {"made_of": {"seed": 1}}, {"adapter": "x"},
+                    {"predecessor": "d"}):  # fmt: skip
         with pytest.raises(RecordError, match="not those that were committed"):
             IterationState.unsealed(replace(state, **changed).to_json())
 

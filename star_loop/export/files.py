@@ -1,5 +1,6 @@
 """The files of an export: each part whole or not at all."""
 
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,11 @@ from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
 from star_loop.export.card import data_card, model_card
 from star_loop.models import Model
+from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.records import Rollout
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.run.disk import Disk, RunError, parquet_bytes
+from star_loop.run.guard import fingerprint
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 PARTS = ("adapter", "merged", "data")
@@ -34,12 +37,14 @@ def export(run: Path, iteration: str = "best", parts: Sequence[str] = PARTS, lic
     """
     directory = RunDirectory(run)
     here = choose(directory, iteration)
+    directory.check_committed()
     directory.verify([here.number], directory.latest() or here)
     if not (here.path / "adapter").exists():
         raise RunError(
             f"the adapter of {here.path} was given up (keep=best) or is lost: take --iteration best, last or 1"
         )
     experiment = _experiment(run)
+    _refuse_others(directory, experiment, parts)
     target = run / "export" / f"{here.number:04d}"
     if target.exists():
         if missing := [part for part in parts if not (target / part).exists()]:
@@ -78,7 +83,7 @@ def choose(run: RunDirectory, iteration: str) -> IterationDirectory:
     if iteration == "best":
         best = run.best(first=1)
         return latest if best is None else run.iteration(best)
-    if not iteration.isdigit() or not 1 <= int(iteration) <= latest.number:
+    if not re.fullmatch("[0-9]{1,9}", iteration) or not 1 <= int(iteration) <= latest.number:
         raise RunError(f"--iteration {iteration}: give best, last or a number from 1 to {latest.number}")
     return run.iteration(int(iteration))
 
@@ -88,6 +93,22 @@ def _experiment(run: Path) -> Experiment:
         return build(RunDirectory(run).config())
     except ConfigError as error:
         raise RunError(f"{run / 'config.yaml'} does not describe a run ({error}): check the path") from error
+
+
+def _refuse_others(run: RunDirectory, experiment: Experiment, parts: Sequence[str]) -> None:
+    """Data and weights that are not those of the run any more."""
+    now = {}
+    if "data" in parts:
+        task = experiment.task
+        now["observations"] = fingerprint({"train": task.train(), "validation": task.validation(), "test": task.test()})
+    if "merged" in parts:
+        now["base_weights"] = fingerprint_weights(experiment.model)
+    for key, found in now.items():
+        if run.made_of().get(key, found) != found:
+            raise RunError(
+                f"{run.path}: the {key.replace('_', ' ')} changed since the run began (fingerprint "
+                f"{run.made_of()[key]}, now {found}): restore them, or export other --parts"
+            )
 
 
 def _copy_adapter(here: IterationDirectory, into: Path) -> None:

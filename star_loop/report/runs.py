@@ -13,8 +13,6 @@ from star_loop.run.disk import RunError
 
 _PARTS = ("iterations", "attempts")
 """Folders by which a run directory is known; the second also where nothing was committed."""
-_UNIMPORTANT = ("name", *FREE_KEYS)
-"""Keys, or their parents, by which runs may differ and still be the same experiment: how far, how shown, where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +76,7 @@ def read(path: Path, folder: Path) -> Run:
         RunError: nothing is committed or measured yet, or a file that cannot be read.
     """
     run = RunDirectory(path)
+    run.check_committed()
     metrics = run.committed_metrics()
     if not any("evaluation/accuracy" in m for m in metrics):
         raise RunError(f"{path} has no committed iteration with a test accuracy: launch it again to continue it")
@@ -96,4 +95,4 @@ def read(path: Path, folder: Path) -> Run:
 
 
 def _unimportant(key: str) -> bool:
-    return any(key == other or key.startswith(f"{other}.") for other in _UNIMPORTANT)
+    return any(key == other or key.startswith(f"{other}.") for other in FREE_KEYS)

@@ -74,6 +74,7 @@ def read(path: Path) -> Summary:
             f"{path} has no committed iteration (looked for {run.iteration(0).path / 'state.json'}): give a run "
             "directory, such as outputs/<name>, in which at least the base model has been evaluated"
         )
+    run.check_committed()
     configuration, settings = path / "config.yaml", run.config()  # which must be sound before its text is read
     return Summary(
         name=path.resolve().name,

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from star_loop.run.disk import Disk, RunError
@@ -196,7 +196,11 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def checksums(folder: Path) -> dict[str, str]:
-    """Relative name -> checksum of every file of a folder, in the order of names; hidden ones are left out."""
+def checksums(folder: Path, without: Collection[str] = ()) -> dict[str, str]:
+    """Relative name -> checksum of every file of a folder, in the order of names; hidden ones are left out.
+
+    `without`: what lies in these folders is left out, too.
+    """
     names = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
-    return {n.as_posix(): checksum(folder / n) for n in names if not any(part.startswith(".") for part in n.parts)}
+    kept = (n for n in names if n.parts[0] not in without and not any(part.startswith(".") for part in n.parts))
+    return {n.as_posix(): checksum(folder / n) for n in kept}

@@ -17,6 +17,8 @@ class IterationState(Record):
     format: int
     """Version of the run-directory format."""
     iteration: int
+    predecessor: str | None
+    """The digest of the commit before; None: iteration 0 has none."""
     adapter: str | None
     """The model after this iteration, relative to the run directory; None: the base model."""
     files: Mapping[str, str]
@@ -24,7 +26,7 @@ class IterationState(Record):
     kept: tuple[int, ...] | None = None
     """Iterations whose adapters stay from here on; None: all."""
     made_of: Mapping[str, Any] = field(default_factory=dict)
-    """What the run is made from, as in `identity.json`: the fingerprints that a fork must share."""
+    """What the run is made from, as in `identity.json`: by it a commit knows its run, and a fork what it must share."""
     digest: str = ""
     """SHA-256 of this record without it."""
 

@@ -21,6 +21,7 @@ from star_loop.run.checksums import Ledger
 from star_loop.run.configuration import read_configuration
 from star_loop.run.disk import Disk, RunError, read_json
 from star_loop.run.iteration import IterationDirectory as IterationDirectory
+from star_loop.run.iteration import iteration_number
 from star_loop.tasks.splitting import surveyed
 from star_loop.tasks.survey import write_parquet
 
@@ -28,11 +29,15 @@ if TYPE_CHECKING:
     import pyarrow
 
 FREE_KEYS = (
-    "iterations", "outputs", "resume", "show", "tracker", "keep", "generator.gpu_memory_utilization",
+    "name", "iterations", "outputs", "resume", "show", "tracker", "keep", "generator.gpu_memory_utilization",
     "generator.timeout", "generator.restarts", "trainer.timeout", "mirror", "generator.engines", "generator.address",
     "generator.num_cpus", "generator.num_gpus", "generator.wait", "evaluation.patience",
 )  # fmt: skip
 """Dotted keys (or their parents) that may differ between the launches of one run: how far, how shown, where."""
+
+
+OWN = ("settings", "observations", "base_weights")
+"""What of `identity.json` tells a run from others."""
 
 
 class RunDirectory:
@@ -59,9 +64,11 @@ class RunDirectory:
 
         Raises:
             RunError: a gap between committed iterations.
+            OSError: a directory that may not be read.
         """
-        commits = self.path.glob("iterations/*/state.json")
-        numbers = sorted(int(path.parent.name) for path in commits if path.parent.name.isdecimal())
+        folder = self.path / "iterations"
+        found = {iteration_number(path.name): path for path in (folder.iterdir() if folder.is_dir() else ())}
+        numbers = sorted(t for t, path in found.items() if t is not None and (path / "state.json").exists())
         for expected, number in enumerate(numbers):
             if expected != number:
                 good = f" fork={self.iteration(expected - 1).path}" if expected else ""
@@ -71,17 +78,49 @@ class RunDirectory:
                 )
         return self.iteration(numbers[-1]) if numbers else None
 
-    def verify(self, numbers: Iterable[int], last: IterationDirectory) -> None:
-        """Compare every file of committed iterations, up to a last one, with its checksum.
+    def verify(self, numbers: Iterable[int], last: IterationDirectory, *, weights: bool = True) -> None:
+        """Compare every file of committed iterations, up to a last one, with its checksum, and each with its place.
 
-        A run that gives up adapters may lack any but that of the last.
+        A run that gives up adapters may lack any but that of the last. `weights`: adapters are compared as well.
 
         Raises:
-            RunError: see `IterationDirectory.verify`.
+            RunError: see `IterationDirectory.verify`; an iteration of another number, or of another run.
         """
         retention = last.state().kept is not None
         for number in numbers:
-            self.iteration(number).verify(retention=retention and number != last.number)
+            here = self.iteration(number)
+            state = here.verify(retention=retention and number != last.number, weights=weights)
+            if state.iteration != number:
+                raise _misplaced(here, f"is iteration {state.iteration}, in the place of iteration {number}")
+            if state.predecessor != (self.iteration(number - 1).state().digest if number else None):
+                raise _misplaced(here, f"was made after another iteration {number - 1} than the one that is there")
+
+    def refuse_foreign(self) -> None:
+        """Compare what the committed iterations were made of with what the run is made of.
+
+        Raises:
+            RunError: one is of another run, and was not taken over by a fork.
+        """
+        last, ours = self.latest(), self.made_of()
+        for number in range(self.inherited() + 1, last.number + 1 if last else 0):
+            theirs = self.iteration(number).state().made_of
+            if any(ours.get(key, theirs.get(key)) != theirs.get(key) for key in OWN):
+                raise _misplaced(self.iteration(number), "is of another run: other settings, data or weights")
+
+    def inherited(self) -> int:
+        """Return the last iteration that a fork has taken over from another run; -1: none."""
+        number = iteration_number(str(self.config().get("fork")).rstrip("/").rpartition("/")[2])
+        return -1 if number is None else number
+
+    def check_committed(self) -> None:
+        """Compare all that a reader may read of the committed iterations; the adapters are left out.
+
+        Raises:
+            RunError: see `verify`.
+        """
+        if last := self.latest():
+            self.refuse_foreign()
+            self.verify(range(last.number + 1), last, weights=False)
 
     def give_up_adapters(self, last: IterationDirectory) -> None:
         """Remove the adapters that the last commit no longer keeps."""
@@ -193,6 +232,13 @@ class RunDirectory:
     def _remedy(self) -> str:
         commits = sorted(self.path.glob("iterations/*/state.json"))
         return f"Restore it, or continue in a new run: name=<new>{f' fork={commits[-1].parent}' if commits else ''}"
+
+
+def _misplaced(here: IterationDirectory, what: str) -> RunError:
+    return RunError(
+        f"{here.path} {what}: put back iteration {here.number} of this run. Without it: move {here.path} and all after "
+        "it away, and the same command goes on from the iteration before"
+    )
 
 
 def _last_lines(path: Path, start: bytes, block: int = 1 << 12) -> list[bytes]:

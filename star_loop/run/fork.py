@@ -1,11 +1,13 @@
 """Beginning a run with the iterations of another."""
 
+import os
 import shutil
 from pathlib import Path
 
 from star_loop.run.commit import IterationState
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError, read_json
+from star_loop.run.iteration import iteration_number
 from star_loop.run.mirror import download
 
 FETCHED = ".fork"
@@ -20,11 +22,11 @@ def fetch(run: RunDirectory, source: str) -> Path:
     Raises:
         RunError: it is not a committed iteration of a mirror, or cannot be reached.
     """
-    last = source.rstrip("/").rpartition("/")[2]
-    if last.isdigit() and run.iteration(int(last) + 1).committed:
-        return run.iteration(int(last)).path  # all that was to be had is here
+    last = iteration_number(source.rstrip("/").rpartition("/")[2])
+    if last is not None and run.iteration(last + 1).committed:
+        return run.iteration(last).path  # all that was to be had is here
     if "://" not in source:
-        return Path(source)
+        return Path(os.path.normpath(source))
     try:
         return download(source, run.path / FETCHED)
     except ValueError:  # it says what is wrong
@@ -50,10 +52,10 @@ def adopt(run: RunDirectory, source: Path) -> None:
         RunError: `source` is not a committed iteration of a run, is damaged, has no adapter any more, or learned from
             other observations or another base.
     """
-    origin, last = RunDirectory(source.parent.parent, run.disk), source.name
-    if not (source / "state.json").exists() or not last.isdigit():
+    origin, last = RunDirectory(source.parent.parent, run.disk), iteration_number(source.name)
+    if last is None or not (source / "state.json").exists():
         raise RunError(f"fork={source} is not a committed iteration: expected <run>/iterations/<NNNN>")
-    state = origin.iteration(int(last)).state()
+    state = origin.iteration(last).state()
     theirs_made_of = state.made_of or read_json(origin.path / "identity.json")
     ours_made_of = read_json(run.path / "identity.json")
     for key in ("observations", "base_weights"):
@@ -63,10 +65,10 @@ def adopt(run: RunDirectory, source: Path) -> None:
                 "start from its model on others, export it and give model.name_or_path"
             )
     _refuse_without_adapter(origin, state)
-    for number in range(int(last) + 1):
+    for number in range(last + 1):
         theirs, ours = origin.iteration(number), run.iteration(number)
         if not ours.committed:
-            origin.verify([number], origin.iteration(int(last)))
+            origin.verify([number], origin.iteration(last))
             run.disk.publish_directory(ours.path, lambda into, t=theirs: _copy(t.path, into))  # type: ignore[misc]
 
 

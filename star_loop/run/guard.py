@@ -1,6 +1,7 @@
 """What refuses to continue a run with another configuration, other data or another base model."""
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -15,6 +16,7 @@ from star_loop.records import Observation
 from star_loop.run.configuration import flatten, read_configuration
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError, json_bytes, read_json
+from star_loop.run.iteration import iteration_number
 from star_loop.run.preparation import Folder
 from star_loop.tasks.splitting import surveyed
 
@@ -86,7 +88,7 @@ def _differing(run: RunDirectory, config: Mapping[str, Any], free: Sequence[str]
     return [
         f"  {key}: the run has {before.get(key, 'nothing')!r}, this launch {now.get(key, 'nothing')!r}"
         for key in sorted({*before, *now})
-        if before.get(key) != now.get(key) and not any(key == f or key.startswith(f + ".") for f in free)
+        if before.get(key) != now.get(key) and not _within(key, free)
     ]
 
 
@@ -113,7 +115,7 @@ def guard_identity(run: RunDirectory, identity: Mapping[str, Any]) -> list[str]:
     return [
         f"{key} was {before.get(key)}, now {value}"
         for key, value in identity.items()
-        if key not in HARD and before.get(key) != value
+        if key not in (*HARD, "settings") and before.get(key) != value
     ]
 
 
@@ -124,10 +126,14 @@ def guard_files(run: RunDirectory) -> None:
         RunError: names the first file that is missing, changed or unknown, and what can still be used.
     """
     latest = run.latest()
+    for stranger in sorted(run.path.glob("iterations/*")):
+        if iteration_number(stranger.name) is None and not stranger.name.startswith("."):
+            logger.warning("%s is no iteration (0000, 0001, …) and is left alone", stranger)
     for prepared in sorted(run.path.glob("preparation/*/")):
         folder = Folder(prepared, run.disk)
         folder.ledger.check_all(complete=folder.has("columns"))  # what is missing before that is still to be made
     if latest:
+        run.refuse_foreign()
         run.verify(range(latest.number + 1), latest)
 
 
@@ -145,6 +151,16 @@ def _is_new(run: RunDirectory, path: Path) -> bool:
             f"launch continues the same run: restore it, or continue in a new run: name=<new> fork={latest.path}"
         )
     return True
+
+
+def settings_fingerprint(config: Mapping[str, Any], free: Sequence[str]) -> str:
+    """SHA-256 over all that a run is set to, but for what may change, and for what it was forked from."""
+    fixed = {key: value for key, value in _with_present_targets(config).items() if not _within(key, (*free, "fork"))}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _within(key: str, parents: Sequence[str]) -> bool:
+    return any(key == parent or key.startswith(f"{parent}.") for parent in parents)
 
 
 def _with_present_targets(config: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ the checksums of the others.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +19,21 @@ from star_loop.run.checksums import Ledger, checksums
 from star_loop.run.commit import IterationState
 from star_loop.run.disk import Disk, RunError, json_bytes, npz_bytes, parquet_bytes, read_json
 
-FORMAT = 3
-"""Version of the run-directory format; no other is read."""
+FORMAT = 4
+"""Version of the run-directory format, the only one that is read."""
+_NUMBER = re.compile("[0-9]{4}|[1-9][0-9]{4,}")
 
 R = TypeVar("R", bound=Record)
+
+
+def iteration_number(name: str) -> int | None:
+    """Return the iteration that a directory of this name holds; None: it holds none.
+
+    Example:
+        >>> [iteration_number(name) for name in ("0003", "12345", "00003", "3", "²", "0001 (copy)")]
+        [3, 12345, None, None, None, None]
+    """
+    return int(name) if _NUMBER.fullmatch(name) else None
 
 
 class IterationDirectory:
@@ -105,9 +117,11 @@ class IterationDirectory:
         self.disk.publish(self.path / "statistics.parquet", parquet_bytes(statistics.columns()))
         self.disk.publish(self.path / "sampler.npz", npz_bytes(beliefs))
         self.disk.publish(self.path / "metrics.json", json_bytes(metrics))
+        earlier = IterationDirectory(self.path.with_name(f"{self.number - 1:04d}"), self.disk)
         state = IterationState(
-            format=FORMAT, iteration=self.number, adapter=adapter, files=self._checksums(),
-            kept=None if kept is None else tuple(kept), made_of=dict(made_of or {}),
+            format=FORMAT, iteration=self.number, predecessor=earlier.state().digest if self.number else None,
+            adapter=adapter, files=self._checksums(), kept=None if kept is None else tuple(kept),
+            made_of=dict(made_of or {}),
         ).sealed()  # fmt: skip
         self.disk.publish(self.path / "state.json", (state.to_json() + "\n").encode())
         return state
@@ -134,24 +148,24 @@ class IterationDirectory:
             )
         return state
 
-    def verify(self, *, retention: bool = False) -> IterationState:
+    def verify(self, *, retention: bool = False, weights: bool = True) -> IterationState:
         """The commit, after comparing every file with its checksum.
 
-        `retention`: the adapter may have been given up, as a whole.
+        `retention`: the adapter may have been given up, as a whole; `weights`: it is compared as well.
 
         Raises:
             RunError: names the first file that is missing, changed or unknown.
         """
         state = self.state()
-        found = self._checksums()
-        given_up = "adapter/" if retention and not (self.path / "adapter").exists() else None
+        found = self._checksums(weights)
+        given_up = "adapter/" if not weights or (retention and not (self.path / "adapter").exists()) else None
         for name in sorted({*state.files, *found}):
             if given_up and name.startswith(given_up):
                 continue
             if name not in found:
                 raise self.ledger.damaged(self.path / name, "it is missing")
             if name not in state.files:
-                raise self.ledger.damaged(self.path / name, "the commit does not know it")
+                raise RunError(f"{self.path / name} is not of this run: move it away, and the same command goes on")
             if state.files[name] != found[name]:
                 raise self.ledger.damaged(self.path / name, "its bytes are not those that were committed")
         return state
@@ -191,8 +205,8 @@ class IterationDirectory:
             except (RecordError, UnicodeDecodeError) as error:
                 raise self.ledger.damaged(path, f"line {number} is {error}") from error
 
-    def _checksums(self) -> dict[str, str]:
-        found = checksums(self.path)
+    def _checksums(self, weights: bool = True) -> dict[str, str]:
+        found = checksums(self.path, () if weights else ("adapter",))
         found.pop("state.json", None)
         if "metrics.json" in found:
             found["metrics.json"] = self._checksum_of_metrics()

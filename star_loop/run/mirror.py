@@ -18,6 +18,7 @@ from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
+from star_loop.run.iteration import iteration_number
 
 logger = logging.getLogger(__name__)
 
@@ -200,15 +201,15 @@ def download(url: str, into: Path) -> Path:
     """
     files, path = open_store(url)
     root, _, last = path.rstrip("/").rpartition("/iterations/")
-    if not last.isdigit() or not files.exists(f"{root}/iterations/{last}/state.json"):
+    if (number := iteration_number(last)) is None or not files.exists(f"{root}/iterations/{last}/state.json"):
         raise RunError(f"fork={url} is not a committed iteration: expected <mirror>/<run>/iterations/<NNNN>")
     if into.exists():
         shutil.rmtree(into)
-    folders = ["preparation", *(f"iterations/{number:04d}" for number in range(int(last) + 1))]
+    folders = ["preparation", *(f"iterations/{t:04d}" for t in range(number + 1))]
     for name in [*FORMER, *(name for folder in folders for name in _names(files, root, folder))]:
         (into / name).parent.mkdir(parents=True, exist_ok=True)
         files.get_file(f"{root}/{name}", str(into / name))
-    return into / "iterations" / f"{int(last):04d}"
+    return into / "iterations" / last
 
 
 def _names(files: Any, root: str, folder: str) -> list[str]:

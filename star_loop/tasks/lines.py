@@ -1,9 +1,10 @@
-"""Rows of JSON Lines and CSV, memory-mapped: held in memory is where each row begins."""
+"""Rows of JSON Lines and CSV, frozen in a memory-mapped copy: held in memory is where each row begins."""
 
 import csv
 import io
 import json
 import mmap
+import shutil
 from array import array
 from collections.abc import Iterator
 from decimal import Decimal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from star_loop.tasks.cells import Row, RowError, kind
+from star_loop.tasks.survey import unnamed_file
 
 LARGEST_CELL = 1 << 24
 """Characters of a cell of CSV."""
@@ -20,7 +22,7 @@ class JsonLines:
     """One JSON object per line; blank lines are skipped."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self._map = path, _mapped(path)
+        self.path, self._map = path, _frozen(path)
         self._starts, self._lines = array("q"), array("q")
         start = 0
         for number, line in enumerate(iter(self._map.readline, b""), start=1):
@@ -62,7 +64,7 @@ class Csv:
     """Comma-separated values with a header (`.tsv`: tabs); quoted cells may span lines."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self._map = path, _mapped(path)
+        self.path, self._map = path, _frozen(path)
         self._starts, self._lines = array("q"), array("q")
         ends, end = array("q"), 0
         for line in iter(self._map.readline, b""):
@@ -138,9 +140,17 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _mapped(path: Path) -> mmap.mmap:
-    with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+def _frozen(path: Path) -> mmap.mmap:
+    """The bytes of a file as they are now, copied to a nameless file: whatever happens to it later, the rows stay.
+
+    A mapping of the file itself would change with it, and end the process by SIGBUS where it is cut off.
+    """
+    with unnamed_file() as copy, path.open("rb") as file:
+        shutil.copyfileobj(file, copy, 1 << 20)
+        if not copy.tell():
+            raise RowError(f"{path} is empty: give a file with at least one row")
+        copy.flush()
+        return mmap.mmap(copy.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _csv_error(error: Exception) -> str:

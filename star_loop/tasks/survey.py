@@ -3,12 +3,14 @@
 What is found lies in memory-mapped Arrow: the memory that a row takes is a few numbers, whatever its length.
 """
 
+import errno
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,12 +94,32 @@ def mapped(schema: Any, batches: Iterable[Any]) -> list[Any]:
     """Arrow batches, written to a nameless file in the temporary folder and mapped: the heap does not hold them."""
     import pyarrow as arrow
 
-    with tempfile.TemporaryDirectory(prefix="star_loop-") as folder:
+    with _naming_the_temporary_folder(), tempfile.TemporaryDirectory(prefix="star_loop-") as folder:
         path = str(Path(folder) / "rows.arrow")
         with arrow.OSFile(path, "wb") as sink, arrow.ipc.new_stream(sink, schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
         return list(arrow.ipc.open_stream(arrow.memory_map(path)))
+
+
+@contextmanager
+def unnamed_file() -> Iterator[IO[bytes]]:
+    """A nameless file in the temporary folder, which goes when nobody has it open or mapped any more."""
+    with _naming_the_temporary_folder(), tempfile.TemporaryFile(prefix="star_loop-") as file:
+        yield file
+
+
+@contextmanager
+def _naming_the_temporary_folder() -> Iterator[None]:
+    """Put the folder into an error of the operating system that names no file, such as a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        folder = tempfile.gettempdir()
+        what = f"the rows cannot be kept in the temporary folder ({error.strerror or error}): TMPDIR= names another"
+        raise OSError(error.errno or errno.EIO, what, folder) from error
 
 
 def write_parquet(splits: Mapping[str, Callable[[], Iterator[Any]]], path: Path) -> None:

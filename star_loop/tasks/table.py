@@ -176,7 +176,7 @@ def _read_parquet(path: Path) -> Sequence[Any]:
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path, memory_map=True) as file:
+        with pyarrow.parquet.ParquetFile(path, memory_map=False) as file:
             return ArrowRows(mapped(file.schema_arrow, file.iter_batches(BATCH)))
     except (pyarrow.ArrowException, OSError) as error:
         raise RowError(f"{path}: not Parquet ({error})") from error

@@ -208,7 +208,7 @@ def test_runs_that_cannot_be_compared_are_named_with_the_reason(
     assert len(said) == 4 and all(line.startswith("left out: ") for line in said)
     for expected in (
         "lark,seed=0 has no committed iteration",
-        "0001/metrics.json cannot be read",
+        "0001/metrics.json is damaged",
         "config.yaml is missing",
         "sampler=uniform,seed=0 has the configuration and the seed of again, which is in already",
     ):
@@ -227,11 +227,11 @@ def test_a_folder_without_anything_to_compare_is_refused(tmp_path: Path, capsys:
 def test_without_validation_nothing_is_called_best(tmp_path: Path) -> None:
     for name, sampler in (("a", UNIFORM), ("b", ADASTAR)):
         path = make(tmp_path / name, (0.1,), 0, sampler=sampler)
-        metrics = {"evaluation/accuracy": 0.5}
-        RunDirectory(path).iteration(1).commit(
-            adapter=None, metrics=metrics, statistics=Statistics.empty(1), beliefs={}
-        )
-        (path / "iterations/0000/metrics.json").write_text('{"evaluation/accuracy": 0.1}')
+        for number, accuracy in enumerate((0.1, 0.5)):
+            metrics = {"evaluation/accuracy": accuracy}
+            RunDirectory(path).iteration(number).commit(
+                adapter=None, metrics=metrics, statistics=Statistics.empty(1), beliefs={}
+            )
     shown = Page(write_comparison([tmp_path])[0].read_text(encoding="utf-8"))
     assert "Best by validation" not in shown.text and "svg" not in shown.elements
     assert "10.0 % → 50.0 %" in shown.text and shown.open == []

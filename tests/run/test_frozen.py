@@ -1,0 +1,82 @@
+"""Data are frozen at launch: what happens to the file meanwhile changes no row, and what reads the run later notices."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+import pytest
+
+from star_loop.export.files import export
+from star_loop.launch import launch
+from star_loop.run.disk import RunError
+from star_loop.tasks.table import read
+from tests.quiz import configure, contents
+
+ROWS = [{"q": f"How much is {k} plus 1?", "a": str(k + 1)} for k in range(60)]
+WRITE = {
+    "jsonl": lambda path, rows: path.write_text("".join(json.dumps(row) + "\n" for row in rows)),
+    "csv": lambda path, rows: path.write_text("q,a\n" + "".join(f"{row['q']},{row['a']}\n" for row in rows)),
+    "json": lambda path, rows: path.write_text(json.dumps(rows)),
+    "parquet": lambda path, rows: parquet.write_table(arrow.Table.from_pylist(rows), path),
+}
+CHANGES = {
+    "cut off": lambda path: os.truncate(path, 0),
+    "written over": lambda path: path.write_bytes(b"\xff" * path.stat().st_size),
+    "deleted": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", WRITE)
+def test_rows_that_were_read_stay_what_they_were(kind: str, change: str, tmp_path: Path) -> None:
+    path = tmp_path / f"mine.{kind}"
+    WRITE[kind](path, ROWS)
+    table = read(path)
+    CHANGES[change](path)
+    assert [dict(table[k]) for k in range(len(table))] == ROWS
+
+
+def overrides(path: Path) -> list[str]:
+    return ["experiment=smoke", "task=file", f"task.path={path}", "task.question=q", "task.answer=a", "iterations=2",
+            "schedule.steps=1", "task.test_size=6", "task.validation_size=6", "~tracker.tensorboard", "~tracker.console"]  # fmt: skip
+
+
+def test_a_run_is_that_of_the_rows_at_its_launch_and_an_export_refuses_others(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    WRITE["jsonl"](path, ROWS)
+    launch(configure(*overrides(path)), tmp_path / "run")
+    export(tmp_path / "run", "last", ["data"])
+    shutil.rmtree(tmp_path / "run/export")
+    before = contents(tmp_path / "run")
+    for rows in (ROWS[::-1], ROWS[:40], [*ROWS[:-1], {"q": "PWNED?", "a": "1"}]):
+        WRITE["jsonl"](path, rows)
+        with pytest.raises(RunError, match="the observations changed since the run began"):
+            export(tmp_path / "run", "last", ["data"])
+        with pytest.raises(RunError, match="the observations changed since"):
+            launch(configure(*overrides(path)), tmp_path / "run")
+        with pytest.raises(RunError, match="learned from other observations"):
+            launch(configure(*overrides(path), f"fork={tmp_path}/run/iterations/0001"), tmp_path / "fork")
+    assert contents(tmp_path / "run") == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="no limits of processes")
+def test_a_temporary_folder_without_room_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    WRITE["jsonl"](path, ROWS * 400)
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "from pathlib import Path; from star_loop.tasks.table import read; read(Path(sys.argv[1]))"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (
+        f"the rows cannot be kept in the temporary folder (File too large): TMPDIR= names another: '{tmp_path}'"
+        in done.stderr
+    )

@@ -1,0 +1,150 @@
+"""Commits know where they belong: a copied, exchanged or foreign iteration is refused by name, and so is a stranger."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from star_loop.export.files import export
+from star_loop.report import write
+from star_loop.report.runs import read
+from star_loop.run.directory import RunDirectory
+from star_loop.run.disk import RunError
+from tests.quiz import contents, play
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    play(folder / "ours", "iterations=3")
+    play(folder / "theirs", "iterations=3", "seed=5")
+    return folder
+
+
+def copied(runs: Path) -> None:
+    shutil.copytree(runs / "ours/iterations/0003", runs / "ours/iterations/0004")
+
+
+def exchanged(runs: Path) -> None:
+    one, two = (runs / "ours/iterations" / name for name in ("0001", "0002"))
+    one.rename(runs / "away")
+    two.rename(one)
+    (runs / "away").rename(two)
+
+
+def foreign(*numbers: int):
+    def put(runs: Path) -> None:
+        for number in numbers:
+            shutil.rmtree(runs / f"ours/iterations/{number:04d}")
+            shutil.copytree(runs / f"theirs/iterations/{number:04d}", runs / f"ours/iterations/{number:04d}")
+
+    return put
+
+
+@pytest.mark.parametrize(
+    "act, named",
+    [
+        (copied, r"iterations/0004 is iteration 3, in the place of iteration 4"),
+        (exchanged, r"iterations/0001 is iteration 2, in the place of iteration 1"),
+        (
+            foreign(2),
+            r"iterations/0002 (is of another run|was made after another iteration 1 than the one that is there)",
+        ),
+        (foreign(0), r"iterations/0000 is of another run|iterations/0001 was made after another iteration 0"),
+        (foreign(0, 1, 2, 3), r"iterations/0000 is of another run"),
+    ],
+)
+def test_an_iteration_in_the_wrong_place_is_refused_by_name(runs: Path, tmp_path: Path, act, named: str) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    ours = tmp_path / "runs/ours"
+    act(tmp_path / "runs")
+    before, last = contents(ours), max((ours / "iterations").iterdir())
+    if not named.endswith("0000 is of another run"):  # as a whole they are a run, which may be forked
+        with pytest.raises(RunError, match=named):
+            play(tmp_path / "fork", "iterations=5", f"fork={last}")
+    for use in (
+        lambda: play(ours, "iterations=5"),
+        lambda: export(ours, "last", ["data"]),
+        lambda: write(ours),
+        lambda: read(ours, ours.parent),
+    ):
+        with pytest.raises(RunError, match=named):
+            use()
+    assert contents(ours) == before
+
+
+def test_what_is_moved_away_as_the_message_says_costs_no_iteration(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    copied(tmp_path / "runs")
+    (tmp_path / "runs/ours/iterations/0004").rename(tmp_path / "away")
+    play(tmp_path / "runs/ours", "iterations=4")
+    play(tmp_path / "whole", "iterations=4")
+    assert contents(tmp_path / "runs/ours/iterations") == contents(tmp_path / "whole/iterations")
+
+
+def test_a_run_may_be_copied_and_goes_on_under_its_new_name(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "ours", tmp_path / "copy")
+    play(tmp_path / "copy", "iterations=4", "name=copy")
+    assert RunDirectory(tmp_path / "copy").latest().number == 4  # type: ignore[union-attr]
+
+
+def test_a_fork_knows_what_it_has_inherited(runs: Path, tmp_path: Path) -> None:
+    """Other settings are its right: only its own iterations must be of them."""
+    fork = tmp_path / "fork"
+    play(fork, "iterations=3", "seed=7", f"fork={runs}/ours/iterations/0002/../0001")
+    write(fork)
+    shutil.rmtree(fork / "iterations/0003")
+    shutil.copytree(runs / "ours/iterations/0003", fork / "iterations/0003")
+    with pytest.raises(RunError, match="0003 is of another run"):
+        play(fork, "iterations=3", "seed=7", f"fork={runs}/ours/iterations/0002/../0001")
+
+
+def test_a_strange_file_is_named_and_moving_it_away_costs_nothing(runs: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
+    before = contents(run)
+    stranger = run / "iterations/0001/notes.txt"
+    stranger.write_text("hi")
+    for use in (lambda: play(run, "iterations=3"), lambda: export(run, "last", ["data"]), lambda: write(run)):
+        with pytest.raises(
+            RunError, match=r"0001/notes\.txt is not of this run: move it away, and the same command goes on"
+        ):
+            use()
+    assert stranger.read_text() == "hi"
+    stranger.unlink()
+    play(run, "iterations=3")
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("name", ["²", "00003", "٥", "3"])
+def test_a_folder_of_an_odd_name_is_no_iteration_and_is_named(
+    runs: Path, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
+    (run / "iterations/0003").rename(run / "iterations" / name)
+    play(run, "iterations=3")
+    assert f"iterations/{name} is no iteration (0000, 0001, …) and is left alone" in caplog.text
+    assert (run / "iterations" / name / "state.json").read_bytes() == (run / "iterations/0003/state.json").read_bytes()
+    with pytest.raises(RunError, match="is not a committed iteration"):
+        play(tmp_path / "fork", f"fork={run}/iterations/{name}")
+    with pytest.raises(RunError, match="give best, last or a number"):
+        export(run, f"{name}x")
+
+
+def test_what_may_not_be_read_is_not_called_missing(runs: Path, tmp_path: Path) -> None:
+    """As another user than root, whom permissions do not bind."""
+    run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
+    (run / "iterations/0002").chmod(0)
+    for folder in (run, *run.parents):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    reader = os.fork()
+    if not reader:
+        try:
+            if not os.getuid():
+                os.setuid(65534)
+            RunDirectory(run).latest()
+        except PermissionError as error:
+            os._exit(0 if "0002" in str(error) else 2)
+        os._exit(1)
+    assert os.waitpid(reader, 0)[1] == 0
