@@ -1,5 +1,6 @@
 """What an export says of itself: a model card and a data card, with what a hub reads in their heads."""
 
+import json
 import re
 import shlex
 from typing import Any
@@ -14,8 +15,8 @@ def model_card(run: RunDirectory, experiment: Experiment, here: IterationDirecto
     """Base, task, method, iteration, figures and command."""
     base, after, before = experiment.model, here.metrics(), run.iteration(0).metrics()
     return f"""---
-base_model: {base.name_or_path}
-license: {license}
+base_model: {in_head(base.name_or_path)}
+license: {in_head(license)}
 library_name: peft
 tags: [star_loop, lora, self-improvement]
 ---
@@ -40,10 +41,26 @@ Accuracy is zero-shot and greedy, with 95 % Wilson intervals. Which iteration is
 """
 
 
+def in_head(text: str) -> str:
+    """Return a text as a value of a card's YAML head; nothing in it ends the value or begins another key.
+
+    Example:
+        >>> in_head("apache-2.0"), in_head("a: b # c")
+        ('apache-2.0', '"a: b # c"')
+    """
+    from yaml import YAMLError, safe_load
+
+    try:
+        plain = "\n" not in text and safe_load(f"key: {text}") == {"key": text}
+    except YAMLError:
+        plain = False
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
 def data_card(run: RunDirectory, experiment: Experiment, last: int, license: str, rows: dict[str, int]) -> str:
     """Describe what the two tables hold, in the form that `datasets.load_dataset` reads."""
     return f"""---
-license: {license}
+license: {in_head(license)}
 tags: [star_loop, synthetic, reasoning]
 configs:
 - config_name: rationales
@@ -83,10 +100,16 @@ def _provenance(run: RunDirectory, experiment: Experiment) -> str:
 def command(run: RunDirectory) -> str:
     """The last launch's, as it was typed: without the `++` that Hydra is given (see `command_line`)."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     recorded = sorted(run.path.glob("attempts/*/overrides.yaml"))
-    overrides = OmegaConf.to_container(OmegaConf.load(recorded[-1])) if recorded else []
-    assert isinstance(overrides, list)
+    try:
+        overrides = OmegaConf.to_container(OmegaConf.load(recorded[-1])) if recorded else []
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError):
+        overrides = None
+    if not isinstance(overrides, list):
+        return f"python -m star_loop … ({recorded[-1].relative_to(run.path)} is damaged)"
     typed = [re.sub(r"^\+\+(?=[A-Za-z_][\w.]*\.\w+=)", "", str(override)) for override in overrides]
     return shlex.join(["python", "-m", "star_loop", *typed])
 

@@ -3,7 +3,8 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from markupsafe import Markup
 
@@ -17,6 +18,8 @@ from star_loop.report.runs import Run
 Table = list[list[str]]
 """Rows of texts; the first one holds the titles."""
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
 EXPLAINED = (
     "Test accuracy, first → last: mean over the seeds with Student's 95 % interval. Validation: the highest of each "
     "run. To an accuracy: FLOPs when the test accuracy was first as high, the mean of those runs that got there."
@@ -53,35 +56,36 @@ def as_markdown(comparison: Comparison) -> str:
     return "\n\n".join(parts).encode("utf-8", "replace").decode() + "\n"
 
 
+def _inert(cell: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula: a text that would be one has a quote in front."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in FORMULA else cell
+
+
 def as_csv(comparison: Comparison) -> str:
     """One row for each configuration, then one for each run, unrounded; a cell without a figure is empty."""
-    titles = ["row", "number", "label", "seed", "n", "iterations", "first", "last", "last_low", "last_high",
-              "validation", "flops", *(f"flops_to_{target:g}" for target in comparison.targets),
-              *comparison.keys]  # fmt: skip
     sink = io.StringIO()
-    writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(titles)
+    csv.writer(sink, lineterminator="\n").writerows(map(_inert, row) for row in _rows(comparison))
+    return sink.getvalue().encode("utf-8", "replace").decode()
+
+
+def _rows(comparison: Comparison) -> Iterator[list[Any]]:
+    yield ["row", "number", "label", "seed", "n", "iterations", "first", "last", "last_low", "last_high",
+           "validation", "flops", *(f"flops_to_{target:g}" for target in comparison.targets),
+           *comparison.keys]  # fmt: skip
     numbered = list(enumerate(zip(comparison.groups, comparison.labels, strict=True), start=1))
     for number, (group, label) in numbered:
         ends, validation = (group.last.low, group.last.high), group.validation and group.validation.value
         figures = [group.first.value, group.last.value, *ends, validation, group.flops]
         reached = [group.flops_to(target)[0] for target in comparison.targets]
         row = ["group", number, label, None, len(group.runs), None, *figures, *reached]
-        writer.writerow(row + [group.settings.get(key) for key in comparison.keys])
+        yield row + [group.settings.get(key) for key in comparison.keys]
     for number, (group, _) in numbered:
         for run in group.runs:
-            figures = [
-                run.accuracy(run.measured[0]),
-                run.accuracy(run.measured[-1]),
-                None,
-                None,
-                run.validation,
-                run.flops,
-            ]
+            ends = run.accuracy(run.measured[0]), run.accuracy(run.measured[-1])
+            figures = [*ends, None, None, run.validation, run.flops]
             reached = [run.flops_to(target) for target in comparison.targets]
             row = ["run", number, run.label, run.seed, 1, len(run.metrics) - 1, *figures, *reached]
-            writer.writerow(row + [group.settings.get(key) for key in comparison.keys])
-    return sink.getvalue().encode("utf-8", "replace").decode()
+            yield row + [group.settings.get(key) for key in comparison.keys]
 
 
 def best(comparison: Comparison) -> str | None:

@@ -66,7 +66,8 @@ def load(task: Task) -> Splits:
     """
     found = {"train": task.train(), "validation": task.validation(), "test": task.test()}
     if not len(found["train"]):
-        raise ValueError("task: the training set is empty: give the task at least one training observation")
+        why = "".join(f" ({what}: {count})" for what, count in task.findings().items())
+        raise ValueError(f"task: the training set is empty{why}: give the task at least one training observation")
     splits = {split: surveyed(observations) for split, observations in found.items()}
     _distinct(splits)
     for split, observations in splits.items():

@@ -51,6 +51,8 @@ def text(value: Any, column: str, place: str) -> str:
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int) and value.bit_length() > _EXPONENT * math.log2(10):
+        raise RowError(f"{place}, column {column!r}: a number of more than {_EXPONENT:,} places")
     if not isinstance(value, str | int | float | Decimal) or not _finite(value) or not str(value).strip():
         raise RowError(f"{place}, column {column!r}: expected text or a number, found {kind(value)}")
     found = str(value).strip() if isinstance(value, str | int) else plain(Decimal(str(value)), column, place)

@@ -2,16 +2,20 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from star_loop.config.build import build
 from star_loop.export.__main__ import main
-from star_loop.export.card import command, model_card
+from star_loop.export.card import command, in_head, model_card
 from star_loop.export.files import choose, export
 from star_loop.models import Pretrained
 from star_loop.records import Example
@@ -63,6 +67,21 @@ def test_the_data_set_loads_in_datasets_under_both_names(
         loaded = datasets.load_dataset(str(folder), name, split="train", cache_dir=str(tmp_path))
         assert loaded.column_names == [*columns, *(["weight"] if name == "rationales" else []), "id", "iteration"]
         assert loaded.num_rows == parquet.read_metadata(folder / f"{name}.parquet").num_rows > 0
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=30) | st.sampled_from(
+    ["a: b # c", "mit\ntags: [evil]\nbase_model: x", "true", "1.5", "[a", "# no", "'", "", " x "]))  # fmt: skip
+def test_no_text_breaks_out_of_a_cards_head(text: str) -> None:
+    assert yaml.safe_load(f"before: 1\nkey: {in_head(text)}\nafter: 2") == {"before": 1, "key": text, "after": 2}
+
+
+@pytest.mark.parametrize("damage", ["a: b", "[[[{", "\0"])
+def test_a_damaged_record_of_the_command_is_named(scripted: Path, tmp_path: Path, damage: str) -> None:
+    shutil.copytree(scripted, tmp_path / "run")
+    attempt = tmp_path / "run/attempts/99999999-000000"
+    attempt.mkdir(parents=True)
+    (attempt / "overrides.yaml").write_text(damage)
+    assert command(RunDirectory(tmp_path / "run")).endswith("overrides.yaml is damaged)")
 
 
 def test_the_cards_say_where_it_all_comes_from(scripted: Path) -> None:

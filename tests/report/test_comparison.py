@@ -64,6 +64,16 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_no_cell_is_a_formula(tmp_path: Path) -> None:
+    make(tmp_path / '=HYPERLINK("http:evil")', [0.1, 0.2], 0)
+    make(tmp_path / "+1", [0.1, 0.3], 1, task="@x")
+    write_comparison([tmp_path])
+    with (tmp_path / "comparison.csv").open(newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert any(cell.startswith("'=HYPERLINK") for cell in cells)
+    assert not [cell for cell in cells if cell[:1] in ("=", "+", "@", "-")]
+
+
 def titles_and_cells(table: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
 
