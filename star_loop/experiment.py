@@ -90,13 +90,13 @@ class Experiment(Component):
 
     @property
     def listeners(self) -> dict[str, Tracker]:
-        """Who is told of commits: the trackers, and the mirror."""
+        """Return who is told of commits: the trackers, and the mirror."""
         mirror = {} if self.mirror is None else {"mirror": Mirror(url=self.mirror, outputs=self.outputs)}
         return {**self.tracker, **mirror}
 
     @property
     def sampling(self) -> Sampling:
-        """How rationales are drawn."""
+        """Return how rationales are drawn."""
         g = self.generator
         return Sampling(
             temperature=g.temperature, max_tokens=g.max_tokens, top_p=g.top_p, top_k=g.top_k, min_p=g.min_p,

@@ -79,7 +79,7 @@ def iterate(live: LiveRun, before: Checkpoint, prepared: Metrics) -> Checkpoint:
 
 
 def settled(curve: Sequence[Metrics], patience: int | None) -> bool:
-    """Whether validation accuracy has not risen for `patience` iterations; None: never.
+    """Tell whether validation accuracy has not risen for `patience` iterations; None: never.
 
     Args:
         curve: the metrics of all iterations, from 0.

@@ -114,7 +114,7 @@ class Task(Component, ABC):
 
 
 class Sampler(Component, ABC):
-    """Which observations next.
+    """Chooses which observations come next.
 
     Laws: pure (same arguments, same result; arguments unchanged); at most `n` positions, known and distinct, none twice
     in one iteration; an empty proposal ends the pass; `learn`'s state survives npz; in-iteration entries of the state
@@ -170,7 +170,7 @@ class Allocator(Component, ABC):
 
 
 class Selector(Component, ABC):
-    """Which rationales to learn from, and with what weight.
+    """Chooses which rationales to learn from, and with what weight.
 
     Laws: the output is a sub-sequence of the input (weights may change); idempotent where the class says so.
     """
@@ -258,12 +258,12 @@ class Trainer(Component, ABC):
         """Raise a `ValueError` that names what an engine that merges nothing, up to this rank, could not serve."""
 
     def total_steps(self, examples: int, steps: int | None) -> int:
-        """How many units `progress` will be told of."""
+        """Return how many units `progress` will be told of."""
         return examples
 
 
 class Tracker(Component, ABC):
-    """Who is told. Law: never stops the run; fed from committed files, so a resumed run has no gaps and no repeats."""
+    """Is told of a run. Law: never stops it; fed from committed files, so a resumed run has no gaps and no repeats."""
 
     @abstractmethod
     def session(self, directory: Path, committed: Sequence[Metrics]) -> AbstractContextManager["Session"]:

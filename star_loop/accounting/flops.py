@@ -47,7 +47,7 @@ class Linear:
 
     @property
     def size(self) -> int:
-        """Its number of weights."""
+        """Count the matrix's weights."""
         return self.inputs * self.outputs
 
 
@@ -83,7 +83,7 @@ class Shapes:
         return steps * (self._forward + self._head) + self._scores * attended
 
     def generate(self, prompt: int, generated: Sequence[int]) -> int:
-        """One prefill that all samples of the prompt share, and the decoding of each."""
+        """Count one prefill that all samples of the prompt share, and the decoding of each."""
         return self.prefill(prompt) + sum(self.decode(prompt, tokens) for tokens in generated)
 
     def train(self, sequences: Iterable[tuple[int, int]], rank: int) -> int:
@@ -103,7 +103,7 @@ class Shapes:
 
     @staticmethod
     def _backward(linear: Linear, rank: int) -> int:
-        """What LoRA adds to a token's forward: the low-rank forward, and both gradients."""
+        """Count what LoRA adds to a token's forward: the low-rank forward, and both gradients."""
         rank = rank if linear.adapted else 0
         low_rank = rank * (linear.inputs + linear.outputs)
         through = 0 if linear.first else linear.size + rank * linear.inputs
@@ -119,7 +119,7 @@ class Shapes:
 
     @property
     def _scores(self) -> int:
-        """For each pair of tokens: query · key, and score · value, in every head of every layer."""
+        """Count, for each pair of tokens, query · key and score · value, in every head of every layer."""
         return 4 * self.layers * self.heads * self.head_dim
 
 
@@ -187,7 +187,7 @@ def _shapes(base: Pretrained, targets: str | tuple[str, ...]) -> Shapes:
 
 
 def _linears(model: Any, targets: str | Sequence[str]) -> list[Linear]:
-    """Every linear layer that one token passes through, in order; the LM head apart."""
+    """Return every linear layer that one token passes through, in order; the LM head apart."""
     import torch
     from transformers.pytorch_utils import Conv1D
 

@@ -37,7 +37,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 
 
 def majority_correct(rollouts: Sequence[Rollout]) -> bool:
-    """Whether the most frequent answer is correct; ties go to the answer that came first, no answer never wins."""
+    """Tell whether the most frequent answer is correct; ties go to the first that came, no answer never wins."""
     answers = Counter(r.answer for r in rollouts if r.answer is not None)
     if not answers:
         return False

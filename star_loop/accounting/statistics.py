@@ -24,7 +24,7 @@ class Statistics:
 
     @classmethod
     def empty(cls, n: int) -> Self:
-        """Nothing has happened yet to `n` observations."""
+        """Return the facts about `n` observations to which nothing has happened yet."""
         return cls(**{f.name: np.zeros(n, np.int32) for f in fields(cls)})
 
     def columns(self) -> dict[str, NDArray[np.int32]]:
@@ -32,7 +32,7 @@ class Statistics:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def add(self, outcome: Outcome) -> Self:
-        """These facts and an iteration's outcome. Positions within an outcome are distinct."""
+        """Return these facts and an iteration's outcome. Positions within an outcome are distinct."""
         counted = {}
         for name in ("attempts", "wins", "hinted_attempts", "hinted_wins"):
             column = getattr(self, name).copy()

@@ -16,7 +16,7 @@ from star_loop.errors import ConfigError
 
 
 def options(typed: Sequence[str]) -> Namespace:
-    """What Hydra's parser makes of the arguments.
+    """Return what Hydra's parser makes of the arguments.
 
     Raises:
         ConfigError: a secret among them, or an option that does not exist.
@@ -28,7 +28,7 @@ def options(typed: Sequence[str]) -> Namespace:
 
 
 def help_page(asked: Namespace) -> str:
-    """What `--help` shows of the configuration that was composed.
+    """Return what `--help` shows of the configuration that was composed.
 
     Hydra's own way to a help page reads the whole configuration again for each of its groups.
 
@@ -55,7 +55,7 @@ def settings_of_run(asked: Namespace) -> dict[str, Any]:
 
 
 def folder_of_sweep(asked: Namespace) -> str:
-    """Where a sweep puts the directories of its jobs, which are looked at one by one when each begins.
+    """Tell where a sweep puts the directories of its jobs, which are looked at one by one when each begins.
 
     Raises:
         HydraException, OmegaConfBaseException, ConfigError: what they share cannot be composed, or holds a secret.

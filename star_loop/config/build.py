@@ -61,7 +61,7 @@ def _construct(node: Any, key: str) -> Any:
 
 
 def _refuse_values(root: type[Component], tree: Mapping[str, Any]) -> None:
-    """What is wrong with the root's own values, before parts that have taken them are blamed."""
+    """Refuse wrong values of the root's own, before parts that have taken them are blamed."""
     plain = {name: v for name, v in tree.items() if name != "_target_" and not isinstance(v, Mapping | list)}
     try:
         root.model_validate(plain)
@@ -114,7 +114,7 @@ def _explain(target: type[Component], problem: Any, key: str, arguments: Mapping
 
 
 def _written(location: Sequence[str | int], arguments: Mapping[str, Any]) -> Iterator[str | int]:
-    """What of pydantic's location is a key or an index, and not the name of a kind that the value might have had."""
+    """Keep of pydantic's location what is a key or an index, not the name of a kind that the value might have had."""
     found: Any = arguments
     for depth, part in enumerate(location):
         try:

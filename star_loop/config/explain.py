@@ -16,7 +16,7 @@ _ELSEWHERE = {
 
 
 def explain(error: Exception, known: Collection[str]) -> str:
-    """What is misspelt, and the nearest of what there is; Hydra's own words where it is something else.
+    """Say what is misspelt, and the nearest of what there is; Hydra's own words where it is something else.
 
     Args:
         error: what Hydra or OmegaConf raised.
@@ -36,7 +36,7 @@ def explain(error: Exception, known: Collection[str]) -> str:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """What a misspelt name may have meant, or all that there is."""
+    """Find what a misspelt name may have meant, or return all that there is."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
 

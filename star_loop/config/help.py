@@ -73,7 +73,7 @@ def _holds_components(value: Any) -> bool:
 
 
 def _written(value: Any) -> str:
-    """As on the command line."""
+    """Write the value as on the command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple):

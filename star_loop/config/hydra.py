@@ -35,7 +35,7 @@ class BelowWarning(logging.Filter):
     """Lets through what no other handler of the screen shows."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is less than a warning."""
+        """Tell whether the record is less than a warning."""
         return record.levelno < logging.WARNING
 
 
@@ -50,7 +50,7 @@ class NotLibraries(logging.Filter):
     """Keeps what libraries say, short of errors, off the screen; the launch's log has it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is an error, or not a library's."""
+        """Tell whether it is an error, or not a library's."""
         return record.levelno >= logging.ERROR or record.name.split(".")[0] not in LIBRARIES
 
 
@@ -65,7 +65,7 @@ def register() -> None:
 
 
 def prepare(arguments: list[str]) -> list[str]:
-    """What Hydra is given for what was typed."""
+    """Return what Hydra is given for what was typed."""
     sweep = [argument for argument in arguments if argument in SWEEP]
     others = [_as_hydra_reads(argument) for argument in arguments if argument not in SWEEP]
     return [*sweep[:1], *(_exclude_fixed_keys(others) if sweep else others)]
@@ -85,7 +85,7 @@ def composed(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def resolved(config: DictConfig, hydra: DictConfig) -> dict[str, Any]:
-    """What `build` is given: plain values without Hydra's own, suited to the model and to the platform.
+    """Return what `build` is given: plain values without Hydra's own, suited to the model and to the platform.
 
     Args:
         config: as it was composed.
@@ -133,7 +133,7 @@ def root_keys() -> set[str]:
 
 
 def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | None:
-    """What is wrong with the first option that Hydra does not have; None: it knows them all.
+    """Say what is wrong with the first option that Hydra does not have; None: it knows them all.
 
     Args:
         arguments: what was typed.

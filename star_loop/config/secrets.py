@@ -56,7 +56,7 @@ def guard_command(arguments: Iterable[str], environment: Mapping[str, str]) -> N
 
 
 def is_secret(variable: str) -> bool:
-    """Whether a variable of this name holds what nobody may see.
+    """Tell whether a variable of this name holds what nobody may see.
 
     Example:
         >>> [is_secret(name) for name in ("GITHUB_PAT", "hf_token", "PGPASSWORD", "PATH", "PWD", "MONKEY")]
@@ -66,7 +66,7 @@ def is_secret(variable: str) -> bool:
 
 
 def _in_url(text: str) -> str:
-    """As it is written in a URL."""
+    """Write the text as in a URL."""
     return "".join(c if re.match(r"[\w.~-]", c, re.ASCII) else "".join(f"%{b:02X}" for b in c.encode()) for c in text)
 
 

@@ -79,7 +79,7 @@ def _look(module: str, name: str, where: str, target: Any) -> None:
 
 
 def _spec(module: str) -> ModuleSpec | None:
-    """Where a module lies, without importing the packages that it is in."""
+    """Find where a module lies, without importing the packages that it is in."""
     root, *parts = module.split(".")
     spec = find_spec(root)
     for part in parts:

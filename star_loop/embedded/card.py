@@ -65,7 +65,7 @@ def _taught(levels: Mapping[int, float]) -> str:
 
 
 def _table(accuracies: Accuracies, recipe: Recipe) -> str:
-    """One row for each skill; levels that were taught in bold."""
+    """Write one row for each skill; levels that were taught in bold."""
     if not accuracies:
         return "(not measured)"
     levels = sorted({level for row in accuracies.values() for level in row})

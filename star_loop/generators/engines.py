@@ -108,7 +108,7 @@ class Engines:
         self._served: Model | None = None
 
     def serve(self, model: Model) -> None:
-        """On all at once, each with its own canary; an engine that was left out before may come later.
+        """Serve on all at once, each with its own canary; an engine that was left out before may come later.
 
         Raises:
             EngineError: a canary failed, or no engine is left.
@@ -146,7 +146,7 @@ class Engines:
         return self._spread([partial(_score, part, top) for part in parts])
 
     def release(self) -> None:
-        """All give their memory back; one that is still starting is ended."""
+        """Have all give their memory back; one that is still starting is ended."""
         self._served = None
         releasing = []
         for lane in self._lanes:

@@ -85,17 +85,17 @@ class PoolEngine:
         self, requests: Sequence[Request], *, seed: int,
         progress: Progress | None = None, arrived: Arrived | None = None,
     ) -> list[list[Completion]]:  # fmt: skip
-        """As many rationales as asked for."""
+        """Return as many rationales as asked for."""
         completions = [self.draw(request) for request in requests]
         if progress:
             progress(len(requests))
         return completions
 
     def release(self) -> None:
-        """Nothing to release."""
+        """Do nothing: there is nothing to release."""
 
     def draw(self, request: Request) -> list[Completion]:
-        """As many rationales of the pool as the request asks for."""
+        """Draw as many rationales of the pool as the request asks for."""
         texts = self.texts.get(request.observation.id, ("",))
         order = list(range(len(texts)))
         if request.sampling.temperature:
@@ -116,7 +116,7 @@ class PoolWithStudent:
         self, requests: Sequence[Request], *, seed: int,
         progress: Progress | None = None, arrived: Arrived | None = None,
     ) -> list[list[Completion]]:  # fmt: skip
-        """From the pool, and the rest from the student; only that takes time, so only of that `arrived` is told."""
+        """Take from the pool, and the rest from the student; `arrived` is told only of that rest, which takes time."""
         own = [
             index
             for index, r in enumerate(requests)

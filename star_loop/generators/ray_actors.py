@@ -207,7 +207,7 @@ class RayEngine:
         return found
 
     def release(self) -> None:
-        """As `VllmEngine` does, on its node."""
+        """Release the memory as `VllmEngine` does, on its node."""
         self._call("release")
 
     def abort(self) -> None:

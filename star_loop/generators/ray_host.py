@@ -40,7 +40,7 @@ class Host:
         self._engine.abort()
 
     def serve(self, files: Mapping[str, bytes] | None) -> None:
-        """These files are the adapter; None: the base."""
+        """Serve these files as the adapter; None: the base."""
         old = self._engine.served.adapter
         self._engine.serve(Model(base=self._base, adapter=self._unpack(files) if files else None))
         if old is not None and old != self._engine.served.adapter:
@@ -59,7 +59,7 @@ class Host:
         self._engine.release()
 
     def close(self) -> None:
-        """Nothing is left on the node."""
+        """Leave nothing on the node."""
         self._engine.close()
         shutil.rmtree(self._scratch)
 

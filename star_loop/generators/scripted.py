@@ -23,7 +23,7 @@ class NoWeights(Pretrained):
     """A name for the records."""
 
     def check(self) -> None:
-        """Nothing to look for."""
+        """Do nothing: there is nothing to look for."""
 
 
 class Scripted(Generator):
@@ -50,7 +50,7 @@ class Scripted(Generator):
 
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:
-        """Nothing to start."""
+        """Yield the engine: there is nothing to start."""
         yield ScriptedEngine(self)
 
 
@@ -80,7 +80,7 @@ class ScriptedEngine:
         return completions
 
     def release(self) -> None:
-        """Nothing to release."""
+        """Do nothing: there is nothing to release."""
 
     def probability(self, request: Request) -> float:
         """Return the probability of a right answer."""

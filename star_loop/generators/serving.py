@@ -28,7 +28,7 @@ HALF_NOISE = 2e-2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """What a trainer measured on a few sequences of token ids: sums of log-probabilities in nats."""
+    """Sums of log-probabilities, in nats, that a trainer measured on a few sequences of token ids."""
 
     prompts: Sequences
     before: Sequence[float]
@@ -102,7 +102,7 @@ class Serving(ABC):
 
     @property
     def loaded(self) -> bool:
-        """Whether there are old weights that could go on generating after a swap."""
+        """Tell whether there are old weights that could go on generating after a swap."""
         return True
 
     def serve(self, model: Model) -> None:

@@ -60,7 +60,7 @@ class TransformersEngine(Serving):
 
     @property
     def loaded(self) -> bool:
-        """Whether there is a live model."""
+        """Tell whether there is a live model."""
         return self._model is not None
 
     def load(self, model: Model) -> None:
@@ -84,7 +84,7 @@ class TransformersEngine(Serving):
         self._model = loaded.to(device())
 
     def logprobs(self, sequences: Sequences) -> list[float]:
-        """One forward pass for each sequence."""
+        """Measure with one forward pass for each sequence."""
         from star_loop.models.weights import sequence_logprobs
 
         return sequence_logprobs(self.model, sequences)
@@ -147,7 +147,7 @@ class TransformersEngine(Serving):
                 yield group[start : start + self.settings.batch_size], room
 
     def _complete(self, prompts: Sequence[list[int]], sampling: Sampling, room: int) -> list[Completion]:
-        """One batch, padded on the left."""
+        """Complete one batch, padded on the left."""
         import torch
         from transformers import GenerationConfig, StoppingCriteriaList
 

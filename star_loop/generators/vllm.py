@@ -113,7 +113,7 @@ class Vllm(Generator):
 
     @property
     def rank_beside(self) -> int | None:
-        """With `adapter: lora`: `max_lora_rank`."""
+        """Return `max_lora_rank` with `adapter: lora`."""
         return self.max_lora_rank if self.adapter == "lora" else None
 
     @property
@@ -212,7 +212,7 @@ class VllmEngine(Serving):
             warn_too_long([(name, tokens) for name, tokens in long if tokens >= context], context)
 
     def _surviving(self, act: Callable[[], R]) -> R:
-        """What `act` returns, in a fresh worker with the same model where the old one did not live to the end."""
+        """Return what `act` returns, in a fresh worker with the same model where the old one did not survive."""
         left = self.settings.restarts
         while True:
             served = self.served
@@ -228,7 +228,7 @@ class VllmEngine(Serving):
                 self._serve(served)
 
     def score(self, sequences: Sequence[tuple[Sequence[int], int]], top: int) -> list[Means | None]:
-        """Of (token ids, index of the first that counts): see `likelihood.means`; None: it fills the context."""
+        """Score (token ids, index of the first that counts): see `likelihood.means`; None: it fills the context."""
         asked = [[list(ids), first] for ids, first in sequences]
         found = self._surviving(lambda: self._call("score", sequences=asked, top=top))
         return [means and (means[0], means[1], means[2]) for means in found]
@@ -250,7 +250,7 @@ class VllmEngine(Serving):
         self._worker, self._facts, self.served = None, None, Model(base=self.base)
 
     def abort(self) -> None:
-        """From another thread: let a call that is under way fail at once."""
+        """Let a call that is under way fail at once; called from another thread."""
         self._aborted = True
         if self._worker is not None:
             self._worker.kill()

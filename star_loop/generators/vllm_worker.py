@@ -161,7 +161,7 @@ class VllmWorker:
             yield index, output.prompt_logprobs[sequences[index][1] :]
 
     def _forced(self, sequences: Texts, top: int) -> Iterator[tuple[int, Sequence[Known]]]:
-        """One request for each token, which is the only one allowed: vLLM has no prompt log-probabilities with LoRA."""
+        """Make one request for each token, the only one allowed: vLLM has no prompt log-probabilities with LoRA."""
         places = [(index, at) for index, (ids, first) in enumerate(sequences) for at in range(first, len(ids))]
         jobs = [
             (sequences[index][0][:at], vllm_internals.sampling(
@@ -211,7 +211,7 @@ class VllmWorker:
 
 
 def _be_eager(wanted: bool | None) -> bool:
-    """Whether to do without compilation; on a CPU also in vLLM's helpers, one of which would compile for 14 s."""
+    """Tell whether to do without compilation; on a CPU also in vLLM's helpers, one of which would compile for 14 s."""
     import torch
 
     on_cpu = not torch.accelerator.is_available()

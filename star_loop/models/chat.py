@@ -78,7 +78,7 @@ def _apply(tokenizer: Any, turns: list[dict[str, str]], base: Pretrained, **argu
 
 
 def thinking_length(tokenizer: Any, ids: Sequence[int]) -> int:
-    """How many tokens of a completion are reasoning, with the `</think>` that ends it; 0: none ends there."""
+    """Count the tokens of a completion that are reasoning, with the `</think>` that ends it; 0: none ends there."""
 
     def ended(length: int) -> bool:
         return THOUGHT in tokenizer.decode(ids[:length], skip_special_tokens=False)

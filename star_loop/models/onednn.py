@@ -46,7 +46,7 @@ def product(layer: torch.nn.Linear, x: Tensor) -> Tensor:
 
 
 class _Product(torch.autograd.Function):
-    """Of a matrix with a weight that may be frozen and a bias that is."""
+    """Product of a matrix with a weight that may be frozen and a bias that is."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

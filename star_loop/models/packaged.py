@@ -18,7 +18,7 @@ def find(package: str) -> Path | None:
 
 @lru_cache(maxsize=4)
 def home(source: Path) -> Path:
-    """Where the file's model is kept once it is converted: named after the file and its checksum."""
+    """Tell where the file's model is kept once it is converted: named after the file and its checksum."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "star_loop" / "models"
     return cache / f"{source.stem}-{checksum(source)[:16]}"
 

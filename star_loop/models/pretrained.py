@@ -43,12 +43,12 @@ class Pretrained(Component):
     """Let a Hub repository's own Python code build the model."""
 
     def __hash__(self) -> int:
-        """By all fields; a mapping has no hash of its own."""
+        """Hash all fields; a mapping has no hash of its own."""
         return hash(self.model_dump_json())
 
     @property
     def chat(self) -> "Pretrained | None":
-        """What wraps prompts: this model, or None without a chat template."""
+        """Return what wraps prompts: this model, or None without a chat template."""
         return self if self.chat_template else None
 
     @property
@@ -65,12 +65,12 @@ class Pretrained(Component):
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What a converted directory says that it was made from: `source`, `sha256`, `license`; otherwise nothing."""
+        """Return what a converted directory says it was made from: `source`, `sha256`, `license`; otherwise nothing."""
         return read_provenance(self.directory) if self.directory else {}
 
     @property
     def location(self) -> str:
-        """What `from_pretrained` is given: the directory or the Hub id."""
+        """Return what `from_pretrained` is given: the directory or the Hub id."""
         return str(self.directory or self.name_or_path)
 
     def check(self) -> None:
@@ -107,7 +107,7 @@ class Pretrained(Component):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What to generate with and to train from: a base, and the adapter that turns it into this iteration's model."""
+    """The model to generate with and to train from: a base, and the adapter that turns it into this iteration's."""
 
     base: Pretrained
     adapter: Path | None = None
@@ -115,7 +115,7 @@ class Model:
 
 
 def fingerprint(pretrained: Pretrained) -> str:
-    """What identifies the base weights: SHA-256 over a directory's files; of a Hub id, name and revision."""
+    """Identify the base weights: SHA-256 over a directory's files; of a Hub id, name and revision."""
     directory = pretrained.directory
     if directory is None:
         return f"{pretrained.name_or_path}@{pretrained.revision or 'main'}"

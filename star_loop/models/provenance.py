@@ -22,7 +22,7 @@ def write_provenance(directory: Path, source: Path, told: Mapping[str, Any]) -> 
 
 
 def read_provenance(directory: Path) -> Mapping[str, Any]:
-    """What was written there; empty where nothing was."""
+    """Return what was written there; empty where nothing was."""
     path = directory / _FILE
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return found

@@ -198,7 +198,7 @@ def save_merged(model: Model, into: Path, dtype: torch.dtype | None = None) -> N
 
 
 def weight_dtype(pretrained: Pretrained) -> torch.dtype:
-    """What `pretrained.dtype` stands for; `auto` is the dtype on disk, float32 where none is declared."""
+    """Return what `pretrained.dtype` stands for; `auto` is the dtype on disk, float32 where none is declared."""
     if pretrained.dtype != "auto":
         found: Any = getattr(torch, pretrained.dtype)
     else:
@@ -207,7 +207,7 @@ def weight_dtype(pretrained: Pretrained) -> torch.dtype:
 
 
 def context_length(config: PretrainedConfig) -> int | None:
-    """How many tokens, prompt and completion together, the model can hold; None: it declares no limit."""
+    """Return how many tokens, prompt and completion together, the model can hold; None: it declares no limit."""
     length: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
     return length
 

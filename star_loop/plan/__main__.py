@@ -28,7 +28,7 @@ class Configured(Pretrained):
     """A base model of which only `config.json` is wanted."""
 
     def check(self) -> None:
-        """Its weights may be elsewhere."""
+        """Check nothing: its weights may be elsewhere."""
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -99,7 +99,7 @@ class Model:
     network: Network = Network()
 
     def predict(self, job: Job, gpus: int) -> Prediction:
-        """On so many GPUs (a CPU counts as one)."""
+        """Predict the launch on so many GPUs (a CPU counts as one)."""
         parts = [self.iteration(job, t, gpus) for t in range(len(job.quotas))]
         seconds = _summed([part.seconds for part in parts])
         flops = _summed([part.flops for part in parts])
@@ -146,7 +146,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What the busiest engine has to do of a call."""
+    """The work of a call that the busiest engine has to do."""
 
     steps: float
     tokens: float

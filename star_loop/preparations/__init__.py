@@ -42,7 +42,7 @@ class Bench:
     """Let the generator give up an accelerator's memory before another model is loaded."""
 
     def chunks(self) -> list[range]:
-        """All positions, `chunk` at a time."""
+        """Cut all positions into ranges of `chunk`; the last may be shorter."""
         n = len(self.observations)
         return [range(start, min(start + self.chunk, n)) for start in range(0, n, self.chunk)]
 

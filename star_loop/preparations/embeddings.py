@@ -80,7 +80,7 @@ class SentenceEmbedder:
         return np.asarray(found, np.float32), [len(ids) for ids in read]
 
     def cost(self) -> Cost:
-        """By its parameters alone: an encoder's matrices are not looked at."""
+        """Return the cost by its parameters alone: an encoder's matrices are not looked at."""
         return Cost(parameters=sum(parameter.numel() for parameter in self._load().parameters()))
 
     def _load(self) -> Any:

@@ -207,6 +207,6 @@ def _example(r: Rollout, bench: Bench) -> Example:
 
 
 def _name(observation: Observation, by: Sequence[str]) -> str:
-    """As `samplers.grouped.label` names it."""
+    """Name the observation's group as `samplers.grouped.label` does."""
     level = "no_level" if observation.level is None else f"level_{observation.level}"
     return "/".join((observation.skill or "no_skill") if column == "skill" else level for column in by)

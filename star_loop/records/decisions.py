@@ -16,7 +16,7 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """Which observations next, in order, and optionally how many rollouts each (None: the allocator decides)."""
+    """Observations to ask next, in order, and optionally how many rollouts each (None: the allocator decides)."""
 
     positions: Positions
     rollouts: NDArray[np.int64] | None = None
@@ -54,7 +54,7 @@ class Outcome:
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
-        """Whether each observation got at least one correct rationale, hinted or not."""
+        """Tell of each observation whether it got at least one correct rationale, hinted or not."""
         return (self.wins + self.hinted_wins) > 0
 
 

@@ -19,7 +19,7 @@ class Record:
     __slots__ = ()
 
     def to_json(self) -> str:
-        """One line of JSON without a newline; keys in declaration order, so equal records are equal bytes."""
+        """Write one line of JSON without a newline; keys in declaration order, so equal records are equal bytes."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -58,7 +58,7 @@ def parse(line: str) -> Any:
 
 @cache
 def _kinds(record: type) -> Mapping[str, tuple[type, ...]]:
-    """What JSON makes of each field: a whole number may stand for a float, a list for a tuple."""
+    """Return what JSON makes of each field: a whole number may stand for a float, a list for a tuple."""
     found = {}
     for name, hint in get_type_hints(record).items():
         kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)

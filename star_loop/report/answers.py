@@ -25,7 +25,7 @@ class Answer:
 
     @property
     def change(self) -> str:
-        """One of `CHANGES`."""
+        """Return one of `CHANGES`."""
         if self.before.correct == self.after.correct:
             return "still right" if self.after.correct else "still wrong"
         return "learned" if self.after.correct else "forgotten"
@@ -81,7 +81,7 @@ def _greedy(iteration: IterationDirectory) -> dict[str, Rollout]:
 
 
 def _choose(every: Sequence[Answer]) -> list[Answer]:
-    """As many of each skill and change as fit, in the order of the test split."""
+    """Choose as many of each skill and change as fit, in the order of the test split."""
     cells = Counter((answer.skill, answer.change) for answer in every)
     each = max(1, MOST // max(1, len(cells)))
     taken: Counter[tuple[str, str]] = Counter()

@@ -37,7 +37,7 @@ class Group:
 
     @property
     def validation(self) -> Mean | None:
-        """Each run's highest validation accuracy; None: a run has none."""
+        """Return the mean of each run's highest validation accuracy; None: a run has none."""
         values = [run.validation for run in self.runs]
         return mean([v for v in values if v is not None]) if None not in values else None
 
@@ -80,7 +80,7 @@ class Comparison:
 
     @property
     def ranked(self) -> bool:
-        """Whether every group has a validation accuracy."""
+        """Tell whether every group has a validation accuracy."""
         return all(group.validation is not None for group in self.groups)
 
 
@@ -181,7 +181,7 @@ def _described(group: Group, keys: Sequence[str]) -> str:
 
 
 def round_targets(runs: Sequence[Run]) -> list[float]:
-    """At most four round accuracies above every first one, up to the best.
+    """Choose at most four round accuracies above every first one, up to the best.
 
     Multiples of the smallest of 1, 2, 5, 10, 20, 25 and 50 per cent of which no more than four fit.
     """

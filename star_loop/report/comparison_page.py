@@ -27,7 +27,7 @@ EXPLAINED = (
 
 
 def as_html(comparison: Comparison) -> str:
-    """One self-contained page; every text that a run brought along is escaped."""
+    """Write one self-contained page; every text that a run brought along is escaped."""
     page = environment().get_template("comparison.html.j2")
     page.globals["look"] = charts.look
     text = page.render(
@@ -62,7 +62,7 @@ def _inert(cell: Any) -> Any:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """One row for each configuration, then one for each run, unrounded; a cell without a figure is empty."""
+    """Write one row for each configuration, then one for each run, unrounded; a cell without a figure is empty."""
     sink = io.StringIO()
     csv.writer(sink, lineterminator="\n").writerows(map(_inert, row) for row in _rows(comparison))
     return sink.getvalue().encode("utf-8", "replace").decode()
@@ -89,7 +89,7 @@ def _rows(comparison: Comparison) -> Iterator[list[Any]]:
 
 
 def best(comparison: Comparison) -> str | None:
-    """Which configuration is best by validation, in a sentence; None: there is nothing to choose."""
+    """Say in a sentence which configuration is best by validation; None: there is nothing to choose."""
     if len(comparison.groups) < 2 or not comparison.ranked:
         return None
     first, second = comparison.groups[:2]
@@ -119,7 +119,7 @@ def drawing(comparison: Comparison) -> Markup | None:
 
 
 def group_table(comparison: Comparison) -> Table:
-    """One row for each configuration."""
+    """Make one row for each configuration."""
     titles = ["", "configuration", "seeds", "first → last", "95 %", "change", "validation", "FLOPs"]
     rows = [[*titles, *_target_titles(comparison)]]
     for number, (group, label) in enumerate(zip(comparison.groups, comparison.labels, strict=True), start=1):
@@ -132,7 +132,7 @@ def group_table(comparison: Comparison) -> Table:
 
 
 def setting_table(comparison: Comparison) -> Table:
-    """One row for each configuration, one column for each key by which they differ."""
+    """Make one row for each configuration, one column for each key by which they differ."""
     rows = [["", "configuration", *(key.removesuffix("._target_") for key in comparison.keys)]]
     for number, (group, label) in enumerate(zip(comparison.groups, comparison.labels, strict=True), start=1):
         rows.append([str(number), label, *(shown(group.settings, key) for key in comparison.keys)])
@@ -140,7 +140,7 @@ def setting_table(comparison: Comparison) -> Table:
 
 
 def run_table(comparison: Comparison) -> Table:
-    """One row for each run, by configuration."""
+    """Make one row for each run, by configuration."""
     titles = ["", "run", "seed", "iterations", "first → last", "change", "validation", "FLOPs"]
     rows = [[*titles, *_target_titles(comparison)]]
     for number, group in enumerate(comparison.groups, start=1):

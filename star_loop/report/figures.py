@@ -93,7 +93,7 @@ def _loss(metrics: Sequence[Metrics]) -> Iterator[Figure]:
 
 
 def sampling(statistics: Statistics | None) -> list[Figure]:
-    """How the training observations were sampled; none before the first iteration."""
+    """Say how the training observations were sampled; nothing before the first iteration."""
     if statistics is None or not statistics.attempts.any():
         return []
     return [_how_often(statistics), _how_long_ago(statistics)]

@@ -34,7 +34,7 @@ class Run:
         return [t for t, m in enumerate(self.metrics) if "evaluation/accuracy" in m]
 
     def accuracy(self, iteration: int) -> float:
-        """On the test split, in [0, 1]; of the base model, the better of bare and after worked examples."""
+        """Return accuracy on test, in [0, 1]; of the base model, the better of bare and after worked examples."""
         return base_accuracy(self.metrics[iteration]) or 0.0
 
     @property
@@ -60,7 +60,7 @@ class Run:
 
 
 def directories(folder: Path) -> Iterator[Path]:
-    """Every run directory at or below `folder`, in the order of their names; links are not followed."""
+    """Find every run directory at or below `folder`, in the order of their names; links are not followed."""
     if any((folder / part).is_dir() for part in _PARTS):
         yield folder
     for child in sorted(folder.iterdir()):

@@ -119,7 +119,7 @@ def total(metrics: Sequence[Metrics], name: str) -> float | None:
 
 
 def histogram(counts: NDArray[np.int32], longest: int, bins: int = 12) -> tuple[list[str], list[int]]:
-    """How many observations have each count: labels such as `0`, `1`, `2` or `0`, `1–3`, `4–6`, and how many have it.
+    """Count how many observations have each count: labels such as `0`, `1`, `2` or `0`, `1–3`, `4–6`, and how many.
 
     Counts go up to `longest`. Zero is always alone, since "never" is unlike "seldom".
     """
@@ -167,7 +167,7 @@ def _every_rollout(iteration: IterationDirectory) -> Iterator[Rollout]:
 
 
 def _too_long(run: RunDirectory, metrics: Sequence[Metrics]) -> list[str]:
-    """In the order in which they were met; only iterations whose figures say so are looked through."""
+    """List the ids in the order in which they were met; only iterations whose figures say so are looked through."""
     found: dict[str, None] = {}
     for t, figures in enumerate(metrics):
         if any(figures.get(f"{part}/too_long") for part in ("collect", "validation", "evaluation")):

@@ -117,7 +117,7 @@ _LOOP = ("data", "evaluation", "validation", "collect", "train", "tokens", "flop
 
 
 def method_rows(metrics: Sequence[Metrics]) -> list[tuple[str, list[str]]]:
-    """Each figure of the sampler, the allocator, the selection, by iteration."""
+    """Return each figure of the sampler, the allocator, the selection, by iteration."""
     names = dict.fromkeys(name for m in metrics for name in m if name.partition("/")[0] not in _LOOP)
     return [
         (name.removeprefix("sampler/"), [f"{m[name]:.4g}" if name in m else quantities.MISSING for m in metrics])

@@ -56,7 +56,7 @@ class Arrivals:
             self.disk.flush(self.path)
 
     def discard(self) -> None:
-        """Nothing is under way any more."""
+        """Discard what arrived: nothing is under way any more."""
         self._wave, self._known = "", {}
         if self.path.exists():
             self.disk.discard(self.path)

@@ -88,7 +88,7 @@ class Ledger:
         return path
 
     def check_all(self, *, complete: bool) -> None:
-        """Every file that was published here; `complete`: none of them may be missing.
+        """Check every file that was published here; `complete`: none of them may be missing.
 
         Raises:
             RunError: names the first that is not what was published.

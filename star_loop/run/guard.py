@@ -79,7 +79,7 @@ def guard_config(run: RunDirectory, config: Mapping[str, Any], free: Sequence[st
 
 
 def _differing(run: RunDirectory, config: Mapping[str, Any], free: Sequence[str]) -> list[str]:
-    """In which keys a configuration differs from that of the run; nothing, where that is not known."""
+    """Tell in which keys a configuration differs from that of the run; nothing, where that is not known."""
     path = run.path / "config.yaml"
     if not path.exists():
         return []
@@ -138,7 +138,7 @@ def guard_files(run: RunDirectory) -> None:
 
 
 def _is_new(run: RunDirectory, path: Path) -> bool:
-    """Whether a guard's file is still to be published.
+    """Tell whether a guard's file is still to be published.
 
     Raises:
         RunError: it is gone from a run that has begun, so nothing could be compared.

@@ -128,7 +128,7 @@ class IterationDirectory:
 
     @property
     def committed(self) -> bool:
-        """Whether the iteration is complete."""
+        """Tell whether the iteration is complete."""
         return (self.path / "state.json").exists()
 
     def state(self) -> IterationState:

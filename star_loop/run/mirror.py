@@ -54,7 +54,7 @@ class Mirror(Tracker):
 
 
 class Copying(Session):
-    """From a run directory to `root` of an fsspec file system."""
+    """Copies from a run directory to `root` of an fsspec file system."""
 
     def __init__(self, run: RunDirectory, files: Any, root: str) -> None:
         self.run, self.files, self.root = run, files, root
@@ -102,7 +102,7 @@ class Copying(Session):
             self.done += 1
 
     def report(self) -> None:
-        """How it stands."""
+        """Say how it stands."""
         latest = self.run.latest()
         if latest is None or self.done == latest.number:
             logger.info("the mirror %s has every committed iteration", self.root)
@@ -140,7 +140,7 @@ class Copying(Session):
         self._publish(commit)
 
     def _holds(self, path: Path) -> bool:
-        """Whether this very file is there.
+        """Tell whether this very file is there.
 
         Raises:
             RunError: another is.
@@ -213,7 +213,7 @@ def download(url: str, into: Path) -> Path:
 
 
 def _names(files: Any, root: str, folder: str) -> list[str]:
-    """Every file of a folder of a mirrored run, relative to the run; hidden ones are left out.
+    """List every file of a folder of a mirrored run, relative to the run; hidden ones are left out.
 
     Raises:
         RunError: a name that would lead out of it.

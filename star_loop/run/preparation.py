@@ -24,7 +24,7 @@ class Folder:
         )
 
     def has(self, name: str) -> bool:
-        """Whether the file is there, and then it is whole."""
+        """Tell whether the file is there, and then it is whole."""
         return (self.path / f"{name}.npz").exists()
 
     def arrays(self, name: str, compute: Callable[[], Arrays]) -> Arrays:

@@ -52,7 +52,7 @@ class Sec(Advantage):
         return np.asarray(state["value"], np.float64)
 
     def learn(self, state: State, visits: Visits) -> State:
-        """One step for each visited group."""
+        """Take one step for each visited group."""
         value = self.worth(state)
         moved = value + self.rate * (visits.advantage - value)
         return {"value": np.where(visits.visited > 0, moved, value)}

@@ -134,7 +134,7 @@ class Cures(Sampler):
         }
 
     def _open(self, state: State) -> NDArray[np.bool_]:
-        """Whether each observation is in the subset whose turn it is."""
+        """Tell of each observation whether it is in the subset whose turn it is."""
         if "subset" not in state:
             return np.ones(len(state["alpha"]), np.bool_)
         return np.asarray(state["subset"] == self._whose(state))
@@ -143,7 +143,7 @@ class Cures(Sampler):
         return int(state["turn"][0]) // self.steps % self.subsets
 
     def _asked(self, state: State) -> Any:
-        """What picks these out of a column; all of them without a copy. Where none are, all."""
+        """Return what picks these out of a column; all of them without a copy. Where none are, all."""
         if "subset" not in state or not (open_ := self._open(state)).any():
             return slice(None)
         return open_

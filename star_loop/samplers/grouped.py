@@ -67,7 +67,7 @@ class Grouped(Sampler):
         }
 
     def pilots(self, state: State) -> NDArray[np.int64] | None:
-        """What the order within each group wants."""
+        """Return what the order within each group wants."""
         wanted = [self.within.pilots(_part(state, str(g))) for g in range(len(state["names"]))]
         if all(draws is None for draws in wanted):
             return None
@@ -78,7 +78,7 @@ class Grouped(Sampler):
         return total
 
     def piloted(self, state: State, outcome: Outcome) -> State:
-        """Each group's part, to its own sampler."""
+        """Give each group's part to its own sampler."""
         told = dict(state)
         for g, part in self._split({**state, "members": np.concatenate(_members(state))}, outcome):
             told |= _prefixed(str(g), self.within.piloted(_part(state, str(g)), part))
@@ -94,14 +94,14 @@ class Grouped(Sampler):
         return take(state, n)
 
     def observe(self, state: State, wave: Outcome) -> State:
-        """Each group's part of the wave, to its own sampler."""
+        """Give each group's part of the wave to its own sampler."""
         told = dict(state)
         for g, part in self._split(state, wave):
             told |= _prefixed(f"now/{g}", self.within.observe(_part(state, f"now/{g}"), part))
         return told
 
     def learn(self, state: State, outcome: Outcome) -> State:
-        """Every visited group learns from its own visits; what was not visited keeps its beliefs.
+        """Let every visited group learn from its own visits; what was not visited keeps its beliefs.
 
         Raises:
             BootstrapError: every visited group gave up. One that gives up alone is left as it was.
@@ -228,8 +228,8 @@ def _members(state: State) -> list[Members]:
 
 
 def clock(queues: Sequence[Members], mass: Floats, starts: Floats) -> tuple[Members, Floats]:
-    """All queued positions and when each is due: systematic sampling, the r-th of queue g at (r + u_g) / mass_g, with
-    starts u_g in [0, 1). Queues without mass are left out."""
+    """Return all queued positions and when each is due: systematic sampling, the r-th of queue g at (r + u_g) / mass_g,
+    with starts u_g in [0, 1). Queues without mass are left out."""
     used = [g for g in range(len(queues)) if mass[g] > 0]
     times = [(np.arange(len(queues[g])) + starts[g]) / mass[g] for g in used]
     return np.concatenate([queues[g] for g in used]), np.concatenate(times)

@@ -16,7 +16,7 @@ NOTHING: Columns = {}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visits:
-    """What happened to each of k groups in an iteration; arrays of length k."""
+    """Visits to each of k groups in an iteration, and what came of them; arrays of length k."""
 
     names: Sequence[str]
     visited: NDArray[np.int64]

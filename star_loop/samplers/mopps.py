@@ -57,7 +57,7 @@ class Mopps(Sampler):
         return learned
 
     def metrics(self, state: State, outcome: Outcome) -> Metrics:
-        """What was believed of the visited observations, and what they were: the mean success rates."""
+        """Return what was believed of the visited observations, and what they were: the mean success rates."""
         alpha, beta = (np.asarray(state[name], np.float64)[outcome.positions] for name in ("alpha", "beta"))
         believed = float((alpha / (alpha + beta)).mean()) if len(alpha) else 0.0
         return {"believed": believed, "success": float(outcome.wins.sum() / max(outcome.attempts.sum(), 1))}

@@ -38,7 +38,7 @@ def following(state: State, n: int, by: Sequence[str] = ("keys",)) -> tuple[Posi
 
 
 def enough(n: int) -> int:
-    """How many to sort so that `n` can be read."""
+    """Return how many to sort so that the first `number` can be read."""
     size = HEAD
     while size < n:
         size *= 4
@@ -46,7 +46,7 @@ def enough(n: int) -> int:
 
 
 def smallest(keys: Sequence[NDArray[Any]], m: int) -> Positions:
-    """At least the first m of the stable ascending order by these keys, the most important first."""
+    """Return at least the first `number` of the stable ascending order by these keys, the most important first."""
     blocks = range(0, len(keys[0]), BLOCK)
     found = [start + _candidates([key[start : start + BLOCK] for key in keys], m) for start in blocks]
     order: Positions = np.concatenate([np.zeros(0, np.int64), *found])

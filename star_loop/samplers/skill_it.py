@@ -16,7 +16,7 @@ class Stratified(Mixture):
     """Every group alike: the paper's skill-stratified sampling, which it finds to bring most of the gain."""
 
     def init(self, names: Sequence[str], columns: Columns = NOTHING) -> State:
-        """How many groups there are."""
+        """Return how many groups there are."""
         return {"groups": np.array([len(names)], np.int64)}
 
     def mass(self, state: State, rng: np.random.Generator) -> Floats:
@@ -25,7 +25,7 @@ class Stratified(Mixture):
         return np.full(k, 1 / k)
 
     def learn(self, state: State, visits: Visits) -> State:
-        """Nothing."""
+        """Learn nothing."""
         return state
 
 
@@ -74,7 +74,7 @@ class SkillIt(Mixture):
         }
 
     def mass(self, state: State, rng: np.random.Generator) -> Floats:
-        """What to ask: the mixture p, corrected for the yield."""
+        """Return what to ask: the mixture p, corrected for the yield."""
         wanted = self.mixture(state) / np.maximum(np.asarray(state["yields"], np.float64), 1 / self.yield_cap)
         share: Floats = wanted / wanted.sum()
         return share

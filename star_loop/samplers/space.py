@@ -54,7 +54,7 @@ class Space(Mixture):
     """Of θ, by which winning frequencies are counted."""
 
     def init(self, names: Sequence[str], columns: Columns = NOTHING) -> State:
-        """For each arm `pulls`, and the averages `mean`, `fast` and `slow` of its solve rate (0 before any pull)."""
+        """Return each arm's `pulls`, and the averages `mean`, `fast`, `slow` of its solve rate (0 before any pull)."""
         return {name: np.zeros(len(names)) for name in ("pulls", "mean", "fast", "slow")}
 
     def mass(self, state: State, rng: np.random.Generator) -> Floats:

@@ -15,7 +15,7 @@ class Uniform(Sampler):
     """`given`: the task's own order, which an early stop always cuts at the same end."""
 
     def init(self, columns: Columns, rng: np.random.Generator) -> State:
-        """Nothing is believed but how many observations there are."""
+        """Believe nothing but how many observations there are."""
         return {"n": np.array([len(columns["length"])], np.int64)}
 
     def propose(self, state: State, n: int, rng: np.random.Generator) -> tuple[Proposal, State]:
@@ -27,7 +27,7 @@ class Uniform(Sampler):
         return take(state, n)
 
     def learn(self, state: State, outcome: Outcome) -> State:
-        """Nothing."""
+        """Learn nothing."""
         return {"n": state["n"]}
 
 

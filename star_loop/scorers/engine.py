@@ -22,7 +22,7 @@ class ScoringEngine(Engine, Protocol):
     def score(
         self, sequences: Sequence[tuple[Sequence[int], int]], top: int
     ) -> Sequence[tuple[float, float, float] | None]:
-        """Of (token ids, index of the first that counts): see `generators.likelihood`; None: too long."""
+        """Score (token ids, index of the first that counts): see `generators.likelihood`; None: too long."""
 
 
 class FromEngine(Scorer):

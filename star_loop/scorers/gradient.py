@@ -84,7 +84,7 @@ class Gradient(Scorer):
 
 
 def _scored(student: Any, chosen: Sequence["Tensor"], rollout: Rollout, s: Encoded) -> tuple[Score, list["Tensor"]]:
-    """One rationale's score, and ∇ log π as a list of tensors in float32."""
+    """Return one rationale's score, and ∇ log π as a list of tensors in float32."""
     import torch
 
     ids = torch.tensor([s.ids], device=student.device)

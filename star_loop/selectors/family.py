@@ -97,7 +97,7 @@ class Subset(Selector):
     """None: β_t of the schedule."""
 
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
-        """All of them where there are no more than β_t."""
+        """Select all of them where there are no more than β_t."""
         size = self.size or context.beta
         if len(candidates) <= size:
             return list(candidates)

@@ -21,7 +21,7 @@ class Mass(Selector):
     idempotent: ClassVar[bool] = False  # up to rounding
 
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
-        """All of them but those of groups without mass.
+        """Select all of them but those of groups without mass.
 
         Raises:
             ValueError: the sampler has no groups.

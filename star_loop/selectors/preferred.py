@@ -32,7 +32,7 @@ class Preferred(Selector):
 
 
 class Shortest(Preferred):
-    """By length of the text, in characters."""
+    """Prefers the shortest text, in characters."""
 
     def key(self, candidate: Candidate) -> float:
         """White space that only differs does not count."""
@@ -40,17 +40,17 @@ class Shortest(Preferred):
 
 
 class Confident(Preferred):
-    """By the student's mean cross-entropy; a rationale without a score comes last."""
+    """Prefers the lowest mean cross-entropy of the student; a rationale without a score comes last."""
 
     scored: ClassVar[bool] = True
 
     def key(self, candidate: Candidate) -> float:
-        """In nats per token."""
+        """Return the cross-entropy, in nats per token."""
         return candidate.score.loss if candidate.score else float("inf")
 
 
 class Familiar(Preferred):
-    """By the rank-surprisal ratio Σ rank / Σ -log π of its tokens, the lowest first (RSR, arXiv 2601.14249).
+    """Prefers the lowest rank-surprisal ratio Σ rank / Σ -log π of the tokens (RSR, arXiv 2601.14249).
 
     A rationale is worth most whose tokens are improbable and still among the student's first choices. A rationale
     without a score comes last.

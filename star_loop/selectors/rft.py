@@ -66,7 +66,7 @@ def equations(text: str) -> tuple[str, ...]:
 
 
 def holds(equation: str) -> bool:
-    """Whether an equation can be read and both of its sides are equal to within 0.001.
+    """Tell whether an equation can be read and both of its sides are equal to within 0.001.
 
     Example:
         >>> [holds(e) for e in ("0.5*$1,000=500", "20%*50=10", "1/3=0.333", "3+4=8", "3+4", "x=x")]

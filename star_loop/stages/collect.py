@@ -88,7 +88,7 @@ def _counted(outcome: Outcome, quota: int | None, per_observation: int) -> Outco
 def _draw_wave(
     live: LiveRun, iteration: int, wave: int, proposal: Proposal, known: State, model: Model, temperature: float | None
 ) -> list[Rollout]:
-    """All tries of one wave, the atom of generation: seeded by itself, whatever was generated before.
+    """Draw all tries of one wave, the atom of generation: seeded by itself, whatever was generated before.
 
     `known` is what the allocator may look at: the facts so far and the sampler's beliefs.
     """

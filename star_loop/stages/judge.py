@@ -56,7 +56,7 @@ def _rollout(drawn: Drawn, verdict: Verdict) -> Rollout:
 
 
 def _verdicts(task: Task, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
-    """At once; where that fails, one by one, to find out which text it is."""
+    """Judge all at once; where that fails, one by one, to find out which text it is."""
     try:
         return task.verifier.judge_all(asked)
     except Exception:  # the verifier's boundary: whatever a model wrote must not end the run

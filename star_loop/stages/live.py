@@ -30,7 +30,7 @@ class LiveRun:
 
     @property
     def has_examples(self) -> bool:
-        """Whether the task's collection prompts differ from its bare ones."""
+        """Tell whether the task's collection prompts differ from its bare ones."""
         task, first = self.experiment.task, self.splits["train"][0]
         return task.prompt(first) != task.bare_prompt(first)
 

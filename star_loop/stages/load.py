@@ -77,7 +77,7 @@ def load(task: Task) -> Splits:
 
 
 def _distinct(splits: Mapping[str, Subset]) -> None:
-    """No id twice, no question in two splits."""
+    """Refuse an id that comes twice, and a question in two splits."""
     ids, questions = np.concatenate([subset.hashes[:, :2] for subset in splits.values()]).T
     ends = np.cumsum([len(subset) for subset in splits.values()])
 

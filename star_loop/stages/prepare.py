@@ -58,7 +58,7 @@ def prepare(live: LiveRun) -> tuple[Columns, Metrics]:
 
 
 def finished(experiment: Experiment, run: RunDirectory, splits: Splits) -> Columns | None:
-    """All columns, from the files; None: something is still to be prepared."""
+    """Return all columns, from the files; None: something is still to be prepared."""
     columns: dict[str, NDArray[np.generic]] = dict(load.columns(splits["train"]))
     for name in experiment.preparation:
         there = folder(run, name)

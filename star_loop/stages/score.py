@@ -121,7 +121,7 @@ def gaps(outcome: Outcome, scores: Sequence[Score]) -> NDArray[np.float64]:
 
 
 def key_of(row: Rollout | Score) -> Key:
-    """By which a score is joined to its rollout."""
+    """Return the key by which a score is joined to its rollout."""
     return row.position, row.attempt, row.sample
 
 

@@ -61,7 +61,7 @@ def _examples(live: LiveRun, iteration: int, collected: Collected, setting: Sett
 
 
 def _nothing_to_train_on(collected: Collected, selectors: Sequence[str]) -> str:
-    """Why there are no examples, and what would change that."""
+    """Say why there are no examples, and what would change that."""
     within, correct = len(collected.rollouts), sum(r.correct for r in collected.rollouts)
     unparsed = sum(r.answer is None for r in collected.rollouts)
     return (

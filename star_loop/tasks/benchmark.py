@@ -65,7 +65,7 @@ class Benchmark(Prompted):
         return by_question(observation)
 
     def findings(self) -> Mapping[str, int]:
-        """What was rewritten or left out, and how often."""
+        """Say what was rewritten or left out, and how often."""
         _ = self._splits
         return dict(self._findings)
 

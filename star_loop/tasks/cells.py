@@ -83,7 +83,7 @@ def _finite(value: str | float | Decimal) -> bool:
 
 
 def kind(value: Any) -> str:
-    """What a value is, for messages."""
+    """Say what a value is, for messages."""
     names: dict[type, Callable[[Any], str]] = {
         dict: lambda v: f"an object with {', '.join(map(repr, v)) or 'nothing'}",
         list: lambda v: f"a list of {len(v)}",

@@ -65,7 +65,7 @@ class File(Columned):
     _findings: Counter[str] = PrivateAttr(default_factory=Counter)
 
     def findings(self) -> Mapping[str, int]:
-        """What leaked into a held-out split, has no level, or contradicts another row, and how often."""
+        """Say what leaked into a held-out split, has no level, or contradicts another row, and how often."""
         _ = self._splits
         return dict(self._findings)
 
@@ -143,7 +143,7 @@ class File(Columned):
 
     @cached_property
     def counted(self) -> Counted:
-        """What numbers among the golds mean, where there are options.
+        """Tell what numbers among the golds mean, where there are options.
 
         Raises:
             RowError: nothing proves it.

@@ -92,7 +92,7 @@ def option_letter(number: int, choices: Sequence[str], counted: Counted) -> str 
 
 
 def how_counted(rows: Iterable[tuple[int, Sequence[str], str]], column: str, place: str) -> Counted:
-    """What numbers among the golds mean, proved by the rows: the one meaning that all of them can have.
+    """Tell what numbers among the golds mean, proved by the rows: the one meaning that all of them can have.
 
     Numbers that are an option's words in every row are these words.
 

@@ -64,7 +64,7 @@ class Prompted(SplitTask):
 
     @property
     def hint_marker(self) -> str:
-        """What stands before or behind the answer in a hinted prompt."""
+        """Return what stands before or behind the answer in a hinted prompt."""
         return HINTS[self.hint]
 
     @property
@@ -77,7 +77,7 @@ class Prompted(SplitTask):
         return observation.rationale if observation.rationale is not None else self.statement(observation)
 
     def statement(self, observation: Observation) -> str:
-        """How a rationale should end."""
+        """Say how a rationale should end."""
         return self.verifier.statement(observation)
 
     def check(self) -> None:
@@ -134,7 +134,7 @@ class Prompted(SplitTask):
         return "".join(worked)
 
     def _block(self, observation: Observation, *, hint: bool) -> str:
-        """One question up to where its rationale begins, without a trailing space: tokenizers glue it to the word."""
+        """Write a question up to where its rationale begins, without a last space: tokenizers glue it to the word."""
         paper, gold = hint and self.hint == "paper", observation.answer
         before, after = ("", "") if self.turns else (self.before, self.after)
         lines = [f"{before}{observation.question}"]

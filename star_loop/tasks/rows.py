@@ -64,7 +64,7 @@ class Columned(Prompted):
     @property
     @abstractmethod
     def counted(self) -> Counted:
-        """What numbers among the golds mean, where there are options."""
+        """Tell what numbers among the golds mean, where there are options."""
 
     @property
     def option_columns(self) -> tuple[str, ...]:
@@ -167,7 +167,7 @@ def _gold(task: Columned, row: Row, place: str, choices: tuple[str, ...]) -> tup
 
 
 def _rationale(task: Columned, row: Row, place: str) -> str | None:
-    """Not every row needs to have one."""
+    """Return the row's rationale; not every row needs to have one."""
     value = None if task.rationale is None else pick(row, task.rationale, place)
     return text(value, task.rationale or "", place) if value not in (None, "") else None
 

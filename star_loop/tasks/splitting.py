@@ -46,12 +46,12 @@ class Source(Sequence[Observation]):
         return len(self.observations)
 
     def __getitem__(self, index: Any) -> Any:
-        """One observation."""
+        """Return one observation."""
         return self.observations[index]
 
     @cached_property
     def survey(self) -> Survey:
-        """What the pass found."""
+        """Return what the pass found."""
         return survey(self.observations, self.group)
 
 
@@ -63,7 +63,7 @@ class Subset(Sequence[Observation]):
 
     @classmethod
     def of(cls, observations: Sequence[Observation], group: Group) -> "Subset":
-        """All of them."""
+        """Return all of them."""
         return cls(Source(observations, group), np.arange(len(observations), dtype=np.int64))
 
     def __len__(self) -> int:
@@ -75,18 +75,18 @@ class Subset(Sequence[Observation]):
     @overload
     def __getitem__(self, index: slice) -> "Subset": ...
     def __getitem__(self, index: int | slice) -> "Observation | Subset":
-        """One observation, or a smaller subset."""
+        """Return one observation, or a smaller subset."""
         if isinstance(index, slice):
             return Subset(self.source, self.indices[index])
         found: Observation = self.source[int(self.indices[index])]
         return found
 
     def __iter__(self) -> Iterator[Observation]:
-        """In order."""
+        """Yield them in order."""
         return (self.source[int(index)] for index in self.indices)
 
     def where(self, chosen: NDArray[np.bool_]) -> "Subset":
-        """Those of them that are chosen."""
+        """Return those of them that are chosen."""
         return Subset(self.source, self.indices[chosen])
 
     @property
@@ -131,7 +131,7 @@ def divide(observations: Subset, size: float, seed: int, purpose: str) -> tuple[
 
 
 def _shuffled(values: Digests, seed: int) -> Digests:
-    """Each value mixed with the seed (the finaliser of SplitMix64), so that sorting by it is a seeded order."""
+    """Mix each value with the seed (the finaliser of SplitMix64), so that sorting by it is a seeded order."""
     mixed = values ^ np.uint64(seed)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)

@@ -29,7 +29,7 @@ BATCH, ROW_GROUP = 1 << 14, 1 << 17
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What a pass found, row by row."""
+    """Findings of a pass, row by row."""
 
     batches: Sequence[Any]
     """`pyarrow.RecordBatch`es of `FIELDS`."""

@@ -24,14 +24,14 @@ class Table(Protocol):
         """Number of rows."""
 
     def __getitem__(self, index: int) -> Row:
-        """One row.
+        """Return one row.
 
         Raises:
             RowError: it cannot be read.
         """
 
     def place(self, index: int) -> str:
-        """Where the row stands, for messages: `my.jsonl, line 3`."""
+        """Tell where the row stands, for messages: `my.jsonl, line 3`."""
 
 
 def read(path: Path) -> Table:
@@ -77,7 +77,7 @@ class Memory:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Row:
-        """One row."""
+        """Return one row."""
         try:
             row = self.rows[index]
         except ValueError as error:  # text that is not UTF-8, a date that no calendar has
@@ -103,7 +103,7 @@ class ArrowRows(Sequence[dict[str, Any]]):
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, index: Any) -> Any:
-        """One row; nested columns become lists and dictionaries, and floats the decimals that they were written as."""
+        """Return one row; nested columns become lists and dictionaries, floats the decimals they were written as."""
         k = bisect_right(self._ends, index)
         batch = self.batches[k]
         row = batch.slice(index - self._ends[k] + batch.num_rows, 1).to_pylist()[0]

@@ -219,7 +219,7 @@ def tell(plot: Plot, steps: int, largest: int, generator: np.random.Generator) -
 
 
 def _step(plot: Plot, value: int, largest: int, generator: np.random.Generator) -> tuple[str, int]:
-    """What happens next to a quantity of `value`, and by how much."""
+    """Tell what happens next to a quantity of `value`, and by how much."""
     highest = {"more": min(largest, plot.highest - value), "fewer": min(largest, value - 1)}
     kinds = [kind for kind, most in highest.items() if most >= 2 and getattr(plot, kind)]
     if plot.twice and 2 <= value <= plot.highest // 2:

@@ -70,7 +70,7 @@ _FIELDS = (
 
 
 class _Lines(Session):
-    """For logs: `grep ^committed` gives one line per iteration of this launch."""
+    """Lines for logs: `grep ^committed` gives one line per iteration of this launch."""
 
     def __init__(
         self, screen: Screen, directory: Path, committed: Sequence[Metrics], so_far: RunProgress, every: float
@@ -180,7 +180,7 @@ def _columns_for(width: int) -> list[_Column]:
 
 
 class _Table(Session):
-    """For people: rows scroll up as iterations are committed, the bar stays below them."""
+    """A table for people: rows scroll up as iterations are committed, the bar stays below them."""
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ class TensorBoard(Tracker):
 
 
 def committed_at(directory: Path, iteration: int) -> float:
-    """When an iteration was committed, in seconds since the epoch; now, where its directory is not there."""
+    """Tell when an iteration was committed, in seconds since the epoch; now, where its directory is not there."""
     commit = RunDirectory(directory).iteration(iteration).path / "state.json"
     return commit.stat().st_mtime if commit.exists() else time.time()
 
@@ -68,7 +68,7 @@ class _Events(Session):
         self.write(time.time(), iteration, metrics)
 
     def write(self, wall_time: float, iteration: int, metrics: Metrics) -> None:
-        """One event with a scalar per metric."""
+        """Write one event with a scalar per metric."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 

@@ -83,7 +83,7 @@ class Accelerate(Lora):
         return [Step(loss=loss, correct=correct, grad_norm=norm) for loss, correct, norm in answer["curve"]]
 
     def _job(self, batches: Sequence[Sequence[Encoded]], start: Model, into: Path, seed: int) -> dict[str, Any]:
-        """What the ranks need; a sequence that comes in every pass is written once."""
+        """Return what the ranks need; a sequence that comes in every pass is written once."""
         distinct = {id(sequence): sequence for sequence in chain.from_iterable(batches)}
         place = {name: k for k, name in enumerate(distinct)}
         return {

@@ -20,13 +20,13 @@ class Encoded:
 
     @property
     def losses(self) -> int:
-        """How many tokens have a loss."""
+        """Count the tokens that have a loss."""
         return len(self.ids) - self.first_target
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one optimiser step saw."""
+    """Figures of one optimiser step."""
 
     loss: float
     """Weighted nats per loss token."""

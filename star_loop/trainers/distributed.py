@@ -38,14 +38,14 @@ def shares(batch: Sequence[Encoded], ranks: int, max_tokens: int) -> list[list[l
 
 
 class Inside(torch.nn.Module):
-    """What the libraries wrap: `forward(act, …)` is `act(model, …)`, done within their hooks."""
+    """The module that the libraries wrap: `forward(act, …)` is `act(model, …)`, done within their hooks."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, act: Callable[..., R], *arguments: Any) -> R:
-        """As the class says."""
+        """Return `act(model, …)`, as the class says."""
         return act(self.model, *arguments)
 
 
@@ -65,7 +65,7 @@ class Replicated(Placement):
         return self.accelerator.prepare_model(Inside(self.model.to(self.accelerator.device)))
 
     def synchronise(self, wanted: bool) -> None:
-        """Whether the next backward pass exchanges gradients."""
+        """Set whether the next backward pass exchanges gradients."""
         self.inside.require_backward_grad_sync = wanted
 
     def __call__(self, act: Callable[..., R], *arguments: Any) -> R:
@@ -116,7 +116,7 @@ class Sharded(Replicated):
         return fully_shard(inside, mesh=mesh, reshard_after_forward=True)
 
     def synchronise(self, wanted: bool) -> None:
-        """Whether the next backward pass scatters gradients."""
+        """Set whether the next backward pass scatters gradients."""
         if self.count > 1:
             self.inside.set_requires_gradient_sync(wanted)
 
@@ -165,7 +165,7 @@ class ByDeepSpeed(Replicated):
         return found
 
     def synchronise(self, wanted: bool) -> None:
-        """Whether the next backward pass is the last of its step."""
+        """Set whether the next backward pass is the last of its step."""
         self.inside.set_gradient_accumulation_boundary(wanted)
 
     def backward(self, loss: Tensor) -> None:

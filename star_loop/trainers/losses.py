@@ -31,7 +31,7 @@ def head_losses(head: Any, cap: float | None, hidden: Tensor, targets: Tensor, r
 
 
 class _Chunked(torch.autograd.Function):
-    """Of a frozen head: the gradient of each loss by its own hidden state is all that the backward pass needs.
+    """Losses of a frozen head: the gradient of each by its own hidden state is all that the backward pass needs.
 
     It is taken at once, while the chunk's logits are there, so nothing is computed twice (as in Liger's fused linear
     cross-entropy, arXiv 2410.10989).

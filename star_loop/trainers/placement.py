@@ -40,7 +40,7 @@ class Placement:
             return self(act, *arguments)
 
     def optimizer(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-        """What steps in its stead."""
+        """Return what steps in its stead."""
         return optimizer
 
     def share(self, batch: Sequence[Encoded], max_tokens: int) -> Iterator[list[Encoded]]:
@@ -60,7 +60,7 @@ class Placement:
         return value
 
     def somewhere(self, found: bool) -> bool:
-        """Whether any process has found it."""
+        """Tell whether any process has found it."""
         return bool(self.total(torch.tensor(int(found), device=self.model.device)))
 
     def checksums(self, *, trainable: bool) -> dict[str, int]:
@@ -74,7 +74,7 @@ class Placement:
         }
 
     def here(self, parameter: Tensor) -> Tensor:
-        """What of a parameter this process holds."""
+        """Return what of a parameter this process holds."""
         return parameter.detach()
 
     def adapter(self) -> Mapping[str, Tensor]:
@@ -83,7 +83,7 @@ class Placement:
 
 
 def assert_room(model: Any, shards: int = 1) -> None:
-    """On a GPU: what the engine gave back must hold the weights, or this process's shard of them, before they go there.
+    """Assert on a GPU that what the engine gave back holds the weights, or this process's shard, before they go there.
 
     Raises:
         TrainingError: it does not.

@@ -54,7 +54,7 @@ def _read(text: str) -> tuple[Any, ...]:
 
 
 def _equal(gold: Sequence[Any], answer: Sequence[Any]) -> bool:
-    """Whether Math-Verify calls them equal (a set and the relation that describes it, too), and no point differs."""
+    """Tell whether Math-Verify calls them equal (a set and the relation describing it, too), and no point differs."""
     from math_verify import verify
 
     return not _apart(gold[0], answer[0]) and verify(
@@ -63,7 +63,7 @@ def _equal(gold: Sequence[Any], answer: Sequence[Any]) -> bool:
 
 
 def _apart(one: Any, other: Any) -> bool:
-    """Whether two expressions in the same names differ at a point: then nothing has to be simplified."""
+    """Tell whether two expressions in the same names differ at a point: then nothing has to be simplified."""
     sympy = import_module("sympy")
     if not all(isinstance(each, sympy.Expr) for each in (one, other)) or one.free_symbols != other.free_symbols:
         return False

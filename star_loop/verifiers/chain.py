@@ -46,5 +46,5 @@ def grade(question: str, steps: str) -> float:
 
 
 def _number(digits: str) -> int:
-    """What the digits stand for; a model may write more of them than Python reads at once, and none are so large."""
+    """Read what the digits stand for; a model may write more than Python reads at once, and none are so large."""
     return int(digits[:18])

@@ -19,7 +19,7 @@ class Sandbox(Component):
 
     @abstractmethod
     def passes(self, program: str) -> bool:
-        """Whether the program ends in time with exit code 0."""
+        """Tell whether the program ends in time with exit code 0."""
 
 
 class Code(Verifier):

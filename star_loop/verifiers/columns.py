@@ -44,7 +44,7 @@ LAWS: dict[str, Law] = {":": _add, "-": _subtract, "*": _multiply}
 
 
 def _step(operation: str, x: int, y: int, carry_in: int) -> tuple[str, int, int]:
-    """One application of a law as it is written, with the carry and the digit that come out."""
+    """Apply a law once as it is written, with the carry and the digit that come out."""
     carry, digit = LAWS[operation](x, y, carry_in)
     return f"{x}{y}{carry_in}{operation}{carry}{digit}", carry, digit
 
@@ -58,7 +58,7 @@ class Skill:
 
     @property
     def sign(self) -> str:
-        """What stands before `=` in the question."""
+        """Return what stands before `=` in the question."""
         return "" if self.operation == ":" else self.operation
 
 
@@ -128,12 +128,12 @@ class Problem:
             column += 1
 
     def has_row(self, column: int, carries: Carries) -> bool:
-        """Whether a row is due: one for each column, and one past the last where two carries have to be added."""
+        """Tell whether a row is due: one for each column, and one past the last where two carries have to be added."""
         return column < len(self.columns) or (column == len(self.columns) and len(carries) == 2 and any(carries))
 
     @property
     def no_carries(self) -> Carries:
-        """What the first column starts from: one carry for each step of a row."""
+        """Return what the first column starts from: one carry for each step of a row."""
         return (0,) * (SKILLS[self.skill].operands - 1)
 
     def row(self, column: int, carries: Carries) -> tuple[str, Carries]:
@@ -178,7 +178,7 @@ def parse(question: str) -> Problem | None:
 
 
 def _legal(skill: str, columns: tuple[Column, ...]) -> bool:
-    """Whether the operands are ones the notation has: one multiplier, and no difference below zero."""
+    """Tell whether the operands are ones the notation has: one multiplier, and no difference below zero."""
     operation = SKILLS[skill].operation
     if operation == "*":
         return len({column[1] for column in columns}) == 1

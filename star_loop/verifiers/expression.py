@@ -100,7 +100,7 @@ class Expression(Stated):
 
 
 def _spelt(words: str) -> str:
-    """In ASCII, without spaces between signs and without LaTeX."""
+    """Spell it in ASCII, without spaces between signs and without LaTeX."""
     plain = _LATEX.sub(lambda match: _COMMANDS[match[1]], words)
     return _SPACE.sub("", unwrap(_FRACTION.sub(r"((\1)/(\2))", plain)).translate(_SIGNS))
 

@@ -51,7 +51,7 @@ class Guess(Verifier):
         return dict(zip(("multiple_choice", "expression", "yes_no", "exact"), [*found, exact], strict=True))
 
     def judge(self, observation: Observation, text: str) -> Verdict:
-        """What the chosen verifier says."""
+        """Judge as the chosen verifier does."""
         return self.choose(observation).judge(observation, text)
 
     def statement(self, observation: Observation) -> str:

@@ -168,7 +168,7 @@ def _verdict(equal: bool) -> str:
 
 
 def _is_another(words: str, answer: str) -> bool:
-    """Whether a clause behind an answer is another answer."""
+    """Tell whether a clause behind an answer is another answer."""
     found = parts(words)
     return (
         found is not None and bool(found.mathematics) and spelt(answer) not in (spelt(words), *_sides(spelt(words), ""))
@@ -176,7 +176,7 @@ def _is_another(words: str, answer: str) -> bool:
 
 
 def _sides(words: str, gold: str) -> list[str]:
-    """What must equal the gold answer: every side of an equation, unless the gold answer is one."""
+    """Return what must equal the gold answer: every side of an equation, unless the gold answer is one."""
     if "=" in gold or kind(words) == "list" or not re.search(r"(?<![<>!:])=", words):
         return [words]
     first, *others = (side.strip() for side in re.split(r"(?<![<>!:])=", words))

@@ -33,7 +33,7 @@ class MathProcess:
         self._process: KillableProcess | None = None
 
     def ask(self, seconds: float, gold: str, answers: Sequence[str]) -> bool | None:
-        """Whether every answer equals the gold one; None: something in them is not mathematics.
+        """Tell whether every answer equals the gold one; None: something in them is not mathematics.
 
         Raises:
             Stopped: no reply within `seconds`, or the process died.

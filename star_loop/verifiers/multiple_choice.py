@@ -126,7 +126,7 @@ def _read_choice(words: str, choices: tuple[str, ...], alone: bool, phrases: tup
 
 
 def _is_another_number(words: str, choices: Sequence[str]) -> bool:
-    """Whether the words are a number that is no option where all options are numbers: then it is no place either."""
+    """Tell whether the words are a number but no option, where all options are numbers: then it is no place either."""
     number, numbers = plain_number(words.strip("() ")), [plain_number(choice) for choice in choices]
     return number is not None and None not in numbers and number not in numbers
 
@@ -162,7 +162,7 @@ def _by_text(words: str, texts: Sequence[str]) -> int | None:
 
 
 def _fits(rest: str, index: int, texts: Sequence[str], alone: bool) -> bool:
-    """Whether what follows the letter leaves it the stated answer."""
+    """Tell whether what follows the letter leaves it the stated answer."""
     text = normalise(_WHICH.sub("", rest.strip(" :.,)-–—")))
     if not text or text == texts[index]:
         return True

@@ -53,7 +53,7 @@ def sentences(line: str) -> list[str]:
 
 
 def _abbreviated(line: str, start: int, at: int) -> bool:
-    """Whether the period here belongs to an abbreviation that does not end its sentence."""
+    """Tell whether the period here belongs to an abbreviation that does not end its sentence."""
     token, follows = _TOKEN.search(line, start, at), line[at + 1 :].lstrip()[:1]
     word = token[0].strip("(\"'*_").casefold() if token else ""
     if word in _WORDS:

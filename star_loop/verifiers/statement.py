@@ -59,12 +59,12 @@ class Statement:
 
     @property
     def sentences(self) -> list[str]:
-        """Its sentences and clauses; a question states nothing, and is empty."""
+        """Return its sentences and clauses; a question states nothing, and is empty."""
         return sentences(self.line)
 
     @property
     def reading(self) -> Mapping[str, str]:
-        """What each stage left of the text."""
+        """Return what each stage left of the text."""
         return {"reply": self.reply, "mark": self.mark or "(the last line)", "statement": self.line}
 
 
@@ -148,7 +148,7 @@ def _tagged(tail: str) -> str:
 
 
 def _phrased(tail: str, phrases: tuple[str, ...]) -> str:
-    """What stands behind a phrase, without a verb that comes last."""
+    """Return what stands behind a phrase, without a verb that comes last."""
     bullets = _BULLETS.match(tail)
     found = _BULLET.sub("\n", bullets[0]) if bullets else block(tail.lstrip(" \t\r\n:*_>"))[0]
     line = _CLOSING.split(found, maxsplit=1)[0]

@@ -108,7 +108,7 @@ def _as_point(mathematics: str) -> str:
 
 
 def _are_words(words: str, *, glued: bool) -> bool:
-    """Whether trailing letters are words, not functions or a product; right behind a number only units are."""
+    """Tell whether trailing letters are words, not functions or a product; right behind a number only units are."""
     found = re.findall(r"[A-Za-z]+", words.casefold())
     short = glued or max(map(len, found)) < 3
     return not any(word in _FUNCTIONS for word in found) and (not short or all(is_known(word) for word in found))

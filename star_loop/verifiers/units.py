@@ -123,7 +123,7 @@ def _name(word: str) -> str:
 
 
 def _is_unit(words: str, asked: set[str]) -> bool:
-    """Whether these words can be left out: a unit, or things in the plural, that the question does not contradict."""
+    """Tell whether these words can be left out: a unit, or plural things, that the question does not contradict."""
     units, written = names(words), _WORD.findall(words.casefold())
     if not units or len(units) > _MOST or not _UNIT.fullmatch(words.casefold().replace("{", "").replace("}", "")):
         return False
