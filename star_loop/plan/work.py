@@ -78,13 +78,13 @@ class Prediction:
 
     def phases(self) -> dict[str, float]:
         """Seconds as a run's own metrics name them."""
-        s = self.seconds
+        seconds = self.seconds
         return {
-            "collect": s["tokens"] + s["tail"],
-            "train": s["train"],
-            "evaluate": s["evaluate"] + s["weights"],
-            "start": s["start"],
-            "learn and commit": s["sampler"] + s["commit"],
+            "collect": seconds["tokens"] + seconds["tail"],
+            "train": seconds["train"],
+            "evaluate": seconds["evaluate"] + seconds["weights"],
+            "start": seconds["start"],
+            "learn and commit": seconds["sampler"] + seconds["commit"],
         }
 
 
@@ -100,7 +100,7 @@ class Model:
 
     def predict(self, job: Job, gpus: int) -> Prediction:
         """Predict the launch on so many GPUs (a CPU counts as one)."""
-        parts = [self.iteration(job, t, gpus) for t in range(len(job.quotas))]
+        parts = [self.iteration(job, done, gpus) for done in range(len(job.quotas))]
         seconds = _summed([part.seconds for part in parts])
         flops = _summed([part.flops for part in parts])
         seconds["evaluate"] += self._evaluation(job, job.engines(gpus))  # of the base model
@@ -109,12 +109,12 @@ class Model:
         flops["evaluate"] += sum(self.habits.held_out) * self.habits.flops_generated
         return Prediction(seconds=seconds, flops=flops)
 
-    def iteration(self, job: Job, t: int, gpus: int) -> Prediction:
-        """The iteration after `t`, without the start."""
+    def iteration(self, job: Job, done: int, gpus: int) -> Prediction:
+        """Predict the iteration after `done` others, without the start."""
         rates, habits, network = self.rates, self.habits, self.network
         engines, nodes = job.engines(gpus), math.ceil(gpus / network.node)
-        accepted, tries = (numbers[min(t, len(numbers) - 1)] for numbers in (habits.accepted, habits.tries))
-        quota = job.quotas[t] or job.observations
+        accepted, tries = (numbers[min(done, len(numbers) - 1)] for numbers in (habits.accepted, habits.tries))
+        quota = job.quotas[done] or job.observations
         asked = min(math.ceil(quota / max(accepted, 1e-9) / job.wave) * job.wave, job.observations)
         waves = math.ceil(asked / job.wave)
         wave = [call(share * asked / waves, job, habits, engines) for share in (1.0, tries - 1)]

@@ -69,8 +69,10 @@ class SkillGraph(Preparation):
         if all(name.startswith("no_") for name in names):
             raise ValueError("preparation: the task names no skills, so there is no graph of them: give task.skill")
         found = [
-            bench.folder.arrays(f"rationales/{k:03d}", partial(self._ask, k, np.flatnonzero(group == k), bench))
-            for k in range(len(names))
+            bench.folder.arrays(
+                f"rationales/{skill:03d}", partial(self._ask, skill, np.flatnonzero(group == skill), bench)
+            )
+            for skill in range(len(names))
         ]
         learned, held = ([_rollouts(part[kind]) for part in found] for kind in ("learned", "held"))
         for name, rollouts in zip(names, learned, strict=True):
@@ -79,7 +81,7 @@ class SkillGraph(Preparation):
         of = self._items(names, held, bench)
         after = {
             skills: bench.folder.arrays(_file(skills), partial(self._after, skills, learned, held, bench))
-            for skills in self._rounds([k for k, rollouts in enumerate(learned) if rollouts])
+            for skills in self._rounds([skill for skill, rollouts in enumerate(learned) if rollouts])
         }
         losses = {skills: np.asarray(part["losses"], np.float64) for skills, part in after.items()}
         graph = strengths(losses, of, len(names), self.noise)
@@ -99,7 +101,7 @@ class SkillGraph(Preparation):
     def _rounds(self, tried: Sequence[int]) -> list[Skills]:
         """The sets of skills that are trained on; (): the base."""
         pairs = list(combinations(tried, 2)) if self.method == "brute_force" else []
-        return [(), *((k,) for k in tried), *pairs]
+        return [(), *((skill,) for skill in tried), *pairs]
 
     def _ask(self, code: int, inside: Codes, bench: Bench) -> Arrays:
         """The right rationales of a skill, to learn from and held out, and what they cost."""
@@ -107,13 +109,15 @@ class SkillGraph(Preparation):
         away = min(self.held_out, len(order) // 2) if self.loss == "cross_entropy" else 0
         asked = order[: away + self.questions].tolist()
         drawn = bench.ask(f"skill {code}", dict.fromkeys(asked, self.rollouts))
-        right = [r for r in drawn if r.correct]
+        right = [rollout for rollout in drawn if rollout.correct]
         kept = set(asked[:away])
         sides = {
-            "held": [r for r in right if r.position in kept],
-            "learned": [r for r in right if r.position not in kept],
+            "held": [rollout for rollout in right if rollout.position in kept],
+            "learned": [rollout for rollout in right if rollout.position not in kept],
         }
-        lines = {side: np.array([r.to_json() for r in rollouts], np.str_) for side, rollouts in sides.items()}
+        lines = {
+            side: np.array([rollout.to_json() for rollout in rollouts], np.str_) for side, rollouts in sides.items()
+        }
         return {**lines, "drawn": np.array(len(drawn)), "spent": bench.cost.asking(drawn)}
 
     def _items(self, names: list[str], held: Sequence[Sequence[Rollout]], bench: Bench) -> Codes:
@@ -137,23 +141,25 @@ class SkillGraph(Preparation):
         """The losses after a round on these skills, each in equal measure, and what that cost."""
         model, spent = Model(base=bench.base), np.zeros(3)
         if skills:
-            most = max(len(learned[k]) for k in skills)
-            rows = [learned[k][number % len(learned[k])] for k in skills for number in range(most)]
+            most = max(len(learned[skill]) for skill in skills)
+            rows = [learned[skill][number % len(learned[skill])] for skill in skills for number in range(most)]
             name = f"skill {skills[0]}" if len(skills) == 1 else f"skills {skills[0]} {skills[1]}"
-            model, spent = bench.train(name, [_example(r, bench) for r in rows], self.steps)
+            model, spent = bench.train(name, [_example(rollout, bench) for rollout in rows], self.steps)
         if self.loss == "error":
             answers = sorted(
-                (r for r in bench.examine(model) if r.attempt == Decoding.GREEDY), key=lambda r: r.position
+                (answer for answer in bench.examine(model) if answer.attempt == Decoding.GREEDY),
+                key=lambda answer: answer.position,
             )
             return {
-                "losses": np.array([not r.correct for r in answers], float),
+                "losses": np.array([not answer.correct for answer in answers], float),
                 "spent": spent + bench.cost.asking(answers),
             }
-        measured = [r for rollouts in held for r in rollouts]
+        measured = [rollout for rollouts in held for rollout in rollouts]
         bench.release()
-        prompts = [bench.task.bare_prompt(bench.observations[r.position]) for r in measured]
-        scores = {(s.position, s.sample): s for s in self.scorer.score(measured, prompts, model)} if measured else {}
-        losses = [s.loss if (s := scores.get((r.position, r.sample))) else np.nan for r in measured]
+        prompts = [bench.task.bare_prompt(bench.observations[rollout.position]) for rollout in measured]
+        scored = self.scorer.score(measured, prompts, model) if measured else []
+        loss = {(score.position, score.sample): score.loss for score in scored}
+        losses = [loss.get((rollout.position, rollout.sample), np.nan) for rollout in measured]
         return {"losses": np.array(losses, float), "spent": spent + bench.cost.rereading(measured)}
 
 
@@ -185,25 +191,25 @@ def _falls(worse: Floats, better: Floats, *, of: Codes, k: int, noise: float) ->
     """Mean fall of the loss of each skill, 0 where there is none but noise."""
     found = np.zeros(k)
     for j in range(k):
-        d = (worse - better)[of == j]
-        d = d[np.isfinite(d)]
-        error = d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.inf
-        if len(d) and d.mean() > 0 and (noise == 0 or d.mean() > noise * error):
-            found[j] = d.mean()
+        fall = (worse - better)[of == j]
+        fall = fall[np.isfinite(fall)]
+        error = fall.std(ddof=1) / np.sqrt(len(fall)) if len(fall) > 1 else np.inf
+        if len(fall) and fall.mean() > 0 and (noise == 0 or fall.mean() > noise * error):
+            found[j] = fall.mean()
     return found
 
 
 def _file(skills: Skills) -> str:
-    return "losses/" + ("_".join(f"{k:03d}" for k in skills) or "base")
+    return "losses/" + ("_".join(f"{skill:03d}" for skill in skills) or "base")
 
 
 def _rollouts(lines: NDArray[np.generic]) -> list[Rollout]:
     return [Rollout.from_json(line) for line in lines.tolist()]
 
 
-def _example(r: Rollout, bench: Bench) -> Example:
-    prompt = bench.task.bare_prompt(bench.observations[r.position])
-    return Example(position=r.position, id=r.id, completion=r.text, prompt=prompt, ids=r.ids)
+def _example(rollout: Rollout, bench: Bench) -> Example:
+    prompt = bench.task.bare_prompt(bench.observations[rollout.position])
+    return Example(position=rollout.position, id=rollout.id, completion=rollout.text, prompt=prompt, ids=rollout.ids)
 
 
 def _name(observation: Observation, by: Sequence[str]) -> str:

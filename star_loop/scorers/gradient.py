@@ -74,7 +74,9 @@ class Gradient(Scorer):
     def _chosen(self, student: Any) -> list["Tensor"]:
         named = dict(student.requires_grad_(False).named_parameters())
         chosen = [
-            p for name, p in named.items() if not self.parameters or any(part in name for part in self.parameters)
+            parameter
+            for name, parameter in named.items()
+            if not self.parameters or any(part in name for part in self.parameters)
         ]
         if not chosen:
             raise ValueError(f"scorer.parameters={list(self.parameters)}: none of {list(named)[:3]}, … has such a name")
@@ -83,17 +85,22 @@ class Gradient(Scorer):
         return chosen
 
 
-def _scored(student: Any, chosen: Sequence["Tensor"], rollout: Rollout, s: Encoded) -> tuple[Score, list["Tensor"]]:
+def _scored(
+    student: Any, chosen: Sequence["Tensor"], rollout: Rollout, sequence: Encoded
+) -> tuple[Score, list["Tensor"]]:
     """Return one rationale's score, and ∇ log π as a list of tensors in float32."""
     import torch
 
-    ids = torch.tensor([s.ids], device=student.device)
-    logp = student(input_ids=ids, use_cache=False).logits[0, s.first_target - 1 : -1].float().log_softmax(-1)
-    own = logp.gather(-1, ids[0, s.first_target :, None])[:, 0]
-    vector = [g.float() for g in torch.autograd.grad(own.sum(), chosen)]
+    ids = torch.tensor([sequence.ids], device=student.device)
+    first = sequence.first_target
+    logp = student(input_ids=ids, use_cache=False).logits[0, first - 1 : -1].float().log_softmax(-1)
+    own = logp.gather(-1, ids[0, first:, None])[:, 0]
+    vector = [part.float() for part in torch.autograd.grad(own.sum(), chosen)]
     pi, own = logp.detach().exp(), own.detach()
     brier = (1 - 2 * own.exp() + (pi**2).sum(-1)).mean()
-    score = Score.of(rollout, tokens=s.losses, loss=float(-own.mean()), brier=float(brier), gradient=_square(vector))
+    score = Score.of(
+        rollout, tokens=sequence.losses, loss=float(-own.mean()), brier=float(brier), gradient=_square(vector)
+    )
     return score, vector
 
 
