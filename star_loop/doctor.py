@@ -61,7 +61,7 @@ class Size:
         return weight_bytes * self.parameters + 16 * self.adapter(RANK) + activations + OVERHEAD
 
     def adapter(self, rank: int) -> int:
-        """Weights of a LoRA adapter of every linear layer."""
+        """Count the weights of a LoRA adapter of every linear layer."""
         return rank * self.layers * (9 * self.hidden + 2 * self.keys + 3 * self.intermediate)
 
 

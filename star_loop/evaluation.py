@@ -34,7 +34,7 @@ class Evaluation(Component):
     def requests(
         self, observations: Sequence[Observation], prompts: Sequence[str], sampling: Sampling, seed: int
     ) -> list[tuple[int, int, Request]]:
-        """(position, attempt, request) of everything to ask; `sampling` is that of collecting."""
+        """Return (position, attempt, request) of everything to ask; `sampling` is that of collecting."""
         max_tokens = self.max_tokens or sampling.max_tokens
         greedy = Sampling(temperature=0.0, max_tokens=max_tokens, stop=sampling.stop)
         drawn = replace(sampling, temperature=self.temperature, max_tokens=max_tokens)

@@ -44,7 +44,7 @@ def loop(live: LiveRun) -> Checkpoint:
 
 
 def begin(live: LiveRun, columns: Columns, prepared: Metrics) -> Checkpoint:
-    """Iteration 0: the base model, measured before anything is learned."""
+    """Run iteration 0: the base model, measured before anything is learned."""
     iteration = live.run.iteration(0)
     checkpoint = first_checkpoint(live.experiment, len(live.splits["train"]), columns)
     data = load.figures(live.experiment.task, live.splits)
@@ -56,7 +56,7 @@ def begin(live: LiveRun, columns: Columns, prepared: Metrics) -> Checkpoint:
 
 
 def iterate(live: LiveRun, before: Checkpoint, prepared: Metrics) -> Checkpoint:
-    """Iteration t, from where the run stood after t-1; the first of a fork says what the fork itself has prepared."""
+    """Run iteration t, from where the run stood after t-1; the first of a fork says what the fork has prepared."""
     iteration = live.run.iteration(before.iteration + 1)
 
     live, shown = decide_shots(live, iteration, before.model)  # 1

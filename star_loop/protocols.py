@@ -49,7 +49,7 @@ class Verifier(Component, ABC):
         """Compare the answer found in `text` with the observation's gold answer."""
 
     def judge_all(self, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
-        """`judge` for each; a verifier that waits for others may ask about several at once."""
+        """Return what `judge` does for each; a verifier that waits for others may ask about several at once."""
         return [self.judge(observation, text) for observation, text in asked]
 
     def statement(self, observation: Observation) -> str:
@@ -75,7 +75,7 @@ class Task(Component, ABC):
 
     @abstractmethod
     def train(self) -> Sequence[Observation]:
-        """Observations to learn from; their gold rationales are never shown to the model."""
+        """Return the observations to learn from; their gold rationales are never shown to the model."""
 
     @abstractmethod
     def validation(self) -> Sequence[Observation]:
@@ -101,7 +101,7 @@ class Task(Component, ABC):
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """Strings before which generation ends."""
+        """Return the strings before which generation ends."""
         return ()
 
     def findings(self) -> Mapping[str, int]:
@@ -137,7 +137,7 @@ class Sampler(Component, ABC):
         return state
 
     def pilots(self, state: State) -> NDArray[np.int64] | None:
-        """Draws of each observation before the first wave, which nothing is trained on; None: none."""
+        """Return the draws of each observation before the first wave, which nothing is trained on; None: none."""
         return None
 
     def piloted(self, state: State, outcome: Outcome) -> State:
@@ -158,10 +158,10 @@ class Allocator(Component, ABC):
 
     @abstractmethod
     def allocate(self, proposal: Proposal, state: State, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Rollouts for each position; `state` is the facts so far (`Statistics`, by name) and the sampler's beliefs."""
+        """Return rollouts per position; `state`: the facts so far (`Statistics` by name) and the sampler's beliefs."""
 
     def again(self, attempts: NDArray[np.int64], wins: NDArray[np.int64], number: int) -> NDArray[np.int64]:
-        """Further draws of a wave's observations after round `number` (1 is `allocate`'s). Law: all 0 in the end."""
+        """Return more draws of a wave's observations after round `number` (1: `allocate`'s). Law: all 0 in the end."""
         return np.zeros(len(attempts), np.int64)
 
     def metrics(self, outcome: Outcome) -> Metrics:

@@ -37,7 +37,7 @@ class Schedule(Component):
     """Observations per wave, the atom of generation: a finished wave is never generated again."""
 
     def steps_at(self, iteration: int) -> int:
-        """σ_t."""
+        """Return σ_t."""
         return int(self.steps * self.growth ** (iteration - 1) + 1e-9)
 
     def training_steps(self, iteration: int) -> int | None:
@@ -45,9 +45,9 @@ class Schedule(Component):
         return self.steps_at(iteration) if self.train_by == "steps" else None
 
     def beta(self, iteration: int) -> int:
-        """β_t."""
+        """Return β_t."""
         return self.steps_at(iteration) * self.batch
 
     def quota_at(self, iteration: int) -> int | None:
-        """Correct rationales at which collecting stops; None: never, one full pass."""
+        """Return the number of correct rationales at which collecting stops; None: never, one full pass."""
         return self.beta(iteration) if self.quota == "beta" else self.quota

@@ -38,15 +38,15 @@ class Cost:
         return cls(parameters=shapes.parameters, shapes=shapes, base=base)
 
     def peak(self) -> float | None:
-        """Operations per second that this machine can do at most; None: there is no model, or it is not known."""
+        """Return this machine's peak operations per second; None: there is no model, or it is not known."""
         return None if self.base is None else peak_flops(self.base)
 
     def inference(self, rollouts: Sequence[Rollout]) -> float:
-        """Generating these rollouts, by the convention."""
+        """Count the operations of generating these rollouts, by the convention."""
         return float(inference_flops(self.parameters, sum(token_counts(rollouts))))
 
     def asking(self, rollouts: Sequence[Rollout]) -> Spent:
-        """Generating these rollouts."""
+        """Count the operations of generating these rollouts."""
         figures = self.iteration(rollouts, {})
         return _spent(sum(token_counts(rollouts)), figures, "generate")
 
@@ -56,12 +56,12 @@ class Cost:
         return np.array([tokens, training_flops(self.parameters, tokens), figures.get("flops_exact", 0.0)])
 
     def rereading(self, rollouts: Sequence[Rollout], passes: int = 1) -> Spent:
-        """Scoring these rollouts."""
+        """Count the operations of scoring these rollouts."""
         sequences = [(r.prompt_tokens, r.tokens) for r in rollouts]
         return _spent(sum(map(sum, sequences)), self.scoring(sequences, passes), "score")
 
     def reading(self, lengths: Sequence[int]) -> Spent:
-        """Hidden states of texts of so many tokens."""
+        """Count the operations of the hidden states of texts of so many tokens."""
         exact = sum(self.shapes.prefill(length, logits=0) for length in lengths) if self.shapes else 0
         return np.array([sum(lengths), inference_flops(self.parameters, sum(lengths)), exact], np.float64)
 
@@ -78,7 +78,7 @@ class Cost:
         return figures
 
     def iteration(self, rollouts: Sequence[Rollout], trained: Metrics) -> Metrics:
-        """`flops/generate`, `flops/train`, and both as `flops_exact/…`; `trained` are the round's metrics."""
+        """Return `flops/generate`, `flops/train`, and both as `flops_exact/…`; `trained` are the round's metrics."""
         figures = {
             "flops/generate": self.inference(rollouts),
             "flops/train": float(training_flops(self.parameters, int(trained.get("train/tokens", 0)))),

@@ -87,7 +87,7 @@ class Shapes:
         return self.prefill(prompt) + sum(self.decode(prompt, tokens) for tokens in generated)
 
     def train(self, sequences: Iterable[tuple[int, int]], rank: int) -> int:
-        """Forward and LoRA backward of each sequence: (tokens, tokens that have a loss).
+        """Count forward and LoRA backward of each sequence: (tokens, tokens that have a loss).
 
         Frozen weights get no gradient, but the gradient passes through them; both low-rank matrices get theirs.
         Attention's backward is counted in full, also in a first layer whose keys or values have no LoRA matrices.

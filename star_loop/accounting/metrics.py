@@ -123,7 +123,7 @@ def base_accuracy(metrics: Metrics) -> float | None:
 
 
 def token_counts(rollouts: Sequence[Rollout]) -> tuple[int, int]:
-    """(prompt, generated) tokens; a prompt that several samples share is counted once."""
+    """Count (prompt, generated) tokens; a prompt that several samples share is counted once."""
     return sum(r.prompt_tokens for r in rollouts if r.sample == 0), sum(r.tokens for r in rollouts)
 
 

@@ -71,18 +71,18 @@ def first(outcome: Outcome, m: int) -> Outcome:
 
 
 def concatenate(outcomes: Sequence[Outcome]) -> Outcome:
-    """Waves of one iteration, one after the other; at least one."""
+    """Join the waves of one iteration, one after the other; at least one."""
     joined = {name: np.concatenate([getattr(outcome, name) for outcome in outcomes]) for name in _COLUMNS}
     return replace(outcomes[0], **joined)
 
 
 def accepted(outcome: Outcome, per_observation: int) -> int:
-    """Correct rationales that count towards a quota: at most `per_observation` of one observation."""
+    """Count the correct rationales that count towards a quota: at most `per_observation` of one observation."""
     return int(_counted(outcome, per_observation).sum())
 
 
 def filling_prefix(outcome: Outcome, quota: int, per_observation: int) -> int | None:
-    """Length of the shortest prefix of the visited order that holds `quota` correct rationales; None: not filled.
+    """Return the length of the shortest prefix of the visited order with `quota` correct rationales; None: not filled.
 
     At most `per_observation` rationales of one observation count, so m, α and every state depend neither on the batch
     size nor on the number of engines (AdaSTaR, arXiv 2505.16322, Algorithm 1: sampling stops at β_t).

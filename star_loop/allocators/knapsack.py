@@ -39,12 +39,12 @@ class Knapsack(Allocator):
 
 
 def gain(n: int, p: float) -> float:
-    """V(n + 1, p) - V(n, p)."""
+    """Return V(n + 1, p) - V(n, p)."""
     return float((p**n * (1 - p) + (1 - p) ** n * p) * p * (1 - p) ** 2)
 
 
 def filled(p: Floats, total: int, least: int, most: int) -> NDArray[np.int64]:
-    """`least` each, and then every draw to the observation that gains most by it; among equals to the one with fewest.
+    """Give `least` each, then every draw to the observation that gains most by it; among equals to that with fewest.
 
     Args:
         p: success rates.

@@ -99,7 +99,7 @@ def spread(outcome: Outcome) -> Metrics:
 
 
 def success(state: State, positions: NDArray[np.int64], prior: float = 1.0) -> Floats:
-    """Believed success rates of some observations; 1/2 of what nothing is known of.
+    """Return the believed success rates of some observations; 1/2 of what nothing is known of.
 
     The posterior mean of a sampler that keeps `alpha` and `beta`, else of the facts under a Beta(prior, prior).
     """
@@ -114,7 +114,7 @@ def success(state: State, positions: NDArray[np.int64], prior: float = 1.0) -> F
 
 
 def energies(state: State, positions: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
-    """Remembered E‖∇ log π‖² of right and wrong rationales of some observations, and their gap.
+    """Return the remembered E‖∇ log π‖² of right and wrong rationales of some observations, and their gap.
 
     An energy that is not known is the mean of those that are, or 1; a gap that is not known is 0.
 
@@ -132,7 +132,7 @@ def energies(state: State, positions: NDArray[np.int64]) -> tuple[Floats, Floats
 
 
 def norm_gap(state: State, positions: NDArray[np.int64]) -> Floats:
-    """(E_right‖∇ log π‖ - E_wrong‖∇ log π‖)² of some observations; 0 where either is not known."""
+    """Return (E_right‖∇ log π‖ - E_wrong‖∇ log π‖)² of some observations; 0 where either is not known."""
     right, wrong = (column(state, name, positions) for name in ("right_norm", "wrong_norm"))
     if right is None or wrong is None:
         return np.zeros(len(positions))
@@ -147,7 +147,7 @@ def _filled(side: Floats) -> Floats:
 
 
 def advantage_variance(p: Floats, right: Floats, wrong: Floats, gap: Floats) -> Floats:
-    """σ² of CurES's gradient estimate (r - p)·∇log π, equation 21.
+    """Return σ² of CurES's gradient estimate (r - p)·∇log π, equation 21.
 
     Args:
         p: success rates.
@@ -159,7 +159,7 @@ def advantage_variance(p: Floats, right: Floats, wrong: Floats, gap: Floats) -> 
 
 
 def positive_variance(p: Floats, right: Floats, gap: Floats) -> Floats:
-    """σ² of r·∇log π, the gradient estimate of what trains on right rationales only; arguments as above."""
+    """Return σ² of r·∇log π, the gradient estimate of what trains on right rationales only; arguments as above."""
     return p * right - (p * (1 - p)) ** 2 * gap
 
 

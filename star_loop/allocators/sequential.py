@@ -31,7 +31,7 @@ class Sequential(Allocator):
         return np.full(len(proposal.positions), self.rollouts, np.int64)
 
     def again(self, attempts: Counts, wins: Counts, number: int) -> Counts:
-        """Another round of those that lack any, cut at `most`."""
+        """Give another round to those that lack any, cut at `most`."""
         lacking = (wins < self.right) | (attempts - wins < self.wrong)
         return np.where(lacking, np.clip(self.most - attempts, 0, self.rollouts), 0)
 
@@ -60,7 +60,7 @@ class Boundary(Allocator):
         return np.full(len(proposal.positions), self.rollouts, np.int64)
 
     def again(self, attempts: Counts, wins: Counts, number: int) -> Counts:
-        """`more` times the wave's observations, shared by its boundary; what cannot be shared evenly to the first."""
+        """Share `more` times the wave's observations by its boundary; what cannot be shared evenly, to the first."""
         boundary = np.flatnonzero((wins > 0) & (wins < attempts))
         draws = np.zeros(len(attempts), np.int64)
         if number == 1 and len(boundary):

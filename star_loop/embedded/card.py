@@ -20,7 +20,7 @@ BEYOND = 4
 
 
 def measure(model: LlamaForCausalLM, recipe: Recipe, per_level: int) -> Accuracies:
-    """Accuracies on validation problems, from level 2 (level 1 has few) to `BEYOND` levels above what was taught."""
+    """Measure accuracy on validation problems, from level 2 (level 1 has few) to `BEYOND` levels above those taught."""
     levels = {skill: tuple(range(2, max(taught) + BEYOND + 1)) for skill, taught in recipe.taught.items()}
     task = Arithmetic(
         levels=levels, train_per_level=1, validation_per_level=per_level, test_per_level=1, seed=recipe.seed

@@ -78,7 +78,7 @@ class Recipe(Component):
         return pairs[place * self.batch : (place + 1) * self.batch]
 
     def positions(self, step: int, length: int) -> np.ndarray:
-        """Position ids with random gaps for the examples of one step: int64, (batch, length)."""
+        """Draw position ids with random gaps for the examples of one step: int64, (batch, length)."""
         generator = rng(self.seed, "gaps", step)
         rate = generator.uniform(0, self.gap_rate, size=(self.batch, 1))
         rate *= generator.random((self.batch, 1)) >= self.ungapped

@@ -12,7 +12,7 @@ from star_loop.run.directory import IterationDirectory, RunDirectory
 
 
 def model_card(run: RunDirectory, experiment: Experiment, here: IterationDirectory, license: str) -> str:
-    """Base, task, method, iteration, figures and command."""
+    """Describe base, task, method, iteration, figures and command."""
     base, after, before = experiment.model, here.metrics(), run.iteration(0).metrics()
     return f"""---
 base_model: {in_head(base.name_or_path)}

@@ -14,7 +14,7 @@ ROOM = 0.8
 
 
 def places(engines: int | Literal["auto"], gpus_each: int) -> list[Mapping[str, str]]:
-    """`divide` of the GPUs that this process sees.
+    """Return `divide` of the GPUs that this process sees.
 
     Raises:
         ValueError: there are not enough of them.
@@ -46,12 +46,12 @@ def divide(engines: int | Literal["auto"], gpus_each: int, gpus: Sequence[str]) 
 
 
 def stated(gpus_each: int | Literal["auto"]) -> int:
-    """GPUs of an engine while its model is not known: `auto` counts as one."""
+    """Count the GPUs of an engine while its model is not known: `auto` counts as one."""
     return 1 if gpus_each == "auto" else gpus_each
 
 
 def fewest(base: "Pretrained", dtype: str, utilization: float) -> int:
-    """`spread` of a model over the GPUs that this process sees; 1 where there is no choice.
+    """Return `spread` of a model over the GPUs that this process sees; 1 where there is no choice.
 
     Args:
         base: the model.

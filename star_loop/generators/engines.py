@@ -41,7 +41,7 @@ class Abortable(Protocol):
 
 
 def several(starts: Sequence[Start], *, share: int | None, restarts: int) -> closing["Engines"]:
-    """Engines begun by each of `starts`, as one; they are gone when the context is left.
+    """Return the engines begun by each of `starts`, as one; they are gone when the context is left.
 
     Args:
         starts: each gives an engine whose failures are `WorkerError`s and which does not replace itself.

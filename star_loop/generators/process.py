@@ -73,7 +73,7 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Process id of the worker."""
+        """Return the process id of the worker."""
         return self._process.pid
 
     def submit(self, operation: str, **arguments: Any) -> int:
@@ -107,7 +107,7 @@ class WorkerProcess:
                 item(message["item"])
 
     def call(self, operation: str, item: Callable[[Any], None] | None = None, **arguments: Any) -> Any:
-        """`submit` and `result`."""
+        """Send a request and wait: `submit`, then `result`."""
         return self.result(self.submit(operation, **arguments), item)
 
     def kill(self) -> None:

@@ -62,7 +62,7 @@ class Ray(Vllm):
     """Seconds that an engine waits for a node with room; afterwards it is left out, if others have come."""
 
     def check(self) -> None:
-        """Ray and vLLM must be installed.
+        """Check that Ray and vLLM are installed.
 
         Raises:
             ValueError: one of them is not.

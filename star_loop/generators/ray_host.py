@@ -36,7 +36,7 @@ class Host:
         return result, said
 
     def abort(self) -> None:
-        """Called while another call is under way, which then fails."""
+        """Let another call that is under way fail."""
         self._engine.abort()
 
     def serve(self, files: Mapping[str, bytes] | None) -> None:
@@ -55,7 +55,7 @@ class Host:
         return self._engine.score(sequences, top)
 
     def release(self) -> None:
-        """Memory is given back."""
+        """Give the memory back."""
         self._engine.release()
 
     def close(self) -> None:

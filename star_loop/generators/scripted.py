@@ -45,7 +45,7 @@ class Scripted(Generator):
     """`request`: what is finished of a wave is kept, as by vLLM, although asking again costs nothing here."""
 
     def cost(self, base: Pretrained) -> Cost:
-        """Parameters as declared; no matrix shapes."""
+        """Return the parameters as declared; no matrix shapes."""
         return Cost(parameters=self.parameters)
 
     @contextmanager

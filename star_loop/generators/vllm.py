@@ -83,7 +83,7 @@ class Vllm(Generator):
     """Anything else that `vllm.LLM` takes, as JSON values."""
 
     def check(self) -> None:
-        """vLLM must be installed.
+        """Check that vLLM is installed.
 
         Raises:
             ValueError: it is not.
@@ -118,7 +118,7 @@ class Vllm(Generator):
 
     @property
     def share_size(self) -> int | None:
-        """None: there is one engine, and a call is not cut."""
+        """Return how many requests a share has; None: there is one engine, and a call is not cut."""
         return self.share or (None if self.engines == 1 else SHARE)
 
     def gpus_each(self, base: Pretrained) -> int:
@@ -257,7 +257,7 @@ class VllmEngine(Serving):
 
     @property
     def pid(self) -> int | None:
-        """Process id of the worker, while there is one."""
+        """Return the process id of the worker, while there is one."""
         return self._worker.pid if self._worker else None
 
     @property
@@ -276,7 +276,7 @@ class VllmEngine(Serving):
         self._call("load", adapter=str(model.adapter.resolve()) if model.adapter else None)
 
     def logprobs(self, sequences: Sequences) -> list[float]:
-        """Prompt log-probabilities, summed."""
+        """Return prompt log-probabilities, summed."""
         sums: list[float] = self._call("logprobs", sequences=[list(ids) for ids in sequences])
         return sums
 

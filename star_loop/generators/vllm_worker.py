@@ -82,7 +82,7 @@ class VllmWorker:
         return sums
 
     def score(self, sequences: Texts, top: int) -> list[Means | None]:
-        """`likelihood.means` of the tokens from an index on; None where no token could follow."""
+        """Return `likelihood.means` of the tokens from an index on; None where no token could follow."""
         found: list[Means | None] = [None] * len(sequences)
         places = [index for index, (ids, _) in enumerate(sequences) if len(ids) < self.context]
         for number, known in self._known([sequences[index] for index in places], min(top, self.vocabulary)):
@@ -110,7 +110,7 @@ class VllmWorker:
             self._send(item={"index": origins[job], "completions": drawn * copies})
 
     def sleep(self) -> None:
-        """Weights to host memory, key-value cache dropped."""
+        """Move the weights to host memory, and drop the key-value cache."""
         self.llm.sleep(level=1)
 
     def wake_up(self) -> None:

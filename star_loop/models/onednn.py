@@ -17,7 +17,7 @@ from torch.nn.functional import linear
 
 @contextmanager
 def by_onednn(model: torch.nn.Module) -> Iterator[None]:
-    """Within the context the model's linear layers use oneDNN wherever it can take what they are given."""
+    """Have the model's linear layers use oneDNN within the context, wherever it can take what they are given."""
     layers = [module for module in model.modules() if type(module) is torch.nn.Linear] if pays() else []
     for layer in layers:
         layer.forward = partial(product, layer)  # type: ignore[method-assign]
@@ -30,13 +30,13 @@ def by_onednn(model: torch.nn.Module) -> Iterator[None]:
 
 @cache
 def pays() -> bool:
-    """oneDNN is there, and so is what MKL may leave unused."""
+    """Tell whether oneDNN is there, and so is what MKL may leave unused."""
     there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return there and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def product(layer: torch.nn.Linear, x: Tensor) -> Tensor:
-    """x·Wᵀ + b [..., n, out] for x [..., n, in]: float32 on a CPU by oneDNN, anything else by torch."""
+    """Return x·Wᵀ + b [..., n, out] for x [..., n, in]: float32 on a CPU by oneDNN, anything else by torch."""
     weight, bias = layer.weight, layer.bias
     plain = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     if not (plain and x.numel()) or (bias is not None and bias.requires_grad):

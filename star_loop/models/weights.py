@@ -221,7 +221,7 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, base:
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, base: Pretrained | None) -> list[int]:
-    """Token ids of what the model continues, with the special tokens (BOS) that the tokenizer puts in front.
+    """Return the token ids of what the model continues, with the special tokens (BOS) that the tokenizer puts in front.
 
     Args:
         tokenizer: the model's.
@@ -236,7 +236,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, base: Pretrai
 
 
 def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str, base: Pretrained | None = None) -> list[int]:
-    """Token ids of a completion that was not sampled, then the end of the turn or of the sequence.
+    """Return the token ids of a completion that was not sampled, then the end of the turn or of the sequence.
 
     `<eos>` in the text is only text.
     """

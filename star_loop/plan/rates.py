@@ -87,7 +87,7 @@ class Growth:
 
 
 def steps_of(lengths: Sequence[int], slots: int) -> int:
-    """Decoding steps of an engine that writes these rationales, `slots` at a time, the next as soon as one is done.
+    """Count the decoding steps of an engine that writes these rationales, `slots` at a time, the next once one is done.
 
     Example:
         >>> steps_of([5, 1, 1, 3], slots=2)
@@ -100,7 +100,7 @@ def steps_of(lengths: Sequence[int], slots: int) -> int:
 
 
 def measured(run: RunDirectory, slots: int) -> Rates:
-    """Fitted to every call and every round of the run.
+    """Fit the rates to every call and every round of the run.
 
     Raises:
         RunError: too little was measured.
@@ -171,7 +171,7 @@ def _sum(metrics: Sequence[Metrics], name: str) -> float:
 
 
 def fit(rows: Sequence[tuple[Sequence[float], float]]) -> NDArray[np.float64]:
-    """Non-negative coefficients with the least squared relative errors of (features, seconds)."""
+    """Find non-negative coefficients with the least squared relative errors of (features, seconds)."""
     features, seconds = np.array([f for f, _ in rows]), np.array([s for _, s in rows])
     scale = np.maximum(features.max(axis=0), 1e-300)  # FLOPs beside ones would be lost to rounding
     relative = features / scale / seconds[:, None]

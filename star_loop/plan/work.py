@@ -153,7 +153,7 @@ class Call:
 
 
 def call(requests: float, job: Job, habits: Habits, engines: int) -> Call:
-    """So many requests, cut into shares that the engines take one after another."""
+    """Return the busiest engine's work of so many requests, cut into shares that the engines take in turn."""
     share = min(job.share or math.ceil(requests / engines), requests)
     if share <= 0:
         return Call(0.0, 0.0)
@@ -174,7 +174,7 @@ def _summed(parts: Sequence[Mapping[str, float]]) -> defaultdict[str, float]:
 
 
 def longest(lengths: NDArray[np.int64], count: float) -> float:
-    """Expected greatest of `count` draws from these lengths, which are sorted."""
+    """Return the expected greatest of `count` draws from these lengths, which are sorted."""
     below = np.arange(1, len(lengths) + 1) / len(lengths)
     chance = np.diff(np.concatenate([[0.0], below**count]))
     return float(chance @ lengths)

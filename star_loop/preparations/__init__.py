@@ -73,4 +73,4 @@ class Preparation(Component, ABC):
 
     @abstractmethod
     def prepare(self, columns: Columns, bench: Bench) -> Prepared:
-        """New columns; `columns` are those that exist already."""
+        """Return new columns; `columns` are those that exist already."""

@@ -26,8 +26,8 @@ def standardised(x: Floats) -> Floats:
 
 
 def kmeans(x: Floats, k: int, rng: np.random.Generator, restarts: int = 4) -> tuple[Labels, Floats]:
-    """Labels (n,) and centres (k, dimensions): the best of several runs of Lloyd's algorithm from k-means++ centres
-    (Lloyd 1982; Arthur and Vassilvitskii 2007). With fewer distinct points than k, some clusters are empty.
+    """Find labels (n,) and centres (k, dimensions): the best of several runs of Lloyd's algorithm from k-means++
+    centres (Lloyd 1982; Arthur and Vassilvitskii 2007). With fewer distinct points than k, some clusters are empty.
     """
     runs = [_lloyd(x, _plus_plus(x, k, rng)) for _ in range(restarts)]
     _, labels, centres = min(runs, key=lambda run: run[0])

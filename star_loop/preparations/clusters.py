@@ -48,7 +48,7 @@ class Clusters(Preparation):
     """Observations of each cluster that are kept, the farthest apart from the nearest to the centre on; None: all."""
 
     def check(self) -> None:
-        """Sentence-transformers must be installed where it is wanted.
+        """Check that sentence-transformers is installed where it is wanted.
 
         Raises:
             ValueError: it is not.
@@ -60,7 +60,7 @@ class Clusters(Preparation):
             )
 
     def prepare(self, columns: Columns, bench: Bench) -> Prepared:
-        """`cluster` (n,).
+        """Return `cluster` (n,).
 
         Raises:
             ValueError: there are fewer observations than clusters.

@@ -21,7 +21,7 @@ class Pilots(Preparation):
     """N′, draws of each observation."""
 
     def prepare(self, columns: Columns, bench: Bench) -> Prepared:
-        """Two columns (n,), from a file for each chunk."""
+        """Return two columns (n,), from a file for each chunk."""
         parts = [
             bench.folder.arrays(f"solved/{number:03d}", partial(self._solve, number, positions, bench))
             for number, positions in enumerate(bench.chunks())

@@ -60,7 +60,7 @@ class SkillGraph(Preparation):
     """Measures the cross-entropies."""
 
     def prepare(self, columns: Columns, bench: Bench) -> Prepared:
-        """Short rounds, each with files of its own: k of them, or k (k + 1) / 2.
+        """Train short rounds, each with files of its own: k of them, or k (k + 1) / 2.
 
         Raises:
             ValueError: there are no skills, or nothing to measure one by.

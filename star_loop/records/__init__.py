@@ -169,7 +169,7 @@ class Rollout(Record):
 
     @property
     def faithful(self) -> bool:
-        """Right answer, and every step right (only where the verifier grades steps)."""
+        """Tell whether the answer is right, and every step (only where the verifier grades steps)."""
         return self.correct and self.score == 1.0
 
 

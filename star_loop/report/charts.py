@@ -63,7 +63,7 @@ def lines(
 
 
 def look(k: int) -> tuple[str, str]:
-    """Colour and dash of the k-th curve, from 0."""
+    """Return colour and dash of the k-th curve, from 0."""
     return SERIES[k % len(SERIES)], DASHES[k // len(SERIES) % len(DASHES)]
 
 

@@ -7,7 +7,7 @@ from star_loop.run.disk import RunError
 
 
 def table(path: Path, columns: list[str], filters: list[tuple[str, str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the run's `observations.parquet`; none, where there is no such file.
+    """Return the rows of the run's `observations.parquet`; none, where there is no such file.
 
     Raises:
         RunError: it cannot be read.

@@ -34,7 +34,7 @@ def mean(values: Sequence[float]) -> Mean | None:
 
 
 def half_width(values: Sequence[float]) -> float:
-    """Half of Student's 95 % interval of the mean of at least two values."""
+    """Return half of Student's 95 % interval of the mean of at least two values."""
     n = len(values)
     middle = math.fsum(values) / n
     error = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1) / n)

@@ -19,7 +19,7 @@ _LONGEST = 2000
 
 
 def environment() -> Environment:
-    """Templates of this folder; what they are given is escaped, and a name that they are not given is an error."""
+    """Load this folder's templates; what they are given is escaped, and a name that they are not given is an error."""
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -30,7 +30,7 @@ class Run:
 
     @property
     def measured(self) -> list[int]:
-        """Iterations with a test accuracy."""
+        """Return the iterations with a test accuracy."""
         return [t for t, m in enumerate(self.metrics) if "evaluation/accuracy" in m]
 
     def accuracy(self, iteration: int) -> float:
@@ -49,11 +49,11 @@ class Run:
 
     @property
     def flops(self) -> float | None:
-        """Spent so far, in the papers' convention; evaluation apart."""
+        """Return what was spent so far, in the papers' convention; evaluation apart."""
         return self.metrics[-1].get("flops/cumulative")
 
     def flops_to(self, target: float) -> float | None:
-        """Spent when the test accuracy was first at least `target`; None: it never was."""
+        """Return what was spent when the test accuracy was first at least `target`; None: it never was."""
         reached = (t for t in self.measured if self.accuracy(t) >= target)
         first = next(reached, None)
         return None if first is None else self.metrics[first].get("flops/cumulative")

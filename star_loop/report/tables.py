@@ -90,7 +90,7 @@ _PHASE_FLOPS = {
 
 
 def phase_rows(metrics: Sequence[Metrics]) -> list[Phase]:
-    """Time and FLOPs by phase; a phase that left no figure is left out."""
+    """Return time and FLOPs by phase; a phase that left no figure is left out."""
     spent = total(metrics, "seconds/total")
     rows = []
     for name, parts in _PHASE_FLOPS.items():
@@ -147,7 +147,7 @@ def data_rows(metrics: Sequence[Metrics]) -> list[tuple[str, str]]:
 
 
 def check_rows(metrics: Sequence[Metrics]) -> list[tuple[str, list[str]]]:
-    """Checks on the rationales themselves, in per cent, by iteration."""
+    """Return checks on the rationales themselves, in per cent, by iteration."""
     return [
         (label, [quantities.percent(m.get(name)) for m in metrics])
         for label, name in _CHECKS.items()

@@ -197,7 +197,7 @@ def checksum(path: Path) -> str:
 
 
 def checksums(folder: Path, without: Collection[str] = ()) -> dict[str, str]:
-    """Relative name -> checksum of every file of a folder, in the order of names; hidden ones are left out.
+    """Return relative name -> checksum of every file of a folder, in the order of names; hidden ones are left out.
 
     `without`: what lies in these folders is left out, too.
     """

@@ -26,7 +26,7 @@ def read_configuration(path: Path) -> dict[str, Any]:
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key; lists stay whole.
+    """Return nested settings by dotted key; lists stay whole.
 
     Example:
         >>> flatten({"sampler": {"power": 2, "by": ["skill"]}})

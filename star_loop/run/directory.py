@@ -130,7 +130,7 @@ class RunDirectory:
                 self.disk.remove(self.iteration(number).path / "adapter")
 
     def kept(self, number: int, metrics: Metrics, *, keep: str) -> list[int] | None:
-        """Iterations whose adapters stay once this one is committed; None: all.
+        """Return the iterations whose adapters stay once this one is committed; None: all.
 
         With `best`: the first, the best on validation, the last and the one before it, which is the last good one
         where the last is found damaged. What was given up once is not asked for again.
@@ -154,7 +154,7 @@ class RunDirectory:
         return read_configuration(self.path / "config.yaml")
 
     def made_of(self) -> dict[str, Any]:
-        """`identity.json`; empty where there is none."""
+        """Return `identity.json`; empty where there is none."""
         path = self.path / "identity.json"
         return read_json(path) if path.exists() else {}
 
@@ -200,7 +200,7 @@ class RunDirectory:
             raise RunError(f"{self.path} is in use by {who}: wait for it, stop it, or choose another name=") from error
 
     def publish_observations(self, splits: Mapping[str, Sequence[Observation]]) -> None:
-        """`observations.parquet`: ids and texts, written once, so that positions can be joined to ids."""
+        """Write `observations.parquet`: ids and texts, once, so that positions can be joined to ids."""
         if not self.ledger.check("observations.parquet").exists():
             rows = {split: surveyed(observations).rows for split, observations in splits.items()}
             self.ledger.publish_file("observations.parquet", partial(write_parquet, rows))

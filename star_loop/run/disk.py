@@ -97,7 +97,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:
-    """Indented JSON; a value that is not a finite number is an error."""
+    """Encode as indented JSON; a value that is not a finite number is an error."""
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
@@ -117,14 +117,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Named arrays; equal arrays are equal bytes."""
+    """Encode named arrays as npz; equal arrays are equal bytes."""
     sink = io.BytesIO()
     np.savez(sink, **dict(arrays))  # type: ignore[arg-type]
     return sink.getvalue()
 
 
 def parquet_bytes(columns: Mapping[str, Any]) -> bytes:
-    """Columns of equal length."""
+    """Encode as Parquet columns of equal length."""
     import pyarrow as arrow
     import pyarrow.parquet as parquet
 

@@ -43,7 +43,7 @@ class AdaStar(Sampler):
     """Iterations in a row that commit nothing before the loop gives up."""
 
     def init(self, columns: Columns, rng: np.random.Generator) -> State:
-        """`last` (iteration, 0 = never) and `win` in [0, 1] of each observation; `frozen`: empty commits in a row."""
+        """Return `last` (iteration, 0: never) and `win` in [0, 1] per observation; `frozen`: empty commits in a row."""
         n = len(columns["length"])
         return {"last": np.zeros(n, np.int32), "win": np.zeros(n, np.float32), "frozen": np.zeros(1, np.int32)}
 
@@ -55,7 +55,7 @@ class AdaStar(Sampler):
         return Proposal(positions=positions), state
 
     def learn(self, state: State, outcome: Outcome) -> State:
-        """AdaC: (iteration, win rate) for the first ⌊m·α^p⌋ visits, once training has succeeded.
+        """Learn by AdaC: (iteration, win rate) for the first ⌊m·α^p⌋ visits, once training has succeeded.
 
         Raises:
             BootstrapError: nothing was committed `patience` iterations in a row.
@@ -74,7 +74,7 @@ class AdaStar(Sampler):
         return {"last": last, "win": win, "frozen": np.array([frozen], np.int32)}
 
     def metrics(self, state: State, outcome: Outcome) -> Metrics:
-        """m, α, how many were committed, and how far the first pass over the observations has come."""
+        """Return m, α, how many were committed, and how far the first pass over the observations has come."""
         new = np.count_nonzero(state["last"][outcome.positions[: self._commit(outcome)]] == 0)
         return {
             "m": float(len(outcome.positions)),

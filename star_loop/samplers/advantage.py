@@ -25,7 +25,7 @@ class Advantage(Mixture):
         """The value of each group."""
 
     def mass(self, state: State, rng: np.random.Generator) -> Floats:
-        """∝ exp(worth / τ)."""
+        """Return masses ∝ exp(worth / τ)."""
         scores = self.worth(state) / self.temperature
         p = np.exp(scores - scores.max())
         share: Floats = p / p.sum()
@@ -44,11 +44,11 @@ class Sec(Advantage):
     """α."""
 
     def init(self, names: Sequence[str], columns: Columns = NOTHING) -> State:
-        """Q of each group."""
+        """Return Q of each group."""
         return {"value": np.zeros(len(names))}
 
     def worth(self, state: State) -> Floats:
-        """Q."""
+        """Return Q, the believed advantage of each group."""
         return np.asarray(state["value"], np.float64)
 
     def learn(self, state: State, visits: Visits) -> State:
@@ -69,7 +69,7 @@ class Dump(Advantage):
     """τ of the softmax."""
 
     def init(self, names: Sequence[str], columns: Columns = NOTHING) -> State:
-        """`value` and `asked` of each group."""
+        """Return `value` and `asked` of each group."""
         return {"value": np.zeros(len(names)), "asked": np.zeros(len(names), np.int64)}
 
     def worth(self, state: State) -> Floats:

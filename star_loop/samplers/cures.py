@@ -54,7 +54,7 @@ class Cures(Sampler):
     """Remember how large the gradients of right and wrong rationales were, for `allocator.rule=gradient` and `gvm`."""
 
     def init(self, columns: Columns, rng: np.random.Generator) -> State:
-        """`alpha` and `beta` of each observation: the prior, and the counts of the pilots where there are any.
+        """Return `alpha` and `beta` of each observation: the prior, and the counts of the pilots where there are any.
 
         With `energies`, the latest of each kind; 0: unknown. `turn` counts iterations; with `subsets`, that of each.
         """
@@ -72,7 +72,7 @@ class Cures(Sampler):
         return state
 
     def pilots(self, state: State) -> NDArray[np.int64] | None:
-        """N′ of each observation of the subset, before the first of its M iterations."""
+        """Return N′ of each observation of the subset, before the first of its M iterations."""
         if not self.pilot_rollouts or int(state["turn"][0]) % self.steps:
             return None
         return self._open(state).astype(np.int64) * self.pilot_rollouts
@@ -103,7 +103,7 @@ class Cures(Sampler):
         return Proposal(positions=positions), state
 
     def learn(self, state: State, outcome: Outcome) -> State:
-        """α ← λα + (1-λ)α_0 + correct, β ← λβ + (1-λ)β_0 + wrong; hinted rollouts say nothing of p."""
+        """Update α ← λα + (1-λ)α_0 + correct, β ← λβ + (1-λ)β_0 + wrong; hinted rollouts say nothing of p."""
         counts = {"alpha": outcome.wins, "beta": outcome.attempts - outcome.wins}
         learned: dict[str, NDArray[np.generic]] = {}
         for (name, count), prior in zip(counts.items(), self.prior, strict=True):
@@ -118,7 +118,7 @@ class Cures(Sampler):
         return learned | {name: _latest(name, state, outcome) for name in ENERGIES if self.energies}
 
     def metrics(self, state: State, outcome: Outcome) -> Metrics:
-        """τ, the effective share that it gives, and what is believed of all and of the visited observations."""
+        """Return τ, the effective share that it gives, and what is believed of all and of the visited observations."""
         believed, asked = success(state), self._asked(state)
         visited, p = deviation(believed[outcome.positions]), believed[asked]
         scores = deviation(p)
@@ -176,13 +176,13 @@ def success(state: State) -> NDArray[np.float32]:
 
 
 def deviation(p: NDArray[np.float32]) -> NDArray[np.float32]:
-    """√(p(1-p)), the standard deviation of one verdict (equation 11 without its constant)."""
+    """Return √(p(1-p)), the standard deviation of one verdict (equation 11 without its constant)."""
     root: NDArray[np.float32] = np.sqrt(p * (1 - p))
     return root
 
 
 def effective_share(scores: NDArray[np.float32], tau: float) -> float:
-    """exp(H(ρ)) / n of ρ ∝ exp(scores / τ): 1 if uniform, 1/n if all mass lies on one observation."""
+    """Return exp(H(ρ)) / n of ρ ∝ exp(scores / τ): 1 if uniform, 1/n if all mass lies on one observation."""
     return _effective_share(*_histogram(scores), tau)
 
 

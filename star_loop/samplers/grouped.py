@@ -45,7 +45,7 @@ class Grouped(Sampler):
     """Groups that are never asked, such as `no_cluster`: what is not in the core-set of `preparation=clusters`."""
 
     def init(self, columns: Columns, rng: np.random.Generator) -> State:
-        """`group` of each observation, `names` and `sizes` of the groups, and the beliefs of every part.
+        """Return `group` of each observation, `names` and `sizes` of the groups, and the beliefs of every part.
 
         Raises:
             ValueError: no such column, or no such group, or no group is left.
@@ -121,7 +121,7 @@ class Grouped(Sampler):
         return stored | _prefixed("mixture", self.mixture.learn(_part(state, "mixture"), self._visits(state, outcome)))
 
     def metrics(self, state: State, outcome: Outcome) -> Metrics:
-        """Mass and realised share of each group, the entropy of the mass (1 = uniform), and those of every part."""
+        """Return each group's mass and realised share, the entropy of the mass (1 = uniform), and every part's."""
         names, mass, visits = (
             state["names"].tolist(),
             np.asarray(state["mass"], np.float64),

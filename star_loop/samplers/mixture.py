@@ -43,11 +43,11 @@ class Mixture(Component, ABC):
 
     @abstractmethod
     def mass(self, state: State, rng: np.random.Generator) -> Floats:
-        """Shares of the groups in what is asked; 0 leaves a group out."""
+        """Return the shares of the groups in what is asked; 0 leaves a group out."""
 
     @abstractmethod
     def learn(self, state: State, visits: Visits) -> State:
-        """After training has succeeded."""
+        """Move the beliefs on, after training has succeeded."""
 
     def metrics(self, state: State, visits: Visits) -> Metrics:
         """Figures that prove that the mixture acted."""

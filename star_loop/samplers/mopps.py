@@ -33,7 +33,7 @@ class Mopps(Sampler):
     """λ: what a visit leaves of an observation's own counts; 1: all of them. The released scripts set 0.5 or 1."""
 
     def init(self, columns: Columns, rng: np.random.Generator) -> State:
-        """`alpha` and `beta` of each observation: the prior."""
+        """Return `alpha` and `beta` of each observation: the prior."""
         n = len(columns["length"])
         return {name: np.full(n, value, np.float32) for name, value in zip(("alpha", "beta"), self.prior, strict=True)}
 
@@ -46,7 +46,7 @@ class Mopps(Sampler):
         return Proposal(positions=positions), state
 
     def learn(self, state: State, outcome: Outcome) -> State:
-        """α ← λα + (1-λ)α_0 + correct, β ← λβ + (1-λ)β_0 + wrong, of the visited observations only."""
+        """Update α ← λα + (1-λ)α_0 + correct, β ← λβ + (1-λ)β_0 + wrong, of the visited observations only."""
         learned = {}
         for name, prior, count in zip(
             ("alpha", "beta"), self.prior, (outcome.wins, outcome.attempts - outcome.wins), strict=True

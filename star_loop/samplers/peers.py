@@ -28,7 +28,7 @@ class Peers(Sampler):
     """
 
     def init(self, columns: Columns, rng: np.random.Generator) -> State:
-        """`attempts` and `wins` of each observation, and (kinds, kinds) what became of them: `right` and `wrong`."""
+        """Return `attempts` and `wins` per observation, and (kinds, kinds) what became of them: `right` and `wrong`."""
         n = len(columns["length"])
         counts = {name: np.zeros(n, np.int32) for name in ("attempts", "wins")}
         return {**counts, "right": np.zeros((KINDS, KINDS)), "wrong": np.zeros((KINDS, KINDS))}
@@ -45,7 +45,7 @@ class Peers(Sampler):
         return take(state, n)
 
     def learn(self, state: State, outcome: Outcome) -> State:
-        """Half of what was known of every kind, and what became of the visited ones, by the kinds that they were of."""
+        """Halve what was known of every kind, and add what became of the visited ones, by the kind that each had."""
         attempts, wins = (np.array(state[name], np.int32) for name in ("attempts", "wins"))
         visited = outcome.positions
         kinds = kind(attempts[visited], wins[visited])
@@ -66,7 +66,7 @@ class Peers(Sampler):
 
 
 def kind(attempts: NDArray[np.generic], wins: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(⌊log₂(1 + failures)⌋, ⌊log₂(1 + wins)⌋) of each observation, exactly, by the exponent of a float."""
+    """Return (⌊log₂(1 + failures)⌋, ⌊log₂(1 + wins)⌋) of each observation, exactly, by the exponent of a float."""
     right = np.asarray(wins, np.int64)
     wrong = np.asarray(attempts, np.int64) - right
     first, second = (np.minimum(np.frexp(1.0 + count)[1] - 1, KINDS - 1).astype(np.int64) for count in (wrong, right))
@@ -74,7 +74,7 @@ def kind(attempts: NDArray[np.generic], wins: NDArray[np.generic]) -> tuple[NDAr
 
 
 def interleaved(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """first[0], second[0], first[1], second[1], …, without what came before; both are orders of 0 … n-1."""
+    """Return first[0], second[0], first[1], second[1], …, without what came before; both are orders of 0 … n-1."""
     n = len(first)
     due, places = np.empty(n, np.int64), np.full(2 * n, -1, np.int64)
     due[first] = 2 * np.arange(n)

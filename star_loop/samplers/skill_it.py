@@ -20,7 +20,7 @@ class Stratified(Mixture):
         return {"groups": np.array([len(names)], np.int64)}
 
     def mass(self, state: State, rng: np.random.Generator) -> Floats:
-        """1/k each."""
+        """Return 1/k each."""
         k = int(state["groups"][0])
         return np.full(k, 1 / k)
 
@@ -61,7 +61,7 @@ class SkillIt(Mixture):
     """Greatest correction for a low yield; 1: none."""
 
     def init(self, names: Sequence[str], columns: Columns = NOTHING) -> State:
-        """`graph` A (k, k), `losses` (window, k), of which the last `rounds` count, and `yields` (k,).
+        """Return `graph` A (k, k), `losses` (window, k), of which the last `rounds` count, and `yields` (k,).
 
         Raises:
             ValueError: the graph or the targets name an unknown skill, or no graph was learned of these groups.
@@ -80,7 +80,7 @@ class SkillIt(Mixture):
         return share
 
     def mixture(self, state: State) -> Floats:
-        """p: what to train on."""
+        """Return p: what to train on."""
         # Before there is a loss, one row of ones: p_1.
         known = np.asarray(state["losses"], np.float64)[-max(int(state["rounds"][0]), 1) :]
         scores = self.eta * np.asarray(state["graph"], np.float64) @ known.sum(axis=0)

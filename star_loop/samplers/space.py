@@ -58,7 +58,7 @@ class Space(Mixture):
         return {name: np.zeros(len(names)) for name in ("pulls", "mean", "fast", "slow")}
 
     def mass(self, state: State, rng: np.random.Generator) -> Floats:
-        """Winning frequencies of the arms, mixed with the uniform."""
+        """Return the winning frequencies of the arms, mixed with the uniform."""
         k = len(state["pulls"])
         spread = self.deviation / np.sqrt(np.asarray(state["pulls"], np.float64) + 1)
         theta = self.utilities(state) + spread * rng.standard_normal((self.draws, k))
@@ -67,7 +67,7 @@ class Space(Mixture):
         return share
 
     def learn(self, state: State, visits: Visits) -> State:
-        """Solve rates over all un-hinted rollouts, right and wrong."""
+        """Learn the solve rates of all un-hinted rollouts, right and wrong."""
         pulls, mean, fast, slow = (np.asarray(state[name], np.float64) for name in ("pulls", "mean", "fast", "slow"))
         new = visits.visited / self.batch
         seen = visits.attempts > 0
@@ -83,13 +83,13 @@ class Space(Mixture):
         }
 
     def metrics(self, state: State, visits: Visits) -> Metrics:
-        """Utility and believed solve rate of each arm."""
+        """Return utility and believed solve rate of each arm."""
         utilities, rates = self.utilities(state), self._rates(state)
         figures = {f"utility/{name}": float(utilities[k]) for k, name in enumerate(visits.names)}
         return figures | {f"solve_rate/{name}": float(rates[k]) for k, name in enumerate(visits.names)}
 
     def utilities(self, state: State) -> Floats:
-        """U_k of each arm."""
+        """Return U_k of each arm."""
         s, progress = self._rates(state), np.abs(np.asarray(state["fast"]) - np.asarray(state["slow"]))
         if self.utility == "hard":
             return -s

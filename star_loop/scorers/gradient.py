@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Gradient(Scorer):
-    """What `student` computes, and ‖∇ log π‖² by the parameters, one backward pass for each rationale.
+    """Computes what `student` does, and ‖∇ log π‖² by the parameters, one backward pass for each rationale.
 
     `scorer.wrong=true` gives both norms of equation 21, and its last term: the gap between the mean gradients of right
     and wrong un-hinted rationales of one observation, without what chance adds to it (`unbiased_gap`). The authors'

@@ -22,7 +22,7 @@ class Scripted(Scorer):
         engine: Engine | None = None,
         progress: Progress | None = None,
     ) -> list[Score]:
-        """Loss -log p and Brier score 2 (1 - p)², those of a model that knows two words."""
+        """Return loss -log p and Brier score 2 (1 - p)², those of a model that knows two words."""
         scores = [self._score(rollout) for rollout in rollouts]
         if progress:
             progress(len(scores))

@@ -47,7 +47,7 @@ class Lark(Selector):
     authors' code, which gives the worst of them practically nothing."""
 
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
-        """Candidates with a weight, in their order; one without a score is never kept beside one that has it."""
+        """Return candidates with a weight, in their order; one without a score is never kept beside one that has it."""
         groups: dict[int, list[int]] = defaultdict(list)
         for index, candidate in enumerate(candidates):
             groups[candidate.rollout.position].append(index)
@@ -57,7 +57,7 @@ class Lark(Selector):
         return [replace(c, weight=float(w)) for c, w in zip(candidates, weight, strict=True) if w > 0]
 
     def weights(self, g: Floats) -> Floats:
-        """q of one observation's candidates, in their order; NaN scores get 0, and nothing but NaN is uniform."""
+        """Return q of one observation's candidates, in their order; NaN scores get 0, nothing but NaN is uniform."""
         known = np.flatnonzero(np.isfinite(g))
         if not len(known):
             return np.full(len(g), 1 / len(g))
@@ -79,7 +79,7 @@ class Lark(Selector):
 
 
 def energies(candidates: Sequence[Candidate]) -> Floats:
-    """g of one observation's candidates; NaN of those without a score."""
+    """Return g of one observation's candidates; NaN of those without a score."""
     missing = float("nan")
     losses, briers = (
         np.array([getattr(c.score, name) if c.score else missing for c in candidates]) for name in ("loss", "brier")
@@ -88,7 +88,7 @@ def energies(candidates: Sequence[Candidate]) -> Floats:
 
 
 def lark_scores(loss: Floats, brier: Floats) -> Floats:
-    """g_k = (2 B_k - L_k ΣB/ΣL) / ΣL, over the candidates (K,) that have both; Σ g = ΣB/ΣL.
+    """Return g_k = (2 B_k - L_k ΣB/ΣL) / ΣL, over the candidates (K,) that have both; Σ g = ΣB/ΣL.
 
     NaN where there is no score, or where the student is certain of every candidate (ΣL = 0).
     """
@@ -100,14 +100,14 @@ def lark_scores(loss: Floats, brier: Floats) -> Floats:
 
 
 def top(g: Floats, budget: int) -> Floats:
-    """1/B on the B best (all of them where there are fewer); of equals, the first."""
+    """Return 1/B on the B best (all of them where there are fewer); of equals, the first."""
     q = np.zeros(len(g))
     q[_best(g)[:budget]] = 1 / min(budget, len(g))
     return q
 
 
 def chi2_top(g: Floats, budget: int) -> Floats:
-    """q_k = (g_k - g_(B+1)) / (B (mean of the B best - g_(B+1))) on the B best.
+    """Return q_k = (g_k - g_(B+1)) / (B (mean of the B best - g_(B+1))) on the B best.
 
     This is `chi2` with the temperature at which candidate B+1 just gets nothing, `implied_temperature`. Where all of
     those are equal, 1/B each. Where there is no candidate B+1, the authors' code puts it 1e-8 below the worst.
@@ -119,12 +119,12 @@ def chi2_top(g: Floats, budget: int) -> Floats:
 
 
 def implied_temperature(g: Floats, budget: int) -> float:
-    """τ_B = B (mean of the B best - g_(B+1)) / K."""
+    """Return τ_B = B (mean of the B best - g_(B+1)) / K."""
     return float((g[_best(g)[:budget]] - _threshold(g, budget)).sum() / len(g))
 
 
 def chi2(g: Floats, tau: float) -> Floats:
-    """(g - ν)_+ / (τ K) with the ν that makes it sum to 1: the projection of g/(τK) + 1/K onto the simplex."""
+    """Return (g - ν)_+ / (τ K) with the ν that makes it sum to 1: the projection of g/(τK) + 1/K onto the simplex."""
     scaled = g / (tau * len(g))
     descending = np.sort(scaled)[::-1]
     thresholds = (np.cumsum(descending) - 1) / np.arange(1, len(g) + 1)

@@ -35,7 +35,7 @@ class Shortest(Preferred):
     """Prefers the shortest text, in characters."""
 
     def key(self, candidate: Candidate) -> float:
-        """White space that only differs does not count."""
+        """Return the length; white space that only differs does not count."""
         return float(len(candidate.rollout.wording))
 
 
@@ -59,7 +59,7 @@ class Familiar(Preferred):
     scored: ClassVar[bool] = True
 
     def key(self, candidate: Candidate) -> float:
-        """Rank per nat.
+        """Return the rank per nat.
 
         Raises:
             ValueError: the scorer knows no ranks.

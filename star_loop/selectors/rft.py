@@ -83,7 +83,7 @@ def holds(equation: str) -> bool:
 
 
 def edit_distance(a: str, b: str) -> int:
-    """Levenshtein's distance, row by row; insertions within a row are a running minimum.
+    """Return Levenshtein's distance, computed row by row; insertions within a row are a running minimum.
 
     Example:
         >>> edit_distance("kitten", "sitting")

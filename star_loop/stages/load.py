@@ -36,7 +36,7 @@ def check(experiment: Experiment) -> None:
 
 
 def doubts(parameters: int, dtype: str, learning_rate: float | None) -> list[str]:
-    """Settings that have been seen to spoil a run with a model of this size, each with what to do.
+    """List settings that have been seen to spoil a run with a model of this size, each with what to do.
 
     Args:
         parameters: of the base model.
@@ -119,7 +119,7 @@ def prove_gold(task: Task, split: str, observation: Observation) -> None:
 
 
 def figures(task: Task, splits: Splits) -> Metrics:
-    """`data/…`: the sizes of the splits, and what the task left out or rewrote."""
+    """Return `data/…`: the sizes of the splits, and what the task left out or rewrote."""
     found = {f"data/{split}/observations": float(len(observations)) for split, observations in splits.items()}
     for finding, count in task.findings().items():
         split, _, what = finding.partition(": ")

@@ -28,7 +28,7 @@ def serve(live: LiveRun, model: Model, purpose: str) -> None:
 def draw_pilots(
     live: LiveRun, iteration: int, name: str, draws: Mapping[int, int], model: Model, temperature: float | None = None
 ) -> list[Rollout]:
-    """Rollouts that nothing is learned from but how to sample: `draws` of each position; the name seeds them."""
+    """Draw rollouts that nothing is learned from but how to sample: `draws` of each position; the name seeds them."""
     with live.run.timed(iteration, "search") as journal:
         serve(live, model, f"iteration {iteration}, pilot {name}")
         return draw(live, iteration, f"pilot {name}", Try.FIRST, draws, journal, temperature=temperature)

@@ -134,7 +134,7 @@ def by_observation(scores: Sequence[Score]) -> Mapping[int, list[Score]]:
 
 
 def rank_correlations(before: Sequence[Score], after: Sequence[Score]) -> list[float]:
-    """Spearman's, of LARK scores and falls of the loss, of each observation where both vary by more than rounding.
+    """Return Spearman's of LARK scores and falls of the loss, per observation where both vary by more than rounding.
 
     The same rationale twice gets the same figures but for a batch's rounding, which must not pass for an order.
     """

@@ -47,7 +47,7 @@ def split_of(problem: Problem) -> Split:
 
 
 def stream(skill: str, level: int, seed: int) -> Iterator[Problem]:
-    """Distinct random problems of one skill and level; ends when it finds no more."""
+    """Draw distinct random problems of one skill and level; ends when it finds no more."""
     generator = rng(seed, "arithmetic", skill, level)
     seen: set[tuple[int, ...]] = set()
     misses = 0

@@ -130,7 +130,7 @@ class Benchmark(Prompted):
 
 
 def options(choices: Any, key: str, place: str) -> tuple[tuple[str, ...], str, bool]:
-    """(the options' words, the gold letter, whether key or letters had to be rewritten) of ARC's and CQA's two schemas.
+    """Return (options' words, gold letter, whether key or letters had to be rewritten) of ARC's and CQA's two schemas.
 
     Raises:
         RowError: no options, or the key is none of their labels.

@@ -56,7 +56,7 @@ class JsonLines:
         return "; a file that is one list or spans lines is named .json" if begins == b"[" else ""
 
     def place(self, index: int) -> str:
-        """File and line."""
+        """Name the file and the line."""
         return f"{self.path}, line {self._lines[index]}"
 
 
@@ -119,7 +119,7 @@ class Csv:
         return dict(zip(self.header, cells, strict=True))
 
     def place(self, index: int) -> str:
-        """File and the first line of the row."""
+        """Name the file and the first line of the row."""
         return f"{self.path}, line {self._lines[index]}"
 
 

@@ -54,7 +54,7 @@ class Prompted(SplitTask):
     """Stands between a question, with its options and hint, and its rationale. `\\n` is a new line."""
 
     def prompt(self, observation: Observation, *, hint: bool = False) -> str:
-        """Worked examples, then the question; with `hint`, its answer is shown."""
+        """Write worked examples, then the question; with `hint`, its answer is shown."""
         examples = self._hinted_examples if hint and self.hint == "paper" else self._examples
         return self._opening(observation) + examples + self._block(observation, hint=hint)
 

@@ -39,7 +39,7 @@ class ReasoningGym(Prompted):
     _findings: Mapping[str, int] = PrivateAttr(default_factory=dict)
 
     def findings(self) -> Mapping[str, int]:
-        """Questions that repeat a held-out one."""
+        """Count questions that repeat a held-out one."""
         _ = self._splits
         return self._findings
 

@@ -23,7 +23,7 @@ class SplitTask(Task):
         """`train`, `validation` and `test`; a subclass keeps them (`cached_property`)."""
 
     def train(self) -> Sequence[Observation]:
-        """Questions to learn from."""
+        """Return the questions to learn from."""
         return self._splits["train"]
 
     def validation(self) -> Sequence[Observation]:
@@ -91,12 +91,12 @@ class Subset(Sequence[Observation]):
 
     @property
     def digests(self) -> Digests:
-        """uint64 [n, 2]: of the id, of the group."""
+        """Return uint64 [n, 2]: of the id, of the group."""
         return self.source.survey.digests[self.indices]
 
     @property
     def hashes(self) -> NDArray[np.int64]:
-        """int64 [n, 4]: see `Survey`; of this process."""
+        """Return int64 [n, 4]: see `Survey`; of this process."""
         return self.source.survey.hashes[self.indices]
 
     def rows(self) -> Iterator[Any]:
@@ -115,7 +115,7 @@ def by_question(observation: Observation) -> str:
 
 
 def divide(observations: Subset, size: float, seed: int, purpose: str) -> tuple[Subset, Subset]:
-    """(the rest, about `size` held-out ones): an integer is a number of observations, a fraction a share.
+    """Return (the rest, about `size` held-out ones): an integer is a number of observations, a fraction a share.
 
     Whole groups go to one side. Membership depends on the ids and the seed; only which row names a group depends on the
     order of the rows.
@@ -159,7 +159,7 @@ def without_leaks(splits: Mapping[str, Subset]) -> tuple[dict[str, Subset], dict
 
 
 def contradictions(observations: Subset) -> list[tuple[int, int]]:
-    """Pairs of places whose questions, options included, are the same and whose gold answers are not."""
+    """Find pairs of places whose questions, options included, are the same and whose gold answers are not."""
     asked, golds = observations.hashes[:, 2:].T
     order = np.lexsort((np.arange(len(asked)), golds, asked))
     differ = (asked[order][1:] == asked[order][:-1]) & (golds[order][1:] != golds[order][:-1])

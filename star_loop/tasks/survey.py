@@ -85,13 +85,13 @@ def _kinds() -> dict[str, Any]:
 
 
 def digest(text: str) -> int:
-    """64 bits of a text, whatever its case and spaces."""
+    """Return 64 bits of a text, whatever its case and spaces."""
     canonical = " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(canonical, digest_size=8).digest(), "big")
 
 
 def mapped(schema: Any, batches: Iterable[Any]) -> list[Any]:
-    """Arrow batches, written to a nameless file in the temporary folder and mapped: the heap does not hold them."""
+    """Map Arrow batches written to a nameless file in the temporary folder: the heap does not hold them."""
     import pyarrow as arrow
 
     with _naming_the_temporary_folder(), tempfile.TemporaryDirectory(prefix="star_loop-") as folder:

@@ -87,7 +87,7 @@ class Memory:
         return row
 
     def place(self, index: int) -> str:
-        """Source and row, counted from 1."""
+        """Name the source and the row, counted from 1."""
         return f"{self.source}, row {index + 1}"
 
 

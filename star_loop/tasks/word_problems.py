@@ -181,7 +181,7 @@ def split_of(observation: Observation) -> Split:
 
 
 def stream(skill: str, level: int, largest: int, seed: int) -> Iterator[Observation]:
-    """Distinct random problems of one plot and level; ends when it finds no more."""
+    """Draw distinct random problems of one plot and level; ends when it finds no more."""
     generator = rng(seed, "word problems", skill, level, largest)
     plots = RETOLD if skill == "retold" else (PLOTS[skill],)
     seen: set[str] = set()
@@ -198,7 +198,7 @@ def stream(skill: str, level: int, largest: int, seed: int) -> Iterator[Observat
 
 
 def tell(plot: Plot, steps: int, largest: int, generator: np.random.Generator) -> tuple[str, str, int]:
-    """(question, rationale, answer) of a random chain of `steps` equations."""
+    """Return (question, rationale, answer) of a random chain of `steps` equations."""
 
     def say(sentences: Sequence[str], n: int, who: int) -> str:
         chosen = sentences[int(generator.integers(len(sentences)))]

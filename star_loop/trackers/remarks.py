@@ -8,7 +8,7 @@ NEAR_ZERO, OFTEN = 0.05, 0.3
 
 
 def remarks(metrics: Metrics) -> list[str]:
-    """Zero or more sentences about an iteration's evaluation.
+    """Return zero or more sentences about an iteration's evaluation.
 
     Example:
         >>> remarks({"evaluation/accuracy": 0.1, "evaluation_shots/accuracy": 0.25})

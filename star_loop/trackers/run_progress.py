@@ -24,7 +24,7 @@ class RunProgress:
         self._tokens, self._asked, self._phase = 0, 0, time.monotonic()
 
     def phase(self, iteration: int) -> None:
-        """Another phase begins."""
+        """Begin another phase."""
         self._phase, self._tokens, self._asked = time.monotonic(), 0, 0
         if iteration != self._iteration:
             self._iteration, self._began = iteration, self._phase
@@ -35,7 +35,7 @@ class RunProgress:
         self._asked += asked
 
     def committed(self, iteration: int, metrics: Metrics) -> float | None:
-        """Returns the change of the test accuracy since it was measured before; None: there is nothing to compare."""
+        """Return the change of the test accuracy since it was measured before; None: there is nothing to compare."""
         if iteration:
             self._seconds.append(metrics.get("seconds/total", 0.0))
         if (accuracy := base_accuracy(metrics)) is None:

@@ -145,7 +145,7 @@ def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def write_adapter(model: Any, adapter: Mapping[str, Tensor], base: Pretrained, into: Path) -> None:
-    """`adapter_model.safetensors` and `adapter_config.json` as PEFT reads them, with equal bytes for equal weights.
+    """Write `adapter_model.safetensors` and `adapter_config.json` for PEFT, with equal bytes for equal weights.
 
     (PEFT's own `save_pretrained` adds a README and writes the target modules in the order of a Python set.)
     """

@@ -15,7 +15,7 @@ class Encoded:
 
     @property
     def first_target(self) -> int:
-        """Index of the first token with a loss; nothing comes before token 0, so it has none."""
+        """Return the index of the first token with a loss; nothing comes before token 0, so it has none."""
         return max(self.prompt, 1)
 
     @property

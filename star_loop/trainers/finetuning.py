@@ -97,7 +97,7 @@ def load_base(base: Pretrained) -> PreTrainedModel:
 
 
 def token_losses(model: Any, batch: Sequence[Encoded], at_once: int = LOGITS_AT_ONCE) -> tuple[Tensor, Tensor]:
-    """Negative log-likelihood (nats, float32) of every loss token, and whether it was the most probable.
+    """Return the negative log-likelihood (nats, float32) of every loss token, and whether it was the most probable.
 
     Args:
         model: a PEFT model.

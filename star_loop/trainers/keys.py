@@ -60,7 +60,7 @@ class LoraKeys(Component):
     """CPU threads; null: torch's own choice."""
 
     def rate(self, step: int, steps: int) -> float:
-        """Learning rate of step 0 … steps-1."""
+        """Return the learning rate of step 0 … steps-1."""
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         if self.lr_scheduler_type == "constant":

@@ -117,11 +117,11 @@ class Lora(LoraKeys, Trainer):
         return finetuning.run(self, batches, start, into, seed=seed, progress=progress)
 
     def total_steps(self, examples: int, steps: int | None) -> int:
-        """Optimiser steps of a round: what `progress` is told of."""
+        """Count the optimiser steps of a round: what `progress` is told of."""
         return math.ceil(self._visits(examples, steps) / self.batch_size_of(examples))
 
     def batch_size_of(self, examples: int) -> int:
-        """Sequences per optimiser step: never more than there are."""
+        """Return the sequences per optimiser step: never more than there are."""
         return min(self.batch_size, examples)
 
     def batches(self, encoded: Sequence[Encoded], steps: int | None, seed: int) -> Iterator[list[Encoded]]:

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def head_losses(head: Any, cap: float | None, hidden: Tensor, targets: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """Negative log-likelihoods (nats, float32) [N] of the targets, and whether each was the most probable.
+    """Return negative log-likelihoods (nats, float32) [N] of the targets, and whether each was the most probable.
 
     Args:
         head: the LM head.

@@ -45,7 +45,7 @@ class Math(Stated):
     """Processes that compare at the same time; None: one for each core, at most 16."""
 
     def check(self) -> None:
-        """Math-Verify must be installed.
+        """Check that Math-Verify is installed.
 
         Raises:
             ValueError: it is not.
@@ -59,7 +59,7 @@ class Math(Stated):
         return read if isinstance(read, Verdict) else read.settled(self._pool.ask(self.timeout, read.question))
 
     def judge_all(self, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
-        """`judge` for each; Math-Verify is asked about several at once."""
+        """Return what `judge` does for each; Math-Verify is asked about several at once."""
         read = [self._read(observation, text) for observation, text in asked]
         questions = [each.question for each in read if not isinstance(each, Verdict)]
         found = iter(self._pool.ask_all(self.timeout, questions))
