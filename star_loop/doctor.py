@@ -179,7 +179,7 @@ def fits(size: Size, machine: Machine) -> str:
 
 
 def text(machine: Machine) -> str:
-    """The whole answer."""
+    """Write the whole answer."""
     gpus = "; ".join(f"{gpu.name}, {_gib(gpu.memory)}" for gpu in machine.gpus) or "none is seen"
     extras = [f"{name} {'yes' if _there(module) else 'no'}" for name, module in _EXTRAS.items()]
     wrong = problems(machine)

@@ -274,10 +274,10 @@ class Session:
     """An open tracker. Every method is optional."""
 
     def phase(self, iteration: int, name: str, total: int | None) -> None:
-        """A phase begins (`collect`, `train`, `validation`, `test`), `total` units long."""
+        """Tell that a phase begins (`collect`, `train`, `validation`, `test`), `total` units long."""
 
     def advance(self, units: int, tokens: int = 0, asked: int = 0) -> None:
-        """So many more units of the phase are done, tokens generated, and questions asked that are no units."""
+        """Tell of so many more units of the phase, tokens generated, and questions asked that are no units."""
 
     def log(self, iteration: int, metrics: Metrics) -> None:
-        """An iteration was committed."""
+        """Tell that an iteration was committed."""

@@ -28,7 +28,7 @@ class Statistics:
         return cls(**{f.name: np.zeros(n, np.int32) for f in fields(cls)})
 
     def columns(self) -> dict[str, NDArray[np.int32]]:
-        """The facts by name."""
+        """Return the facts by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def add(self, outcome: Outcome) -> Self:

@@ -27,7 +27,7 @@ class Sequential(Allocator):
     """Draws that no observation exceeds after the first round."""
 
     def allocate(self, proposal: Proposal, state: State, rng: np.random.Generator) -> Counts:
-        """The first round: `rollouts` each."""
+        """Give the first round: `rollouts` each."""
         return np.full(len(proposal.positions), self.rollouts, np.int64)
 
     def again(self, attempts: Counts, wins: Counts, number: int) -> Counts:
@@ -56,7 +56,7 @@ class Boundary(Allocator):
     """What the budget holds beside them, on average of all observations."""
 
     def allocate(self, proposal: Proposal, state: State, rng: np.random.Generator) -> Counts:
-        """The pre-samples: `rollouts` each."""
+        """Give the pre-samples: `rollouts` each."""
         return np.full(len(proposal.positions), self.rollouts, np.int64)
 
     def again(self, attempts: Counts, wins: Counts, number: int) -> Counts:

@@ -28,7 +28,7 @@ _MEANING_AT = 44
 
 
 def help_text(experiment: Component, groups: Mapping[str, Sequence[str]]) -> str:
-    """The whole text.
+    """Write the whole text.
 
     Args:
         experiment: what would run.

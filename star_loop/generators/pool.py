@@ -79,7 +79,7 @@ class PoolEngine:
         self.texts = texts
 
     def serve(self, model: Model) -> None:
-        """The model writes nothing."""
+        """Do nothing: the model writes nothing."""
 
     def generate(
         self, requests: Sequence[Request], *, seed: int,

@@ -36,7 +36,7 @@ logging.disable_progress_bar()  # loading is not a phase of the loop; its bars w
 
 
 def load_config(pretrained: Pretrained) -> PretrainedConfig:
-    """The architecture's configuration.
+    """Load the architecture's configuration.
 
     Raises:
         ValueError: no such model, or no usable configuration.

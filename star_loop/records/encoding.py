@@ -25,7 +25,7 @@ class Record:
 
     @classmethod
     def from_json(cls, line: str) -> Self:
-        """The record that `to_json` wrote.
+        """Read the record that `to_json` wrote.
 
         Raises:
             RecordError: not JSON, or not exactly this record's fields.
@@ -45,7 +45,7 @@ class Record:
 
 
 def parse(line: str) -> Any:
-    """The JSON value of a line.
+    """Read the JSON value of a line.
 
     Raises:
         RecordError: it is none.

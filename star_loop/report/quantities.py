@@ -64,7 +64,7 @@ def scientific(number: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time span.
+    """Write a time span.
 
     Example:
         >>> duration(4.21), duration(83), duration(7384)

@@ -60,7 +60,7 @@ class Summary:
 
 
 def read(path: Path) -> Summary:
-    """The summary of one run.
+    """Read the summary of one run.
 
     Raises:
         RunError: no such run, nothing committed yet, or a file that cannot be read.

@@ -34,7 +34,7 @@ class Ledger:
         return self.folder / "checksums.txt"
 
     def publish(self, name: str, data: bytes) -> Path:
-        """A whole file, or none."""
+        """Publish a whole file, or none."""
         self._enter({name: hashlib.sha256(data).hexdigest()})
         self.disk.publish(self.folder / name, data)
         return self.folder / name
@@ -50,7 +50,7 @@ class Ledger:
         return self.folder / name
 
     def publish_directory(self, name: str, fill: Callable[[Path], None]) -> Path:
-        """A whole directory, or none."""
+        """Publish a whole directory, or none."""
 
         def fill_and_enter(into: Path) -> None:
             fill(into)
@@ -60,7 +60,7 @@ class Ledger:
         return self.folder / name
 
     def read(self, name: str) -> bytes:
-        """A published file.
+        """Read a published file.
 
         Raises:
             RunError: its bytes are not those that were published.
@@ -70,7 +70,7 @@ class Ledger:
         return data
 
     def check(self, name: str) -> Path:
-        """A published file, or a directory with all its files, compared without being held in memory.
+        """Read a published file, or a directory with all its files, compared without being held in memory.
 
         Raises:
             RunError: it is not what was published.
@@ -170,7 +170,7 @@ class _Listed:
                 raise ValueError("not even a part of a line")
 
     def add(self, new: Mapping[str, str]) -> bytes:
-        """The lines that enter these checksums."""
+        """Return the lines that enter these checksums."""
         added = b""
         for name, digest in new.items():
             line = f"{digest}  {name}".encode()

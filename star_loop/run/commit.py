@@ -36,7 +36,7 @@ class IterationState(Record):
 
     @classmethod
     def unsealed(cls, line: str) -> "IterationState":
-        """The record that was sealed and written.
+        """Return the record that was sealed and written.
 
         Raises:
             RecordError: it is not what was written.

@@ -60,7 +60,7 @@ class RunDirectory:
         return IterationDirectory(self.path / "iterations" / f"{number:04d}", self.disk)
 
     def latest(self) -> IterationDirectory | None:
-        """The last committed iteration; discovered, never stored.
+        """Find the last committed iteration; discovered, never stored.
 
         Raises:
             RunError: a gap between committed iterations.

@@ -44,11 +44,11 @@ class Disk:
         source.replace(target)
 
     def publish(self, path: Path, data: bytes) -> None:
-        """A whole file, or none."""
+        """Publish a whole file, or none."""
         self.publish_file(path, lambda unfinished: self.write(unfinished, data))
 
     def publish_file(self, path: Path, fill: Callable[[Path], None]) -> None:
-        """A whole file that `fill` writes, or none."""
+        """Publish a whole file that `fill` writes, or none."""
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.unfinished")
         with naming(unfinished):
@@ -102,7 +102,7 @@ def json_bytes(value: Mapping[str, Any]) -> bytes:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read the JSON object in a file.
 
     Raises:
         RunError: missing, or not a JSON object.

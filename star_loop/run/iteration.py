@@ -132,7 +132,7 @@ class IterationDirectory:
         return (self.path / "state.json").exists()
 
     def state(self) -> IterationState:
-        """The commit.
+        """Read the commit.
 
         Raises:
             RunError: it cannot be read, or is of another format version.
@@ -171,18 +171,18 @@ class IterationDirectory:
         return state
 
     def metrics(self) -> Metrics:
-        """The committed metrics."""
+        """Read the committed metrics."""
         return read_json(self.path / "metrics.json")
 
     def statistics(self) -> Statistics:
-        """The committed observation statistics."""
+        """Read the committed observation statistics."""
         import pyarrow.parquet as parquet
 
         table = parquet.read_table(self.path / "statistics.parquet")
         return Statistics(**{name: table[name].to_numpy().copy() for name in table.column_names})
 
     def beliefs(self) -> State:
-        """The committed sampler state."""
+        """Read the committed sampler state."""
         with np.load(self.path / "sampler.npz", allow_pickle=False) as arrays:
             return dict(arrays)
 

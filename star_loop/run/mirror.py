@@ -156,7 +156,7 @@ class Copying(Session):
         )
 
     def _publish(self, path: Path) -> None:
-        """A whole file, or none."""
+        """Publish a whole file, or none."""
         folder, _, name = self._there(path).rpartition("/")
         unfinished = f"{folder}/.{name}.unfinished"
         self._put(path, unfinished)

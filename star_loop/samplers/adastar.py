@@ -48,7 +48,7 @@ class AdaStar(Sampler):
         return {"last": np.zeros(n, np.int32), "win": np.zeros(n, np.float32), "frozen": np.zeros(1, np.int32)}
 
     def propose(self, state: State, n: int, rng: np.random.Generator) -> tuple[Proposal, State]:
-        """A cursor over the order, which is frozen at the iteration's first call (the paper's `peek_next`)."""
+        """Move a cursor over the order, which is frozen at the iteration's first call (the paper's `peek_next`)."""
         if "sorted" not in state:
             state = {**state, **self._freeze(state, rng)}
         positions, state = following(state, n, KEYS[self.priority])

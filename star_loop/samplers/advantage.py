@@ -73,7 +73,7 @@ class Dump(Advantage):
         return {"value": np.zeros(len(names)), "asked": np.zeros(len(names), np.int64)}
 
     def worth(self, state: State) -> Floats:
-        """The bound."""
+        """Return the bound."""
         asked = np.asarray(state["asked"], np.float64)
         bound: Floats = np.asarray(state["value"], np.float64) + np.sqrt(2 * np.log1p(asked.sum()) / (asked + 1))
         return bound

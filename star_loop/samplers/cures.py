@@ -88,7 +88,7 @@ class Cures(Sampler):
         return told | {name: _latest(name, state, outcome) for name in ENERGIES if self.energies}
 
     def propose(self, state: State, n: int, rng: np.random.Generator) -> tuple[Proposal, State]:
-        """A cursor over one draw of all observations: the largest √(p(1-p))/τ + Gumbel noise first."""
+        """Move a cursor over one draw of all observations: the largest √(p(1-p))/τ + Gumbel noise first."""
         if "keys" not in state:
             noise = rng.gumbel(size=len(state["alpha"]))
             scores = deviation(success(state))

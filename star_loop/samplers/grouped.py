@@ -85,7 +85,7 @@ class Grouped(Sampler):
         return told
 
     def propose(self, state: State, n: int, rng: np.random.Generator) -> tuple[Proposal, State]:
-        """A cursor over the merged order, which is frozen at the iteration's first call, as far as it is read."""
+        """Move a cursor over the merged order, which is frozen at the iteration's first call, as far as it is read."""
         if "order" not in state:
             state = self._freeze(state, rng)
         end, known = int(state["cursor"][0]) + n, len(state["order"])

@@ -38,7 +38,7 @@ class Mopps(Sampler):
         return {name: np.full(n, value, np.float32) for name, value in zip(("alpha", "beta"), self.prior, strict=True)}
 
     def propose(self, state: State, n: int, rng: np.random.Generator) -> tuple[Proposal, State]:
-        """A cursor over one draw of all observations."""
+        """Move a cursor over one draw of all observations."""
         if "keys" not in state:
             alpha, beta = (np.asarray(state[name], np.float64) for name in ("alpha", "beta"))
             state = {**state, **ascending(self._distance(rng.beta(alpha, beta), rng))}

@@ -34,7 +34,7 @@ class Peers(Sampler):
         return {**counts, "right": np.zeros((KINDS, KINDS)), "wrong": np.zeros((KINDS, KINDS))}
 
     def propose(self, state: State, n: int, rng: np.random.Generator) -> tuple[Proposal, State]:
-        """A cursor over the order, which is drawn at the iteration's first call."""
+        """Move a cursor over the order, which is drawn at the iteration's first call."""
         if "order" not in state:
             kinds = kind(state["attempts"], state["wins"])
             right, wrong = (1 + np.asarray(state[name], np.float64)[kinds] for name in ("right", "wrong"))

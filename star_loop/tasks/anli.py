@@ -51,5 +51,5 @@ class AnliR1(Benchmark):
         )
 
     def group(self, observation: Observation) -> str:
-        """The premise."""
+        """Return the premise."""
         return str(observation.meta["premise"])

@@ -53,7 +53,7 @@ def beginnings(sequences: Sequence[Encoded], count: int = 4, tokens: int = 64) -
 
 
 def normalised(encoded: Sequence[Encoded]) -> list[Encoded]:
-    """The same with weights scaled to a mean of 1 over all loss tokens.
+    """Return the same with weights scaled to a mean of 1 over all loss tokens.
 
     Raises:
         ValueError: a negative or infinite weight, or nothing but zeros.

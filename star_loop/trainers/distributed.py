@@ -159,7 +159,7 @@ class ByDeepSpeed(Replicated):
         return Inside(self.model.to(self.accelerator.device))
 
     def optimizer(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-        """The engine's."""
+        """Return the engine's optimiser."""
         self.inside, prepared = self.accelerator.prepare(self.inside, optimizer)
         found: torch.optim.Optimizer = prepared
         return found
@@ -169,7 +169,7 @@ class ByDeepSpeed(Replicated):
         self.inside.set_gradient_accumulation_boundary(wanted)
 
     def backward(self, loss: Tensor) -> None:
-        """The engine's, which averages over ranks too."""
+        """Do the engine's backward pass, which averages over ranks too."""
         self.inside.backward(loss * self.count)
 
     def clip(self, parameters: Iterable[Tensor], longest: float) -> float:

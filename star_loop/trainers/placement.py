@@ -35,7 +35,7 @@ class Placement:
         return act(self.model, *arguments)
 
     def frozen(self, act: Callable[..., R], *arguments: Any) -> R:
-        """The same without gradients."""
+        """Act as a call does, but without gradients."""
         with torch.no_grad():
             return self(act, *arguments)
 
@@ -94,7 +94,7 @@ def assert_room(model: Any, shards: int = 1) -> None:
 
 
 def refuse_without_room(needed: int, free: int, total: int) -> None:
-    """The same of numbers of bytes.
+    """Refuse where more bytes are needed than are free.
 
     Raises:
         TrainingError: more is needed than free.

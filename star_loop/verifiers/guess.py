@@ -90,7 +90,7 @@ def named(verifier: object) -> object:
 
 
 def announced(verifier: object, phrases: object) -> object:
-    """The same verifier, listening for these answer phrases (`Stated.phrases`).
+    """Return the same verifier, listening for these answer phrases (`Stated.phrases`).
 
     Raises:
         ValueError: it listens for none.

@@ -38,7 +38,7 @@ class MathPool:
             return stopped
 
     def ask_all(self, seconds: float, questions: Sequence[Question]) -> list[bool | Stopped | None]:
-        """The same for each of them, as many at once as there are processes."""
+        """Ask each of the questions, as many at once as there are processes."""
         distinct = list(dict.fromkeys(questions))
         if not distinct:
             return []
