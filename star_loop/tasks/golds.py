@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from star_loop.tasks.cells import RowError, kind, plain, text
+from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.exact import normalise
 from star_loop.verifiers.multiple_choice import LETTERS
 from star_loop.verifiers.statement import statement
@@ -16,7 +17,8 @@ Counted = Literal["words", "from 0", "from 1"]
 _NUMBER = re.compile(r"[-+0-9.,]+")
 _SCIENTIFIC = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 _PLACE = re.compile(r"(-?[0-9]{1,3})(?:\.0+)?")
-_IN_WORDS = re.compile(r"(?<![\w.])-?[0-9]+(?:\.[0-9]+)?|(?<=[A-Za-z])[0-9]+(?:\.[0-9]+)?")
+_IN_WORDS = re.compile(r"(?<![^\W_])(?<!\.)-?[0-9]+(?:\.[0-9]+)?|(?<=[A-Za-z])[0-9]+(?:\.[0-9]+)?")
+_FRACTION = re.compile(r"[0-9] *[/\u2044] *[0-9]|(?<![\w.])\.[0-9]|[¼-¾⅐-⅟↉]")
 _DIGITS = 9
 """Of a level."""
 
@@ -133,11 +135,13 @@ def level_of(value: Any, column: str, place: str) -> int | None:
     """
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    found = _IN_WORDS.findall(text(value, column, place))
-    if len(found) != 1:
+    written = plain_characters(text(value, column, place))
+    found = _IN_WORDS.findall(written)
+    fractional = _FRACTION.search(written) is not None
+    if len(found) != 1 and not fractional:
         return None
-    whole, _, fraction = found[0].partition(".")
-    if fraction.strip("0") or whole.startswith("-"):
+    whole, _, fraction = found[0].partition(".") if found else ("", "", "")
+    if fractional or fraction.strip("0") or whole.startswith("-"):
         raise RowError(
             f"{place}, column {column!r}: a level is a whole number from 0, found {value!r}: give whole numbers, or "
             f"name the column with task.skill={column}, which keeps any text apart"

@@ -259,7 +259,10 @@ def test_levels_that_are_no_numbers_are_left_out_and_counted(tmp_path: Path) -> 
     assert sum(count for what, count in task.findings().items() if "without a level" in what) == 12
 
 
-@pytest.mark.parametrize("level", [0.25, "0.75", -1, "-1", "Level 2.5"])
+REFUSED = [0.25, "0.75", "3/4", "½", "2½", ".5", -1, "-1", "−1", "Level －1", "level_-1", "Level 2.5"]
+
+
+@pytest.mark.parametrize("level", REFUSED)
 def test_levels_that_would_become_one_are_refused(level: Any) -> None:
     with pytest.raises(RowError, match=r"a level is a whole number from 0, found .*task\.skill=grade"):
         level_of(level, "grade", "here")
@@ -267,5 +270,7 @@ def test_levels_that_would_become_one_are_refused(level: Any) -> None:
 
 @given(st.integers(0, 999_999_999))
 def test_a_whole_number_is_its_own_level(number: int) -> None:
-    for written in (number, float(number), str(number), f"Level {number}", f"L{number}", f"{number}.0"):
+    wide = "".join(chr(ord(digit) + 0xFEE0) for digit in str(number))
+    texts = [form.format(number) for form in ("{}", "Level {}", "L{}", "{}.0", "level_{}", "Level-{}")]
+    for written in (number, float(number), wide, *texts):
         assert level_of(written, "level", "here") == number
