@@ -8,7 +8,7 @@ from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.numbers import plain_number
 from star_loop.verifiers.reply import reply
 from star_loop.verifiers.sentences import taken_back
-from star_loop.verifiers.units import same_quantity
+from star_loop.verifiers.units import same_currency, same_quantity
 from star_loop.verifiers.wrapping import block, unwrap
 
 
@@ -78,7 +78,7 @@ class Exact(Verifier):
             how = "taken back" if answer else "empty answer"
             return Verdict(answer=None, correct=False, how=how, reading=reading)
         gold = normalise(observation.answer)
-        correct = answer == gold
+        correct = answer == gold and same_currency(_bare(observation.answer), _bare(found))
         if not correct and self.units and same_quantity(_bare(observation.answer), _bare(found), observation.question):
             answer, correct = gold, True
         return Verdict.compared(answer, correct, "marker" if self.marker else "whole text", reading=reading)

@@ -5,8 +5,8 @@ import re
 _CURRENCY = r"(?i:US|CA|AU)?\\?[$€£¥₹₩₽]"
 _DIGITS = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}|[0-9]{1,3}(?:[ '][0-9]{3})+|[0-9]+")
 _NUMBER = re.compile(
-    rf"(?P<sign>[-+]?) ?(?:{_CURRENCY} ?)?(?P<inner>[-+]?) ?(?P<whole>{_DIGITS.pattern})?(?:\.(?P<fraction>[0-9]*))?"
-    rf"(?P<behind> ?(?:%|{_CURRENCY}))?"
+    rf"(?P<sign>[-+]?) ?(?P<currency>{_CURRENCY} ?)?(?P<inner>[-+]?) ?"
+    rf"(?P<whole>{_DIGITS.pattern})?(?:\.(?P<fraction>[0-9]*))?(?P<behind> ?(?:%|{_CURRENCY}))?"
 )
 _SPACES = re.compile(r"\\[,;:! ]|(?<=[0-9])~|(?<=[0-9])\{,\}(?=[0-9])")
 _PERCENT = re.compile(r" ?(?:\\%|%|\bper ?cent\b\.?)", re.IGNORECASE)
@@ -32,6 +32,8 @@ def plain_number(text: str) -> str | None:
     percent = "%" if (match["behind"] or "").endswith("%") else ""
     if not whole and not fraction:
         return f"0{percent}"
+    if percent and match["currency"]:
+        return None
     minus = "-" if "-" in (match["sign"], match["inner"]) else ""
     return f"{minus}{whole or '0'}{f'.{fraction}' if fraction else ''}{percent}"
 

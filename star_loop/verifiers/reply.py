@@ -2,7 +2,9 @@
 
 import re
 
-_ENDS = ("</think>", "</thinking>", "</thought>", "</reasoning>", "[/THINK]", "◁/think▷", "<|channel|>final<|message|>")
+_END = re.compile(
+    r"</(?:think(?:ing)?|thoughts?|reasoning)\s*>|\[/think\]|◁/think▷|<\|channel\|>final<\|message\|>", re.IGNORECASE
+)
 """What ends the thinking of a reasoning model; its beginning may stand in the prompt."""
 _CONTROL = re.compile(r"(?:\s*(?:<\|[a-z_0-9]{1,40}\|>|</s>|<eos>|<end_of_turn>))+\s*\Z")
 
@@ -20,11 +22,6 @@ def reply(text: str, *, thinking: bool = False) -> str:
         ' It is 5.'
     """
     if not thinking:
-        text = text[max(_behind(text, end) for end in _ENDS) :]
+        text = text[max((end.end() for end in _END.finditer(text)), default=0) :]
     control = _CONTROL.search(text, max(0, len(text) - _LAST)) if text.rstrip().endswith(">") else None
     return text[: control.start()] if control else text
-
-
-def _behind(text: str, end: str) -> int:
-    at = text.rfind(end)
-    return 0 if at < 0 else at + len(end)

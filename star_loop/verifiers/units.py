@@ -13,14 +13,15 @@ _SPELLINGS = {
     "millimeter": "mm millimetre", "centimeter": "cm centimetre", "meter": "m metre", "kilometer": "km kilometre",
     "inch": "in inches", "foot": "ft feet", "yard": "yd yds", "mile": "mi",
     "milligram": "mg milligramme", "gram": "g gramme", "kilogram": "kg kilo kilogramme", "ounce": "oz",
-    "pound": "lb lbs",
+    "pound": "lb lbs £",
     "milliliter": "ml millilitre", "liter": "l litre", "degree": "° deg", "square": "sq", "cubic": "cu", "mph": "",
-    "thousand": "k", "million": "mn mio", "billion": "bn", "am": "a.m", "pm": "p.m", "rupee": "rs", "euro": "€",
+    "thousand": "k", "million": "mn mio", "billion": "bn", "am": "a.m", "pm": "p.m",
+    "rupee": "rs ₹", "euro": "€", "yen": "¥",
 }  # fmt: skip
 _NAMES = {short: name for name, shorts in _SPELLINGS.items() for short in shorts.split()}
 _FAMILIES = (
     listed("second minute hour day week month year decade century"),
-    listed("dollar cent euro rupee"),
+    listed("dollar cent euro rupee yen"),
     listed("millimeter centimeter meter kilometer inch foot yard mile"),
     listed("milligram gram kilogram ton ounce pound"),
     listed("milliliter liter gallon quart pint cup"),
@@ -28,16 +29,16 @@ _FAMILIES = (
 """Units of which one cannot stand for another."""
 _POWERS = {"square": "2", "cubic": "3"}
 _CHANGING = listed(
-    "hundred thousand million billion trillion dozen gross score half halve third quarter "
-    "fourth fifth sixth seventh eighth ninth tenth hundredth thousandth millionth pair percent am pm noon midnight "
-    "bc ad north south east west mod modulo base remainder"
+    "ten hundred thousand lakh million crore billion trillion dozen gross score half halve third quarter "
+    "fourth fifth sixth seventh eighth ninth tenth eleventh twelfth fifteenth sixteenth twentieth hundredth thousandth "
+    "millionth pair percent basis am pm noon midnight bc ad north south east west mod modulo base remainder"
 )
-"""Words that change the value, unless the question itself asks in them."""
+"""Words that change the value, unless it is what the question asks for: "how many thousand", "in thousands"."""
 _SPEAKING = listed(
     "too below above under over large small big high low negative positive zero valid works doesn isn don wouldn "
     "couldn not no never nor neither none or and but if unless except wrong incorrect false untrue impossible invalid "
     "unknown correct is are was were be been would might could may can cannot should maybe perhaps probably possibly "
-    "times plus minus than least most about which that what who whether "
+    "times plus minus than least less fewer short most about which that what who whether "
     "because since although though i we you he she it they "
     "squared cubed factorial infinity"
 )
@@ -52,7 +53,15 @@ _LARGE = re.compile(r"(?<![A-Za-z])[KMB](?![A-Za-z])")
 _QUANTITY = re.compile(
     r"(?P<number>[-+]? ?[$€£¥₹]?[0-9][0-9., ]*%?|[-+]?\.[0-9]+) ?(?P<words>[^\W\d_°].*|°.*)", re.DOTALL
 )
-_WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*|[°$€%¢]|(?<=\^)[23]")
+_CURRENCY = re.compile(r"[$€£¥₹]")
+_SECOND = re.compile(r"(?<![^\W\d_^{])[0-9]")
+"""A digit that is no power: of `3 inches` behind `5 feet`."""
+_ASKED = re.compile(
+    r"\b(?:how (?:many|much)|what|which|in|as an?|(?:what|which) (?:is|was) the|the(?= perc?)) +"
+    r"(?:(?:more|full|whole|other) +)?([^\W\d_]+|%)"
+)
+"""What a question asks for."""
+_WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*|[°$€£¥₹%¢]|(?<=\^)[23]")
 _UNIT = re.compile(r"[^\W\d_°](?:[^\W\d_]|[ .'/°²³-]|\^?[23])*|° ?[a-z]?|%")
 _MOST = 6
 """Words of a unit."""
@@ -67,10 +76,12 @@ def quantity(answer: str) -> tuple[str, str] | None:
     """
     match = _QUANTITY.fullmatch(answer)
     if match is None:
-        number = plain_number(answer)
-        return (number[:-1], "%") if number and number.endswith("%") else None
+        number, currency = plain_number(answer), _CURRENCY.search(answer)
+        if number and number.endswith("%"):
+            return number[:-1], "%"
+        return (number, currency[0]) if number and currency else None
     number = plain_number(match["number"].rstrip(" ,."))
-    return (number, match["words"]) if number is not None else None
+    return (number, match["words"]) if number is not None and not _SECOND.search(match["words"]) else None
 
 
 def same_quantity(gold: str, answer: str, question: str) -> bool:
@@ -84,6 +95,12 @@ def same_quantity(gold: str, answer: str, question: str) -> bool:
     return one[0] is not None and one[0] == other[0] and same_unit(one[1], other[1], question)
 
 
+def same_currency(gold: str, answer: str) -> bool:
+    """Tell whether two answers have the same currency sign, or one of them has none."""
+    one, other = ({*_CURRENCY.findall(each)} for each in (gold, answer))
+    return one == other or not (one and other)
+
+
 def same_unit(gold: str, answer: str, question: str) -> bool:
     """Tell whether the words behind two equal numbers leave them equal: the same, or a unit that one of them lacks.
 
@@ -93,7 +110,8 @@ def same_unit(gold: str, answer: str, question: str) -> bool:
     if one == other or (one and other):
         return one == other
     asked = set(names(question))
-    return _is_unit(gold or answer, asked) and not (_CALENDAR & {*other}) - asked
+    units = names(gold or answer)
+    return _is_unit(gold or answer, asked) and _asked_in(units, question) and not (_CALENDAR & {*other}) - asked
 
 
 def names(words: str) -> list[str]:
@@ -117,13 +135,13 @@ def is_known(word: str) -> bool:
 
 def _name(word: str) -> str:
     for form in (word, word.removesuffix("."), word.removesuffix("es"), word.removesuffix("s")):
-        if form in _NAMES or form in _SPELLINGS:
+        if form in _NAMES or form in _SPELLINGS or form in _CHANGING:
             return _NAMES.get(form, form)
     return word.removesuffix("s") if len(word) > 3 else word
 
 
 def _is_unit(words: str, asked: set[str]) -> bool:
-    """Tell whether these words can be left out: a unit, or plural things, that the question does not contradict."""
+    """Tell whether these words can be left out: a unit, or plural things."""
     units, written = names(words), _WORD.findall(words.casefold())
     if not units or len(units) > _MOST or not _UNIT.fullmatch(words.casefold().replace("{", "").replace("}", "")):
         return False
@@ -131,18 +149,21 @@ def _is_unit(words: str, asked: set[str]) -> bool:
         return False
     if len(written[0]) == 1 and written[0].isalpha() and written[0] not in _LETTERS:
         return False
-    return (any(map(_is_thing, written)) or bool(asked & {*units})) and _asked_in(units, asked)
+    return any(map(_is_thing, written)) or bool(asked & {*units})
 
 
 def _is_thing(word: str) -> bool:
     return is_known(word) or word in _PLURALS or (len(word) > 3 and word.endswith("s"))
 
 
-def _asked_in(units: Iterable[str], asked: set[str]) -> bool:
+def _asked_in(units: Iterable[str], question: str) -> bool:
+    """Tell whether the question asks for the ones that change the value, and for no rival of the others."""
+    question = question.casefold().replace("per cent", "percent")
+    asked, named = set(names(" ".join(_ASKED.findall(question)))), set(names(question))
     for unit in units:
         if unit in _CHANGING and unit not in asked:
             return False
         rivals = next((family for family in _FAMILIES if unit in family), frozenset())
-        if rivals & asked and unit not in asked:
+        if rivals & named and unit not in (rivals & asked or named):
             return False
     return True
