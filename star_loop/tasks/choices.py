@@ -11,6 +11,8 @@ from star_loop.verifiers.multiple_choice import LETTERS
 _LETTER = re.compile(r"\(?([A-Za-z])[).:]\s*(?=\S)")
 _LETTERED = re.compile(r"(?<!\S)\(?(?P<letter>[A-Za-z])[).:]\s*(?=\S)")
 
+_LABELS = ("label", "labels", "key", "id")
+
 
 def choices_of(value: Any, column: str, place: str) -> tuple[str, ...]:
     """The words of the options, without letters before them.
@@ -39,6 +41,28 @@ def _options(value: Any) -> list[Any]:
     if isinstance(value, list):
         return [option["text"] if isinstance(option, Mapping) and "text" in option else option for option in value]
     return []
+
+
+def labels_of(value: Any) -> tuple[str, ...]:
+    """The labels of options that are objects: `label`, `key` or `id` beside their `text`, or their keys; else none.
+
+    Example:
+        >>> labels_of({"text": ["wood", "iron"], "label": ["1", "2"]}), labels_of({"A": "p", "B": "q"})
+        (('1', '2'), ('A', 'B'))
+    """
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return ()
+    if isinstance(value, Mapping) and not isinstance(value.get("text"), list):
+        return tuple(map(str, value))
+    for name in _LABELS:
+        if isinstance(value, Mapping) and isinstance(value.get(name), list):
+            return tuple(map(str, value[name])) if len(value[name]) == len(value["text"]) else ()
+        if isinstance(value, list) and value and all(isinstance(each, Mapping) and name in each for each in value):
+            return tuple(str(each[name]) for each in value)
+    return ()
 
 
 def _from_text(value: str) -> list[Any]:

@@ -11,12 +11,18 @@ from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.exact import normalise
 from star_loop.verifiers.multiple_choice import LETTERS
 from star_loop.verifiers.statement import statement
+from star_loop.verifiers.wrapping import unwrap
 
 Counted = Literal["words", "from 0", "from 1"]
 """What a number means where there are options: an option's words, or its place."""
 _NUMBER = re.compile(r"[-+0-9.,]+")
 _SCIENTIFIC = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
-_PLACE = re.compile(r"(-?[0-9]{1,3})(?:\.0+)?")
+_BEFORE = r"(?:(?:the +)?(?:option|choice|answer|number|no\.?)[ :#]*|#)?[(\[{]?"
+_PLACE = re.compile(rf"{_BEFORE}([-+]?[0-9]{{1,3}})(?:\.0+)?[)\]}}]?[.:,)]?", re.IGNORECASE)
+_PLACE_AND_WORDS = re.compile(
+    rf"{_BEFORE}[0-9]{{1,3}}(?:[)\]}}.:,]+\s*| +-+ +|\s+(?=(?:because|since|as|given|for|which)\b))(?P<words>\D.*)",
+    re.IGNORECASE | re.DOTALL,
+)
 _IN_WORDS = re.compile(r"(?<![^\W_])(?<!\.)-?[0-9]+(?:\.[0-9]+)?|(?<=[A-Za-z])[0-9]+(?:\.[0-9]+)?")
 _FRACTION = re.compile(r"[0-9] *[/\u2044] *[0-9]|(?<![\w.])\.[0-9]|[¼-¾⅐-⅟↉]")
 _DIGITS = 9
@@ -72,22 +78,51 @@ def marked_gold(solution: str, column: str, place: str) -> str | None:
 
 
 def option_number(value: Any) -> int | None:
-    """The whole number that a gold answer is, be it a number or a text (`2`, `2.0`); None: it is none.
+    """The whole number that a gold answer is, be it a number or a text (`2.0`, `(2)`, `option 2`); None: it is none.
 
     Example:
-        >>> [option_number(v) for v in (2, 2.0, "2", "2.0", "B", 0.5, True)]
-        [2, 2, 2, 2, None, None, None]
+        >>> [option_number(v) for v in (2, 2.0, "2", "2.0", "(2)", "2.", "Option 2:", "B", 0.5, True)]
+        [2, 2, 2, 2, 2, 2, 2, None, None, None]
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         return None
-    match = _PLACE.fullmatch(str(value).strip())
+    match = _PLACE.fullmatch(unwrap(plain_characters(str(value))))
     return int(match[1]) if match else None
+
+
+def without_number(answer: str, choices: Sequence[str]) -> str:
+    """Leave out the number before an option's words, which may count from 0 or from 1, unless it is one of the words.
+
+    Example:
+        >>> [without_number(a, ("iron", "2. wood")) for a in ("0: iron", "2. wood", "1 because", "iron")]
+        ['iron', '2. wood', 'because', 'iron']
+    """
+    match = _PLACE_AND_WORDS.fullmatch(unwrap(plain_characters(answer)))
+    return match["words"] if match and normalise(answer) not in map(normalise, choices) else answer
+
+
+def labelled(answer: str, labels: Sequence[str]) -> str | None:
+    """The letter of the option that has the gold answer as its label; None: none has, or two have.
+
+    Example:
+        >>> [labelled(answer, ("0", "1", "2")) for answer in ("1", "(2)", "3")]
+        ['B', 'C', None]
+    """
+    number = option_number(answer)
+    wanted = _label(answer) if number is None else number
+    found = [_label(label) if number is None else option_number(label) for label in labels]
+    return LETTERS[found.index(wanted)] if found.count(wanted) == 1 else None
+
+
+def _label(words: str) -> str:
+    return normalise(words).strip("()[]{}.: ")
 
 
 def option_letter(number: int, choices: Sequence[str], counted: Counted) -> str | None:
     """The letter of the option that a number means; None: none, or two of the same words."""
     if counted == "words":
-        same = [index for index, choice in enumerate(choices) if normalise(choice) == str(number)]
+        numbers = ({normalise(choice), str(option_number(choice))} for choice in choices)
+        same = [index for index, written in enumerate(numbers) if str(number) in written]
         return LETTERS[same[0]] if len(same) == 1 else None
     index = number - int(counted[-1])
     return LETTERS[index] if 0 <= index < len(choices) else None

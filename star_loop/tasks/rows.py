@@ -13,12 +13,21 @@ from pydantic import BeforeValidator, model_validator
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
 from star_loop.tasks.cells import Row, RowError, pick, plain, text
-from star_loop.tasks.choices import choices_of
-from star_loop.tasks.golds import Counted, gold_text, level_of, marked_gold, option_letter, option_number
+from star_loop.tasks.choices import choices_of, labels_of
+from star_loop.tasks.golds import (
+    Counted,
+    gold_text,
+    labelled,
+    level_of,
+    marked_gold,
+    option_letter,
+    option_number,
+    without_number,
+)
 from star_loop.tasks.prompting import Prompted
 from star_loop.tasks.table import Table
 from star_loop.verifiers.guess import Guess, announced, named
-from star_loop.verifiers.multiple_choice import MultipleChoice, read_choice
+from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice, read_choice
 
 _DIGITS = 9
 """Of a number of a game."""
@@ -42,8 +51,8 @@ class Columned(Prompted):
     choices: str | tuple[str, ...] | None = None
     """One column (see `star_loop.tasks.choices`), or several: `a,b,c,d`, or a list."""
     first_choice: Literal[0, 1] | None = None
-    """What an answer that is a number (`2`, `2.0`, also as text) calls the first option. None: as the rows prove it; an
-    error where nothing does."""
+    """What an answer that is a number (`2`, `2.0`, `(2)`, `option 2`) calls the first option. None: as the options'
+    labels or the rows prove it; an error where nothing does."""
     rationale: str | None = None
     """The key of a gold rationale, which only proves the verifier; None: there is none."""
     skill: str | None = None
@@ -114,12 +123,13 @@ class Rows(Sequence[Observation]):
         return pick(self.table[index], self.task.answer, self.table.place(index))
 
     def numbered(self) -> Iterator[tuple[int, tuple[str, ...], str]]:
-        """The number, the options and the place of each row whose gold is a number."""
+        """The number, the options and the place of each row whose gold is a number, and none of the options' labels."""
         for index in range(len(self)):
-            number = option_number(self.written_gold(index))
-            if number is not None:
-                place = self.table.place(index)
-                yield number, _choices(self.task, self.table[index], place), place
+            row, place = self.table[index], self.table.place(index)
+            answer, _ = _read_gold(self.task, row, place)
+            number = option_number(answer)
+            if number is not None and _labelled(self.task, row, place, answer) is None:
+                yield number, _choices(self.task, row, place), place
 
 
 def _cell(row: Row, place: str, column: str) -> str:
@@ -134,36 +144,60 @@ def _inserted(row: Row, place: str, column: str) -> str:
     return f"[{', '.join(shown)}]"
 
 
+def _options(task: Columned, row: Row, place: str) -> Any:
+    """The options of a row as the table has them; None: the task has none."""
+    columns = task.option_columns
+    if len(columns) > 1:
+        return [pick(row, column, place) for column in columns]
+    return pick(row, columns[0], place) if columns else None
+
+
 def _choices(task: Columned, row: Row, place: str) -> tuple[str, ...]:
     columns = task.option_columns
-    if not columns:
-        return ()
-    value = [pick(row, column, place) for column in columns] if len(columns) > 1 else pick(row, columns[0], place)
-    return choices_of(value, ",".join(columns), place)
+    return choices_of(_options(task, row, place), ",".join(columns), place) if columns else ()
+
+
+def _labelled(task: Columned, row: Row, place: str, answer: str) -> str | None:
+    """The letter of the option with this label; a number counts as `first_choice` says, where it is given."""
+    if task.first_choice is not None and option_number(answer) is not None:
+        return None
+    return labelled(answer, labels_of(_options(task, row, place)))
 
 
 def _gold(task: Columned, row: Row, place: str, choices: tuple[str, ...]) -> tuple[str, str | None]:
     """(the gold answer, the gold rationale, if there is one)"""
-    value = pick(row, task.answer, place)
-    number = option_number(value) if choices else None
-    if number is not None:
+    answer, solution = _read_gold(task, row, place)
+    rationale = _rationale(task, row, place) if solution is None else solution
+    return _option(task, row, place, choices, answer) if choices else answer, rationale
+
+
+def _read_gold(task: Columned, row: Row, place: str) -> tuple[str, str | None]:
+    """(the gold answer as it is written, the whole solution that it stands in, if it does)"""
+    written = gold_text(pick(row, task.answer, place), task.answer, place)
+    marked = marked_gold(written, task.answer, place)
+    return (written, None) if marked is None else (marked, written)
+
+
+def _option(task: Columned, row: Row, place: str, choices: tuple[str, ...], answer: str) -> str:
+    """The gold answer where there are options: a letter, where it is a label or a number."""
+    letter, number = _labelled(task, row, place, answer), option_number(answer)
+    if letter is None and number is not None:
         letter = option_letter(number, choices, task.counted)
         if letter is None:
             raise RowError(
                 f"{place}, column {task.answer!r}: {number} is no option of {len(choices)}, counted {task.counted}: "
                 "correct it, or write task.first_choice=0 or task.first_choice=1"
             )
-        return letter, _rationale(task, row, place)
-    written = gold_text(value, task.answer, place)
-    marked = marked_gold(written, task.answer, place)
-    answer = written if marked is None else marked
-    asked = isinstance(task.verifier, Guess | MultipleChoice)
-    if choices and asked and read_choice(answer, choices) is None:
+    if letter is not None or not isinstance(task.verifier, Guess | MultipleChoice):
+        return answer if letter is None else letter
+    words = without_number(answer, choices)
+    index = read_choice(words, choices)
+    if index is None:
         raise RowError(
             f"{place}, column {task.answer!r}: {answer[:60]!r} is neither a letter nor the words of one of the "
             f"{len(choices)} options: correct it, or name the column of the answers with task.answer="
         )
-    return answer, _rationale(task, row, place) if marked is None else written
+    return answer if words == answer else LETTERS[index]
 
 
 def _rationale(task: Columned, row: Row, place: str) -> str | None:

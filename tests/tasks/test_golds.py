@@ -86,6 +86,46 @@ def test_where_nothing_proves_the_base_the_launch_asks(name: str, tmp_path: Path
     assert golds(path, choices="options", first_choice=1) == ["A", "C", "A"]
 
 
+WRAPPED = ["({})", "[{}]", "{})", "{}.", "{}:", "option {}", "Option ({})", "choice {}", "#{}", "**{}**", "${}$", "{}e0",
+           "so\n#### {}", "\\boxed{{{}}}", "<answer>{}</answer>", "x\nThe answer is: {}", '["{}"]', "+{}", "0{}", " {} "]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", [*WRAPPED, "full width", "list of text", "list"])
+def test_a_wrapped_option_number_counts_as_the_bare_one(form: str, tmp_path: Path) -> None:
+    others = {"full width": lambda n: chr(0xFF10 + n), "list of text": lambda n: [str(n)], "list": lambda n: [n]}
+    path = mmlu(tmp_path / "a.jsonl", [others[form](n) if form in others else form.format(n) for n in (1, 3)])
+    with pytest.raises(RowError, match=r"write task\.first_choice=0 or task\.first_choice=1"):
+        golds(path, choices="options")
+    assert golds(path, choices="options", first_choice=0) == ["B", "D"]
+    assert golds(path, choices="options", first_choice=1) == ["A", "C"]
+
+
+def test_words_behind_a_number_tell_the_option(tmp_path: Path) -> None:
+    path = mmlu(tmp_path / "a.jsonl", ["0: wood", "1. wood", "(1) Iron", "2 - iron", "Option 3: glass"])
+    for first_choice in (None, 0, 1):
+        assert golds(path, choices="options", first_choice=first_choice) == ["A", "A", "B", "B", "C"]
+    with pytest.raises(RowError, match="line 1, column 'answer': '1 because it burns' is neither"):
+        golds(mmlu(path, ["1 because it burns"]), choices="options")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"text": OPTIONS[:3], "label": ["1", "2", "3"]}, {"1": "wood", "2": "iron", "3": "glass"},
+     [{"label": k, "text": text} for k, text in enumerate(OPTIONS[:3], 1)],
+     json.dumps([{"id": f"({k})", "text": text} for k, text in enumerate(OPTIONS[:3], 1)])],
+)  # fmt: skip
+def test_labels_prove_what_numbers_count_from(options: Any, tmp_path: Path) -> None:
+    rows = [{"question": f"q{k}", "answer": a, "options": options} for k, a in enumerate(["1", 2, "(1)"])]
+    path = write(tmp_path / "a.jsonl", rows)
+    assert golds(path, choices="options") == ["A", "B", "A"]
+    assert golds(path, choices="options", first_choice=0) == ["B", "C", "B"]
+
+
+def test_a_label_is_its_own_option_wherever_it_stands(tmp_path: Path) -> None:
+    rows = [{"question": "q", "answer": "A", "options": {"text": ["wood", "iron"], "label": ["B", "A"]}}]
+    assert golds(write(tmp_path / "a.jsonl", rows), choices="options") == ["B"]
+
+
 def test_numbers_that_are_options_words_are_these_words(tmp_path: Path) -> None:
     rows = [{"question": f"q{k}", "answer": a, "options": ["12", "24", "3", "48"]} for k, a in enumerate([24, "3", 12])]
     assert golds(write(tmp_path / "a.jsonl", rows), choices="options") == ["B", "C", "A"]
