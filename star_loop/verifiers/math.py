@@ -18,6 +18,7 @@ from star_loop.verifiers.sentences import sentences
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import Statement
 from star_loop.verifiers.structure import Parts, comparable, kind, parts, same_base
+from star_loop.verifiers.touching import read_with
 from star_loop.verifiers.units import names
 from star_loop.verifiers.wrapping import unwrap
 
@@ -67,10 +68,10 @@ class Math(Stated):
 
     def read(self, stated: Statement, observation: Observation) -> str | None:
         """Return the stated mathematics; a second, different one behind it leaves none."""
-        gold = _bare(observation.answer)
-        if stated.line in (gold, observation.answer) or spelt(stated.line) == spelt(gold):
-            return stated.line
-        first, *later = sentences(stated.line)
+        gold, line = _bare(observation.answer), read_with(stated)
+        if line is None or line in (gold, observation.answer) or spelt(line) == spelt(gold):
+            return line
+        first, *later = sentences(line)
         if parts(first) is None or any(_is_another(other, first) for other in later):
             return None
         number = plain(first)

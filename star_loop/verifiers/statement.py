@@ -56,6 +56,10 @@ class Statement:
     """The part of the text that counts."""
     mark: str
     """What marks the answer: `The answer is`, `####`, `\\boxed`, `<answer>`, or nothing."""
+    before: str = ""
+    """What stands before a box or tag in its paragraph."""
+    after: str = ""
+    """What stands behind a box or tag in its line."""
 
     @property
     def sentences(self) -> list[str]:
@@ -82,14 +86,18 @@ def statement(text: str, phrases: tuple[str, ...] = ENGLISH, *, thinking: bool =
         return Statement(unwrap(plain_characters(lines[-1])), "fallback", counted, "") if lines else None
     mark, start, end = found
     if mark == "box":
-        words, end = _boxes(counted, start)
-        tail = counted[end : end + _LONGEST]
+        words, start, end = _boxes(counted, start)
+        mark, tail = "\\boxed", counted[end : end + _LONGEST]
+        after = tail
     else:
         tail = counted[end : end + _LONGEST]
         words = _tagged(tail) if mark.startswith("<") else _phrased(tail, phrases)
+        after = "".join(_CLOSING.split(tail, maxsplit=1)[1:]) if mark.startswith("<") else ""
     if taken_back(tail.lstrip()):
         return None
-    return Statement(unwrap(plain_characters(words)), "marker", counted, "\\boxed" if mark == "box" else mark)
+    touchable = mark in _OPENINGS and mark != "####"
+    before = counted[max(0, start - _LONGEST) : start].rpartition("\n\n")[2] if touchable else ""
+    return Statement(unwrap(plain_characters(words)), "marker", counted, mark, before, after.partition("\n")[0])
 
 
 def _marks(text: str, phrases: tuple[str, ...]) -> Iterator[tuple[str, int, int]]:
@@ -120,8 +128,8 @@ def _states(text: str, match: re.Match[str], phrases: tuple[str, ...]) -> bool:
     return not (doubt(phrases).search(text, lead, start) or _DENIED_BEFORE.search(text, lead, start))
 
 
-def _boxes(text: str, start: int) -> tuple[str, int]:
-    """(the content of the box that begins here, and of those right before it; where it ends)"""
+def _boxes(text: str, start: int) -> tuple[str, int, int]:
+    """(the content of the box that begins here, and of those right before it; where they begin; where it ends)"""
     content, end = _box(text, start)
     boxes = [content]
     for match in reversed(list(_BOX.finditer(text, max(0, start - _LONGEST), start))):
@@ -129,7 +137,7 @@ def _boxes(text: str, start: int) -> tuple[str, int]:
         if not _BETWEEN_BOXES.fullmatch(text, its_end, start):
             break
         boxes, start = [earlier, *boxes], match.start()
-    return ", ".join(boxes) if len(set(boxes)) > 1 else content, end
+    return ", ".join(boxes) if len(set(boxes)) > 1 else content, start, end
 
 
 def _box(text: str, start: int) -> tuple[str, int]:

@@ -133,6 +133,11 @@ def is_known(word: str) -> bool:
     return _name(word) in _SPELLINGS or _name(word) in _CHANGING
 
 
+def changes_value(word: str) -> bool:
+    """Tell whether a word behind a number makes another number of it, such as "million"."""
+    return _name(word.casefold()) in _CHANGING
+
+
 def _name(word: str) -> str:
     for form in (word, word.removesuffix("."), word.removesuffix("es"), word.removesuffix("s")):
         if form in _NAMES or form in _SPELLINGS or form in _CHANGING:
