@@ -10,8 +10,12 @@ from star_loop.tasks.cells import RowError, kind, plain, text
 from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.exact import normalise
 from star_loop.verifiers.multiple_choice import LETTERS
-from star_loop.verifiers.statement import statement
-from star_loop.verifiers.wrapping import unwrap
+from star_loop.verifiers.numbers import plain_number
+from star_loop.verifiers.reply import reply
+from star_loop.verifiers.sentences import sentences
+from star_loop.verifiers.statement import ENGLISH, Statement, statement
+from star_loop.verifiers.units import quantity
+from star_loop.verifiers.wrapping import argument, unwrap
 
 Counted = Literal["words", "from 0", "from 1"]
 """What a number means where there are options: an option's words, or its place."""
@@ -25,6 +29,17 @@ _PLACE_AND_WORDS = re.compile(
 )
 _IN_WORDS = re.compile(r"(?<![^\W_])(?<!\.)-?[0-9]+(?:\.[0-9]+)?|(?<=[A-Za-z])[0-9]+(?:\.[0-9]+)?")
 _FRACTION = re.compile(r"[0-9] *[/\u2044] *[0-9]|(?<![\w.])\.[0-9]|[¼-¾⅐-⅟↉]")
+_QUOTED = re.compile(r"\[\s*'[^'\\]*'(?:[\s,]*'[^'\\]*')*\s*\]")
+_END = re.compile(r"[.!?;\n]")
+_NEXT_SENTENCE = re.compile(r"\. +[A-Z](?P<surely>[a-z]* [a-z])?")
+_WHOLE_WORD = re.compile(r"(?<![^\s(])[^\s.]{3,}\Z")
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox) *(?:(?=\{)|[-+]?[0-9]+(?:[.,][0-9]+)*)")
+_CHANGING = re.compile(
+    r"(?:\s|\$|\\[)\] ,;:!])*(?:(?P<percent>\\?%|per ?cent\b)"
+    r"|(?:\\text *\{)?\s*(?P<large>hundred|thousand|million|billion|trillion)s?\b)",
+    re.IGNORECASE,
+)
+"""What changes the number in the box before it."""
 _DIGITS = 9
 """Of a level."""
 
@@ -39,8 +54,8 @@ def gold_text(value: Any, column: str, place: str) -> str:
         >>> [gold_text(v, "answer", "here") for v in (51.0, 1e22, ["5"], '["5"]', "1e-3", True)]
         ['51', '10000000000000000000000', '5', '5', '0.001', 'yes']
     """
-    if isinstance(value, str) and value.lstrip().startswith('["'):
-        value = _listed(value)
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = _listed(value.strip())
     if isinstance(value, list) and len(value) == 1:
         return gold_text(value[0], column, place)
     if isinstance(value, list | dict) and value:
@@ -58,23 +73,57 @@ def gold_text(value: Any, column: str, place: str) -> str:
 def marked_gold(solution: str, column: str, place: str) -> str | None:
     """The answer behind the last `####`, `\\boxed` or `<answer>` of a whole solution; None: there is no such mark.
 
-    A solution of several lines may also announce it in words, as MetaMath's "The answer is: 7".
+    A solution of several lines may also announce it in words, as MetaMath's "The answer is: 7". Behind thinking
+    without a mark, it is all that follows.
 
     Raises:
-        RowError: nothing stands behind the mark.
+        RowError: nothing stands behind the mark, or behind the thinking.
 
     Example:
         >>> [marked_gold(s, "answer", "here") for s in ("He did.\\n#### Dr. Seuss", "So $\\\\boxed 2$.", "12")]
         ['Dr. Seuss', '2', None]
     """
-    stated = statement(solution, ())
-    if (stated is None or stated.how != "marker") and "\n" in solution.strip():
-        stated = statement(solution)
-    if stated is None or stated.how != "marker":
-        return None
+    counted = reply(solution)
+    if not counted.strip():
+        raise RowError(f"{place}, column {column!r}: nothing behind the thinking of {solution[-40:]!r}")
+    stated = _stated(counted, ())
+    if stated.how != "marker" and "\n" in counted.strip():
+        stated = _stated(counted, ENGLISH)
+    if stated.how != "marker":
+        return counted.strip() if solution.endswith(counted) and counted != solution else None
     if not stated.line:
         raise RowError(f"{place}, column {column!r}: no answer behind the marker of {solution[-40:]!r}")
-    return normalise(stated.line) if _NUMBER.fullmatch(stated.line) else stated.line
+    line = _boxed(stated) if stated.mark == "\\boxed" else _first_sentence(stated)
+    return normalise(line) if _NUMBER.fullmatch(line) else line
+
+
+def _stated(counted: str, phrases: tuple[str, ...]) -> Statement:
+    """What a solution states; a gold is never taken back, so a sentence behind it that seems to do this is left out."""
+    stated, ends = statement(counted, phrases), [end.start() for end in _END.finditer(counted)]
+    while stated is None and ends:
+        stated = statement(counted[: ends.pop()], phrases)
+    return stated or Statement(counted.strip(), "fallback", counted, "")
+
+
+def _first_sentence(stated: Statement) -> str:
+    """A line without the sentences behind a number, or behind an answer that is announced in words."""
+    first = sentences(stated.line)[0]
+    goes_on = stated.line.startswith(first) and _NEXT_SENTENCE.match(stated.line, len(first))
+    if not first or not goes_on:
+        return stated.line
+    announced = stated.mark[:1].isalpha() and goes_on["surely"] and _WHOLE_WORD.search(first)
+    return first if announced or plain_number(first) or quantity(first) else stated.line
+
+
+def _boxed(stated: Statement) -> str:
+    """What stands in a box, with a percent sign or a large number's name behind it."""
+    *_, box = [None, *_BOX.finditer(stated.reply)]
+    found = argument(stated.reply, box.end()) if box and stated.reply.startswith("{", box.end()) else None
+    changing = _CHANGING.match(stated.reply, found[1] if found else box.end()) if box else None
+    if changing is None:
+        return stated.line
+    percent = "%" if plain_number(stated.line) else "\\%"
+    return stated.line + (percent if changing["percent"] else f" {changing['large']}")
 
 
 def option_number(value: Any) -> int | None:
@@ -187,7 +236,12 @@ def level_of(value: Any, column: str, place: str) -> int | None:
 
 
 def _listed(value: str) -> Any:
+    """The list that a text is, where it is none of mathematics: empty, of one element, or with text in it."""
+    if _QUOTED.fullmatch(value):
+        return re.findall(r"'([^']*)'", value)
     try:
-        return json.loads(value)
+        found = json.loads(value, parse_float=Decimal)
     except (ValueError, RecursionError):
         return value
+    single = len(found) == 1 and not isinstance(found[0], list | dict)
+    return found if not found or single or any(isinstance(each, str) for each in found) else value

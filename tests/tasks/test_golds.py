@@ -181,6 +181,31 @@ SOLUTIONS = {
     "Half of 84.\n#### 1,000": "1000",
     "6 times 7.\nThe answer is: 42": "42",
     "<think>4?</think> <answer>U.S. Congress</answer>": "U.S. Congress",
+    "\\boxed{5}. No other solutions exist.": "5",
+    "\\boxed{5}. Actually, more is true.": "5",
+    "x\n#### 5\nActually, this is well known.": "5",
+    "x\n#### 3.5\nWait, check: 3.5.": "3.5",
+    "She did. Wait, no: 4.\nThe answer is: 7\nBut wait.": "7",
+    "\\boxed{4}. No, it is \\boxed{5}. Hmm, so it is.": "5",
+    "$\\boxed{3}\\%$ of it": "3%",
+    "$\\boxed{3}$ percent": "3%",
+    "\\boxed{\\frac{1}{2}}\\%": "\\frac{1}{2}\\%",
+    "Of {50}\\% it is \\boxed 3": "3",
+    "It is $\\boxed3\\%$": "3%",
+    "\\boxed 3. Half of {6}\\%": "3",
+    "x\n#### 5 apples. Then we stop.": "5 apples",
+    "x\nThe answer is: Apple Inc. Headquarters": "Apple Inc. Headquarters",
+    "so $\\boxed{5}$ million": "5 million",
+    "so $\\boxed{3}$ meters": "3",
+    "<think>#### 5</think> six": "six",
+    "<think>#### 5. Wait, no</think>\n#### 6\nNo doubt.": "6",
+    "x\n#### 5. Then we stop.": "5",
+    "x\n#### 5%. Done.": "5%",
+    "x\n#### Yes. Really": "Yes. Really",
+    "x\nSo the answer is Dr. Seuss. He wrote it.": "Dr. Seuss",
+    "x\nThe answer is: J. K. Rowling": "J. K. Rowling",
+    "x\nThe answer is: the U.S. House of Representatives": "the U.S. House of Representatives",
+    "x\nThe answer is 12. That is all.": "12",
     "New York": "New York",
     "Dr. Seuss": "Dr. Seuss",
 }
@@ -198,7 +223,17 @@ def test_a_gold_is_what_stands_behind_the_marker(solution: str, tmp_path: Path) 
 def test_a_list_of_one_is_its_element(tmp_path: Path) -> None:
     rows = [{"question": f"q{k}", "answer": a} for k, a in enumerate([["5"], '["\\\\frac12"]', [2.50], [["x"]]])]
     assert golds(write(tmp_path / "a.jsonl", rows)) == ["5", "\\frac12", "2.5", "x"]
-    for bad, name in ((["5", "6"], "answer.0 or answer.1"), ({"value": 5, "unit": "m"}, "answer.value or answer.unit")):
+    texts = {"['5']": "5", "[5]": "5", "[ 5.10 ]": "5.1", "[1, 2]": "[1, 2]", "[[1, 2]]": "[[1, 2]]", "[a]": "[a]"}
+    for text, gold in texts.items():
+        assert golds(write(tmp_path / "a.jsonl", [{"question": "q", "answer": text}])) == [gold]
+    for empty in ("[]", "[ ]", [], "<think>5</think>"):
+        with pytest.raises(RowError, match="line 1, column 'answer': "):
+            golds(write(tmp_path / "a.jsonl", [{"question": "q", "answer": empty}]))
+    for bad, name in (
+        (["5", "6"], "answer.0 or answer.1"),
+        ("['5' '6']", "answer.0 or answer.1"),
+        ({"value": 5, "unit": "m"}, "answer.value or answer.unit"),
+    ):
         with pytest.raises(RowError, match=rf"expected one answer, found .*: say which it is, task\.answer={name}"):
             golds(write(tmp_path / "a.jsonl", [{"question": "q", "answer": bad}]))
 
