@@ -15,6 +15,11 @@ from star_loop.verifiers.statement import Statement
 from star_loop.verifiers.wrapping import unwrap, without_emphasis
 
 _ENCLOSED = re.compile(r"\A[(\[]([^()\[\]]*)[)\]](.*)\Z", re.DOTALL)
+_NOT_SO = re.compile(
+    r"\A[,:–—-]? *(?:it|they|he|she|there|we|you) (?:(?:is|are|was|were|do|does|did|can|could|will|has|have) not|cannot"
+    r"|\w+n['’]t)\b(?: (?:true|so)\b)?"
+)
+"""It says once more what `no` says."""
 _SENTENCE_END = re.compile(r"([.;!?])(?=\s|\Z)")
 
 
@@ -33,7 +38,9 @@ class Label(Stated):
 
     def read(self, stated: Statement, observation: Observation) -> str | None:
         """Return the label as configured; a second, different one behind it leaves none."""
-        return self.label(stated.line, alone=stated.how == "fallback")
+        found = self.label(stated.line, alone=stated.how == "fallback")
+        others = {self.label(clause, alone=True) for clause in stated.later}
+        return found if others <= {None, found} else None
 
     def compare(self, answer: str, observation: Observation) -> str:
         """Compare with the gold label."""
@@ -66,11 +73,15 @@ class Label(Stated):
         """The label that a sentence begins with, unless it goes on with another one or takes it back."""
         for spelling in sorted(spelt, key=len, reverse=True):
             if sentence.startswith(spelling) and (behind := follows(self.phrases).match(sentence, len(spelling))):
-                rest = claim(sentence[behind.start() :])
+                rest = self._without_echo(spelt[spelling], claim(sentence[behind.start() :]))
                 others = any_of(other for other, label in spelt.items() if label != spelt[spelling])
                 doubtful = re.search(rf"(?<!\w)(?:{others})(?!\w)", rest)
                 return None if doubtful or denied(rest) else spelt[spelling]
         return None
+
+    def _without_echo(self, label: str, rest: str) -> str:
+        """Take out of what follows a label what only says it again."""
+        return rest
 
 
 class YesNo(Label):
@@ -78,3 +89,6 @@ class YesNo(Label):
 
     labels: Mapping[str, tuple[str, ...]] = {"yes": ("true",), "no": ("false",)}
     """Label -> other words for it."""
+
+    def _without_echo(self, label: str, rest: str) -> str:
+        return _NOT_SO.sub("", rest) if label == "no" else rest

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from star_loop.records import Observation
@@ -9,7 +10,7 @@ from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.exact import normalise
 from star_loop.verifiers.languages import any_of, follows
 from star_loop.verifiers.numbers import plain_number
-from star_loop.verifiers.sentences import claim, denied, sentences
+from star_loop.verifiers.sentences import claim, denied
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import ENGLISH, Statement
 from star_loop.verifiers.wrapping import unwrap, without_emphasis
@@ -24,10 +25,16 @@ _BARE = re.compile(
 _BEHIND = re.compile(rf"(?P<text>.+?) *\({_SIGN}\)", re.DOTALL)
 _LETTER = re.compile(r"(?<![\w'])\(?([A-Z])\)?(?![\w'])|\(([a-z1-9])\)")
 _WHICH = re.compile(r"\A\s*(?:which is|which|that is|i\.e\.)(?!\w)", re.IGNORECASE)
+_BEFORE_WORDS = re.compile(
+    r"\A[\W_]*(?:(?:which|that|(?:because|since|as) (?:it|this|that))(?: is|'s)\b[\W_]*|i\.e\.[\W_]*)?"
+    r"(?:(?:as well as|the|an|a)\b[\W_]*)*",
+    re.IGNORECASE,
+)
+"""What may stand between a letter and the words of its option."""
+_LEADING_NUMBER = re.compile(r"[-+]?[$€£]?[0-9][0-9.,/]*")
 _LONGEST = 1000
 """Characters of a statement that are read."""
 _NOT_ANOTHER = re.compile(r"(?:and |but )?\b(?:not|rather than|instead of) +(?:option |choice )?\(?([A-Z])\)?(?!\w)")
-_BESIDE = re.compile(r"\A(?:or|and|maybe|perhaps|possibly|also|even)\b[ ,]*", re.IGNORECASE)
 _SHIELD = "\ue000"
 _INNER = re.compile(r"[.;?](?=\s)")
 
@@ -48,10 +55,11 @@ class MultipleChoice(Stated):
     def read(self, stated: Statement, observation: Observation) -> str | None:
         """Return the letter of the option; a second, different one behind it leaves none."""
         inner, choices = _shielded(observation.choices)
-        line = inner.sub(lambda option: _shield(option[0]), stated.line) if inner else stated.line
-        first, *later = sentences(line)
+        if inner:
+            stated = replace(stated, line=inner.sub(lambda option: _shield(option[0]), stated.line))
+        first = stated.sentences[0]
         found = read_choice(first, choices, alone=stated.how == "fallback", phrases=self.phrases)
-        others = {read_choice(_BESIDE.sub("", clause), choices, alone=True) for clause in later}
+        others = {read_choice(clause, choices, alone=True) for clause in stated.later}
         if found is None or _is_another_number(first, choices):
             return None
         return LETTERS[found] if others <= {None, found} else None
@@ -167,12 +175,18 @@ def _fits(rest: str, index: int, texts: Sequence[str], alone: bool) -> bool:
     if not text or text == texts[index]:
         return True
     rest = _NOT_ANOTHER.sub(lambda no: "" if no[1] != LETTERS[index] else no[0], rest)
-    if alone or denied(rest):
-        return False
-    others = [other for other in texts if other and other != texts[index]]
-    if any(text.startswith(other) and not text[len(other) :][:1].isalnum() for other in others) and not (
-        texts[index] and text.startswith(texts[index])
-    ):
+    if alone or denied(rest) or _has_words_of_another(rest, index, texts):
         return False
     letters = {LETTERS.find((one or other).upper()) for one, other in _LETTER.findall(claim(rest))}
     return not letters & set(range(len(texts))) - {index, LETTERS.index("A"), LETTERS.index("I")}
+
+
+def _has_words_of_another(rest: str, index: int, texts: Sequence[str]) -> bool:
+    """Tell whether what follows a letter begins with another option's words, or with a number that is no option's."""
+    words = _BEFORE_WORDS.sub("", rest, count=1).casefold()
+    begun = max((text for text in texts if text and words.startswith(text)), key=len, default="")
+    if begun and not words[len(begun) :][:1].isalnum():
+        return begun != texts[index]
+    number = _LEADING_NUMBER.match(words)
+    value = plain_number(number[0].rstrip(".,")) if number else None
+    return value not in (None, texts[index]) and all(map(plain_number, texts))

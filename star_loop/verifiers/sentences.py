@@ -23,17 +23,42 @@ _END = re.compile(r"[.;?](?=\s|\Z)|\n")
 _TOKEN = re.compile(r"\S+\Z")
 _TAKEN_BACK = re.compile(
     r"[.!?;\n][ \n*]*(?:(?:but|oh|well|hmm)[ ,]+)?(?:"
-    r"(?:wait|actually|hmm|oops|sorry|scratch that|correction|on second thoughts?|just kidding|no)\b[,.:!\n …]"
+    r"(?:wait|hmm|oops|sorry|scratch that|strike that|correction|edit|on second thoughts?|on reflection|just kidding"
+    r"|my mistake|hold on)\b[,.:!\n …]"
+    r"|no(?:[,.:!\n…]| (?:it|that|this|wait|sorry|i)\b)"
+    r"|actually[,:]?(?:[.!\n]| (?:no|not|wait|yes|i|my|let)\b| (?:it|that|the \w+)(?: is|['’]s| was| should be)\b"
+    r"| \(?(?:[a-z]|[-+$]*[0-9][0-9.,]*)\)?(?:[.!,\n]|\Z| is\b| fits\b))"
+    r"|actually[,:] (?![^.!?\n]*\b(?:is|are|was|were|has|have|had|holds?|works?|follows|can|we|you)\b)"
     r"|or\b[^.!?\n]*\?"
-    r"|i (?:was|am) (?:wrong|mistaken)|i made a mistake"
-    r"|(?:that|this|it)(?: is|'s|’s| was) (?:wrong|incorrect|false|mistaken|impossible|not (?:right|correct|true))"
-    r"|(?:that|this|it) (?:cannot|can't|can’t|can not|isn't|isn’t|wasn't|wasn’t) (?:be )?(?:right|correct|true))",
+    r"|i (?:was|am) (?:wrong|mistaken)|i made a mistake|i retract|i take (?:that|this|it) back"
+    r"|let me (?:reconsider|rethink|think again)|reconsidering"
+    r"|(?:that|this|it)(?: is|['’]s| was) (?:wrong|incorrect|false|mistaken|impossible|not (?:right|correct|true))"
+    r"(?! (?:for|to|of|that|when|if)\b)"
+    r"|(?:that|this|it) (?:cannot|can't|can’t|can not|isn't|isn’t|wasn't|wasn’t) (?:be )?(?:right|correct|true)"
+    r"|(?:that|this|it) (?:does not|doesn['’]t) (?:seem|look|sound) (?:right|correct|true))",
     re.IGNORECASE,
 )
-_DENIAL = re.compile(
-    r"\b(?:not|wrong|incorrect|false|never|impossible|neither|nor|or|and|if|unless|except)\b|n['’]t\b|/", re.IGNORECASE
+_LEAD = re.compile(
+    r"(?:(?:or|and|but|so|then|maybe|perhaps|possibly|also|even|alternatively|therefore|thus|hence|finally|final|instead"
+    r"|rather|later|edit|correction|update|strike that|my mistake|on reflection"
+    r"|i (?:now )?(?:choose|pick|select|meant?)"
+    r"|(?:the|my) (?:(?:final|correct|right|true|real|other) )?(?:answer|choice|option|pick)|it)\b"
+    r"(?: (?:is|would be|should be|must be|could be|may be|might be)\b)?[ ,:]*)+",
+    re.IGNORECASE,
 )
-_REASON = re.compile(r"\b(?:because|since|as|given|for)\b", re.IGNORECASE)
+"""What announces another answer."""
+_ALSO = re.compile(
+    r" +(?:is|are|would be|could be|may be|might be|seems|works) *(?:also|equally|just as)? *"
+    r"(?:right|correct|possible|true|valid|plausible|acceptable|the (?:right |correct )?(?:answer|option|choice))?"
+    r"(?: too| as well| instead)?\Z",
+    re.IGNORECASE,
+)
+"""What says of another answer that it is right."""
+_DENIAL = re.compile(
+    r"\b(?:not|wrong|incorrect|false|never|impossible|neither|nor|or|and|if|unless|except|as well as)\b|n['’]t\b|/",
+    re.IGNORECASE,
+)
+_REASON = re.compile(r"\b(?:because|since|(?<!well )as(?! well\b| is\b)|given|for(?! now\b))\b", re.IGNORECASE)
 
 
 def sentences(line: str) -> list[str]:
@@ -69,6 +94,18 @@ def taken_back(rest: str) -> bool:
         [True, False]
     """
     return _TAKEN_BACK.search(rest) is not None
+
+
+def answered(clause: str) -> str:
+    """Return the answer that a clause may hold, without the words that announce it or call it right.
+
+    Example:
+        >>> [answered(clause) for clause in ("Or maybe C", "C is also right", "On reflection, it is **C**", "I see C")]
+        ['C', 'C', 'C', 'I see C']
+    """
+    clause = unwrap(clause)
+    lead = _LEAD.match(clause)
+    return unwrap(_ALSO.sub("", clause[lead.end() :] if lead else clause))
 
 
 def claim(rest: str) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.languages import doubt, keywords, marker, verb
 from star_loop.verifiers.reply import reply
-from star_loop.verifiers.sentences import sentences, taken_back
+from star_loop.verifiers.sentences import answered, sentences, taken_back
 from star_loop.verifiers.wrapping import argument, block, unwrap
 
 ENGLISH = ("en",)
@@ -60,11 +60,18 @@ class Statement:
     """What stands before a box or tag in its paragraph."""
     after: str = ""
     """What stands behind a box or tag in its line."""
+    rest: str = ""
+    """All that stands behind the statement."""
 
     @property
     def sentences(self) -> list[str]:
         """Return its sentences and clauses; a question states nothing, and is empty."""
         return sentences(self.line)
+
+    @property
+    def later(self) -> list[str]:
+        """Return what may state a second answer: the line's other sentences, and the lines behind it."""
+        return [answered(clause) for clause in (*self.sentences[1:], *self.rest.splitlines())]
 
     @property
     def reading(self) -> Mapping[str, str]:
@@ -88,16 +95,17 @@ def statement(text: str, phrases: tuple[str, ...] = ENGLISH, *, thinking: bool =
     if mark == "box":
         words, start, end = _boxes(counted, start)
         mark, tail = "\\boxed", counted[end : end + _LONGEST]
-        after = tail
+        rest = tail
     else:
         tail = counted[end : end + _LONGEST]
         words = _tagged(tail) if mark.startswith("<") else _phrased(tail, phrases)
-        after = "".join(_CLOSING.split(tail, maxsplit=1)[1:]) if mark.startswith("<") else ""
+        rest = _CLOSING.sub("", tail[max(0, tail.find(words)) + len(words) :], count=1)
     if taken_back(tail.lstrip()):
         return None
     touchable = mark in _OPENINGS and mark != "####"
     before = counted[max(0, start - _LONGEST) : start].rpartition("\n\n")[2] if touchable else ""
-    return Statement(unwrap(plain_characters(words)), "marker", counted, mark, before, after.partition("\n")[0])
+    after = rest.partition("\n")[0] if touchable else ""
+    return Statement(unwrap(plain_characters(words)), "marker", counted, mark, before, after, rest)
 
 
 def _marks(text: str, phrases: tuple[str, ...]) -> Iterator[tuple[str, int, int]]:
