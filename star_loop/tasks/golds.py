@@ -24,11 +24,12 @@ _SCIENTIFIC = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 _BEFORE = r"(?:(?:the +)?(?:option|choice|answer|number|no\.?)[ :#]*|#)?[(\[{]?"
 _PLACE = re.compile(rf"{_BEFORE}([-+]?[0-9]{{1,3}})(?:\.0+)?[)\]}}]?[.:,)]?", re.IGNORECASE)
 _PLACE_AND_WORDS = re.compile(
-    rf"{_BEFORE}[0-9]{{1,3}}(?:[)\]}}.:,]+\s*| +-+ +|\s+(?=(?:because|since|as|given|for|which)\b))(?P<words>\D.*)",
+    rf"{_BEFORE}[0-9]{{1,3}}(?:(?:[)\]}}.:,]+\s*| +-+ +)(?=[^\s0-9])|[)\]}}.:]+\s+)(?P<words>.+)",
     re.IGNORECASE | re.DOTALL,
 )
 _IN_WORDS = re.compile(r"(?<![^\W_])(?<!\.)-?[0-9]+(?:\.[0-9]+)?|(?<=[A-Za-z])[0-9]+(?:\.[0-9]+)?")
 _FRACTION = re.compile(r"[0-9] *[/\u2044] *[0-9]|(?<![\w.])\.[0-9]|[¼-¾⅐-⅟↉]")
+_NUMBERED = re.compile(rf"{_BEFORE}[0-9]", re.IGNORECASE)
 _QUOTED = re.compile(r"\[\s*'[^'\\]*'(?:[\s,]*'[^'\\]*')*\s*\]")
 _END = re.compile(r"[.!?;\n]")
 _NEXT_SENTENCE = re.compile(r"\. +[A-Z](?P<surely>[a-z]* [a-z])?")
@@ -142,12 +143,19 @@ def option_number(value: Any) -> int | None:
 def without_number(answer: str, choices: Sequence[str]) -> str:
     """Leave out the number before an option's words, which may count from 0 or from 1, unless it is one of the words.
 
+    Nothing is left of what names no option but by a number that is not alone: `1, 2`, `1.5`, `1!`.
+
     Example:
-        >>> [without_number(a, ("iron", "2. wood")) for a in ("0: iron", "2. wood", "1 because", "iron")]
-        ['iron', '2. wood', 'because', 'iron']
+        >>> [without_number(a, ("iron", "2. wood")) for a in ("0: iron", "2. wood", "1, 2", "iron")]
+        ['iron', '2. wood', '', 'iron']
     """
-    match = _PLACE_AND_WORDS.fullmatch(unwrap(plain_characters(answer)))
-    return match["words"] if match and normalise(answer) not in map(normalise, choices) else answer
+    plain_answer, texts = unwrap(plain_characters(answer)), [text for choice in choices if (text := normalise(choice))]
+    beginnings = tuple(text for text in texts if not plain_number(text))
+    if not _NUMBERED.match(plain_answer) or normalise(answer) in texts or normalise(answer).startswith(beginnings):
+        return answer
+    match = _PLACE_AND_WORDS.fullmatch(plain_answer)
+    words = match["words"] if match else ""
+    return "" if _NUMBERED.match(words) and normalise(words) not in texts else words
 
 
 def labelled(answer: str, labels: Sequence[str]) -> str | None:

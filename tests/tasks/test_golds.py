@@ -104,8 +104,20 @@ def test_words_behind_a_number_tell_the_option(tmp_path: Path) -> None:
     path = mmlu(tmp_path / "a.jsonl", ["0: wood", "1. wood", "(1) Iron", "2 - iron", "Option 3: glass"])
     for first_choice in (None, 0, 1):
         assert golds(path, choices="options", first_choice=first_choice) == ["A", "A", "B", "B", "C"]
-    with pytest.raises(RowError, match="line 1, column 'answer': '1 because it burns' is neither"):
-        golds(mmlu(path, ["1 because it burns"]), choices="options")
+    numeric = [{"question": "q", "answer": answer, "options": ["12 km", "24"]} for answer in ("12 km, since", "1. 24")]
+    assert golds(write(path, numeric), choices="options") == ["12 km, since", "B"]
+
+
+@pytest.mark.parametrize(
+    "gold", ["1 because it burns", "1, 2", "1.5", "(1)(2)", "1 (2)", "1!", "1 i.e. metal", "1: 2", "1, 3", "1 - 3"]
+)
+def test_a_number_that_is_not_alone_is_no_place(gold: str, tmp_path: Path) -> None:
+    for first_choice in (None, 0, 1):
+        with pytest.raises(RowError, match=r"line 1, column 'answer': '.*' is neither a letter nor the words"):
+            golds(mmlu(tmp_path / "a.jsonl", [gold]), choices="options", first_choice=first_choice)
+    rows = [{"question": "q", "answer": gold, "options": ["1", "3", "5"]}]
+    with pytest.raises(RowError, match="is neither a letter nor the words"):
+        golds(write(tmp_path / "a.jsonl", rows), choices="options")
 
 
 @pytest.mark.parametrize(
