@@ -57,7 +57,9 @@ def _equal(gold: Sequence[Any], answer: Sequence[Any]) -> bool:
     """Tell whether Math-Verify calls them equal (a set and the relation describing it, too), and no point differs."""
     from math_verify import verify
 
-    return not _apart(gold[0], answer[0]) and verify(
+    if _is_constant(gold[0]) or _is_constant(answer[0]):
+        return bool(gold[-1] == answer[-1])
+    return not (_apart(gold[0], answer[0]) or _tiny_apart(gold[0], answer[0])) and verify(
         list(gold), list(answer), timeout_seconds=None, raise_on_error=True, allow_set_relation_comp=True
     )
 
@@ -80,6 +82,32 @@ def _apart(one: Any, other: Any) -> bool:
         except (TypeError, ValueError, ArithmeticError):  # no number there
             return False
     return False
+
+
+def _is_constant(one: Any) -> bool:
+    """Tell whether this is a relation between numbers, such as `1=1`: it says no more than true or false."""
+    sympy = import_module("sympy")
+    return isinstance(one, sympy.logic.boolalg.Boolean) and not one.free_symbols
+
+
+def _tiny_apart(one: Any, other: Any) -> bool:
+    """Tell whether two relations or sets hold different tiny numbers, which Math-Verify rounds to zero."""
+    sympy = import_module("sympy")
+    if not all(isinstance(each, sympy.Basic) and not isinstance(each, sympy.Expr) for each in (one, other)):
+        return False
+    first, second = _tiny(one), _tiny(other)
+    return len(first) != len(second) or any(
+        bool(abs(x - y) > _CLOSE * abs(x)) for x, y in zip(first, second, strict=True)
+    )
+
+
+def _tiny(one: Any) -> list[Any]:
+    """Return the tiny numbers in a relation or set, in their order."""
+    sympy = import_module("sympy")
+    if isinstance(one, sympy.Expr) and one.is_number:
+        value = one.evalf(_DIGITS)
+        return [value] if value.is_real and 0 < abs(value) < _CLOSE else []
+    return sorted(value for part in getattr(one, "args", ()) for value in _tiny(part))
 
 
 @lru_cache(maxsize=4096)

@@ -25,6 +25,10 @@ _SPACES = re.compile(r"(?:(?<!\\)\\[,;: ]|(?<=\S)~|\\q?quad(?![A-Za-z])|\s)+")
 _MIXED = re.compile(r"(?<![\d.}^_])(-?)(\d+) ?(?:\\frac\{(\d+)\}\{(\d+)\}|(?<= )(\d+)/(\d+)(?![\d.^]))")
 _SCIENTIFIC = re.compile(r"(?<![A-Za-z\d.])(-?\d+(?:\.\d+)?)[eE]([-+]?\d{1,6})(?![A-Za-z\d.])")
 _JOINED = re.compile(r" *,? *(?:\\(?:text|mathrm|mbox) *\{ *(?:and|or) *\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])) *")
+_REPEATING = re.compile(
+    r"(?<![\d.,])(?P<whole>\d*)\.(?P<once>\d*)\\(?:overline|bar) *\{?(?P<again>(?<=\{)\d+(?=\})|\d)\}?"
+)
+_BASED = re.compile(r"\((?P<digits>[0-9][0-9A-Fa-f]*)\)(?=_)")
 _SIGNS = {
     "×": "times", "·": "cdot", "⋅": "cdot", "÷": "div", "π": "pi", "∞": "infty", "≤": "le", "≥": "ge", "≠": "neq",
     "±": "pm", "∪": "cup", "∩": "cap", "∅": "emptyset", "∈": "in", "θ": "theta", "α": "alpha", "β": "beta",
@@ -60,7 +64,8 @@ def spelt(words: str) -> str:
     words = _JOINED.sub(",", _SPACES.sub(" ", words)).strip(" ,;")
     words = _ARGUMENTS.sub(_with_braces, words)
     words = _MIXED.sub(_sum, words)
-    return _LOOSE.sub(r"\1", _SCIENTIFIC.sub(r"\1\\times 10^{\2}", words)).strip()
+    words = _REPEATING.sub(_repeating, _LOOSE.sub(r"\1", _SCIENTIFIC.sub(r"\1\\times 10^{\2}", words)))
+    return _BASED.sub(r"\g<digits>", words).strip()
 
 
 def _from_unicode(words: str) -> str:
@@ -77,6 +82,14 @@ def _with_braces(fraction: re.Match[str]) -> str:
 def _sum(mixed: re.Match[str]) -> str:
     sign, whole, above, below = mixed[1], mixed[2], mixed[3] or mixed[5], mixed[4] or mixed[6]
     return f"{sign}({whole}+\\frac{{{above}}}{{{below}}})" if int(above) < int(below) else mixed[0]
+
+
+def _repeating(number: re.Match[str]) -> str:
+    """Write a repeating decimal as a quotient: 0.1666… is 15/90."""
+    once, again = number["once"], number["again"]
+    before = int((number["whole"] + once) or 0)
+    below = 10 ** len(once) * (10 ** len(again) - 1)
+    return rf"\frac{{{before * (10 ** len(again) - 1) + int(again)}}}{{{below}}}"
 
 
 def plain(words: str) -> str | None:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from star_loop.records import How, Observation, Verdict
 from star_loop.verifiers.characters import plain_characters
+from star_loop.verifiers.dropped import same_marks
 from star_loop.verifiers.latex import equal_at_sight, plain, spelt
 from star_loop.verifiers.math_pool import MathPool, Question
 from star_loop.verifiers.math_process import Stopped
@@ -136,11 +137,17 @@ def _compared(answer: str, observation: Observation) -> "str | Question":
     ours, golden = parts(answer), parts(gold)
     if ours is None or golden is None or not comparable(golden, ours, observation.question):
         return "different"
+    if not same_marks(spelt(gold), spelt(answer)) or _in_cents(gold, ours) or _in_cents(answer, golden):
+        return "different"
     if "base" in (ours.kind, golden.kind):
         return _verdict(same_base(golden.mathematics, ours.mathematics, observation.question))
     if ours.percent != golden.percent:
         return _as_shares(golden, ours, observation.question)
     return _same_mathematics(golden.mathematics, ours.mathematics)
+
+
+def _in_cents(dollars: str, other: Parts) -> bool:
+    return "$" in dollars and "cent" in names(other.words)
 
 
 def _same_mathematics(gold: str, answer: str) -> "str | Question":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from star_loop.verifiers.dropped import in_radians, relates
 from star_loop.verifiers.latex import plain, spelt
 from star_loop.verifiers.sentences import listed
 from star_loop.verifiers.units import is_known, names, same_unit
@@ -20,6 +21,11 @@ _FUNCTIONS = listed(
     "dim ker deg arg cis re im sgn pi e i d tr rank lim"
 )
 """Names in letters that are mathematics."""
+_CONSTANTS = {"i": " i ", "e": " e ", "pi": r" \pi "}
+_BARE_FUNCTION = re.compile(
+    r".*\S *\\(?:text|mathrm|operatorname)\*? *\{ *(?!max|min|[a-zA-Z] *\})[a-z]+ *\} *", re.DOTALL
+)
+"""A function of nothing: `5\\text{ log}`."""
 _TRAILING = re.compile(
     r"(?P<before>.*[\d)}\]%!]|.*\\(?:pi|circ|infty)|)(?P<space> *)"
     rf"(?P<words>(?:(?<![A-Za-z\\])[A-Za-z]{{2,}}[.]?{_POWER}[ /-]?)+)",
@@ -68,12 +74,15 @@ def parts(words: str) -> Parts | None:
     mathematics, said = spelt(words), list[str]()
     if _BASE.fullmatch(mathematics):
         return Parts(mathematics, "", False, "base")
+    mathematics = in_radians(mathematics)
     if degree := _DEGREE.search(mathematics):
         said.append("°")
         mathematics = mathematics[: degree.start()] + mathematics[degree.end() :]
 
     def taken(text: re.Match[str]) -> str:
         inside = text["words"].strip()
+        if inside in _CONSTANTS:
+            return _CONSTANTS[inside]
         if inside.casefold() in _FUNCTIONS or not inside:
             return text[0]
         said.append(inside + (text["power"] or ""))
@@ -86,7 +95,12 @@ def parts(words: str) -> Parts | None:
         mathematics = trailing["before"].strip()
         said.append(trailing["words"].strip())
     prose = _LETTERS.search(_without_functions(_ENVIRONMENT.sub("", mathematics)))
-    if prose or mathematics.startswith(_ABOUT) or _OPEN_END.search(mathematics):
+    if (
+        prose
+        or mathematics.startswith(_ABOUT)
+        or _OPEN_END.search(mathematics)
+        or _BARE_FUNCTION.fullmatch(mathematics)
+    ):
         return None
     percent = _PERCENT.search(mathematics)
     said = [_PERCENT_WORD.sub("percent", each) for each in said]
@@ -175,6 +189,8 @@ def comparable(gold: Parts, answer: Parts, question: str) -> bool:
     if gold.percent == answer.percent and not same_unit(gold.words, answer.words, question):
         return False
     if gold.percent != answer.percent and (names(gold.words) != names(answer.words)):
+        return False
+    if "list" in (gold.kind, answer.kind) and relates(gold.mathematics) != relates(answer.mathematics):
         return False
     if "list" in (gold.kind, answer.kind) and (plain(gold.mathematics) or plain(answer.mathematics)):
         return False
