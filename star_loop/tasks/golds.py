@@ -2,6 +2,7 @@
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Literal
@@ -33,7 +34,7 @@ _NUMBERED = re.compile(rf"{_BEFORE}[0-9]", re.IGNORECASE)
 _QUOTED = re.compile(r"\[\s*'[^'\\]*'(?:[\s,]*'[^'\\]*')*\s*\]")
 _END = re.compile(r"[.!?;\n]")
 _NEXT_SENTENCE = re.compile(r"\. +[A-Z](?P<surely>[a-z]* [a-z])?")
-_WHOLE_WORD = re.compile(r"(?<![^\s(])[^\s.]{3,}\Z")
+_WHOLE_WORD = re.compile(r"(?<![^\s(])(?:[^\s.]{3,}|[Nn]o)\Z")
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox) *(?:(?=\{)|[-+]?[0-9]+(?:[.,][0-9]+)*)")
 _CHANGING = re.compile(
     r"(?:\s|\$|\\[)\] ,;:!])*(?:(?P<percent>\\?%|per ?cent\b)"
@@ -41,6 +42,8 @@ _CHANGING = re.compile(
     re.IGNORECASE,
 )
 """What changes the number in the box before it."""
+_FAR = 3000
+"""Characters behind a mark in which its answer ends and seems to be taken back."""
 _DIGITS = 9
 """Of a level."""
 
@@ -100,10 +103,20 @@ def marked_gold(solution: str, column: str, place: str) -> str | None:
 
 def _stated(counted: str, phrases: tuple[str, ...]) -> Statement:
     """What a solution states; a gold is never taken back, so a sentence behind it that seems to do this is left out."""
-    stated, ends = statement(counted, phrases), [end.start() for end in _END.finditer(counted)]
-    while stated is None and ends:
-        stated = statement(counted[: ends.pop()], phrases)
+    stated = statement(counted, phrases)
+    if stated is None:
+        mark = (
+            bisect_left(range(len(counted.rstrip())), True, key=lambda start: _unmarked(counted[start:], phrases)) - 1
+        )
+        ends = [end.start() for end in _END.finditer(counted, max(0, mark), mark + _FAR)]
+        found = (statement(counted[:end], phrases) for end in reversed(ends))
+        stated = next((each for each in found if each), None)
     return stated or Statement(counted.strip(), "fallback", counted, "")
+
+
+def _unmarked(rest: str, phrases: tuple[str, ...]) -> bool:
+    stated = statement(rest, phrases)
+    return stated is not None and stated.how == "fallback"
 
 
 def _first_sentence(stated: Statement) -> str:
@@ -121,7 +134,7 @@ def _boxed(stated: Statement) -> str:
     *_, box = [None, *_BOX.finditer(stated.reply)]
     found = argument(stated.reply, box.end()) if box and stated.reply.startswith("{", box.end()) else None
     changing = _CHANGING.match(stated.reply, found[1] if found else box.end()) if box else None
-    if changing is None:
+    if changing is None or stated.line.endswith("%"):
         return stated.line
     percent = "%" if plain_number(stated.line) else "\\%"
     return stated.line + (percent if changing["percent"] else f" {changing['large']}")
