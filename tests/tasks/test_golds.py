@@ -203,7 +203,7 @@ SOLUTIONS = {
     "$\\boxed{3}$ percent": "3%",
     "$\\boxed{3\\%}\\%$": "3\\%",
     "x\nAnswer: No. He did not.": "No",
-    "#### 4\nWait, no.\nThe answer is: 5\nWait, no." + " More. No more." * 2000: "5",
+    "#### 4\nWait, no.\n#### 5\nWait, no." + " More. No more." * 2000: "5",
     "\\boxed{\\frac{1}{2}}\\%": "\\frac{1}{2}\\%",
     "Of {50}\\% it is \\boxed 3": "3",
     "It is $\\boxed3\\%$": "3%",
