@@ -40,6 +40,8 @@ _ABOUT = ("~", "\\approx", "\\sim", "\\neq", "\\ne ")
 _INSIDE = re.compile(r"(?:\\\{|[(\[])(?P<inside>.*?)(?:\\\}|[)\]])", re.DOTALL)
 _COORDINATE = re.compile(r"(?P<name>[a-z]) ?= ?(?P<value>[^=<>]+)")
 _OPEN_END = re.compile(r"(?:\\[lc]?dots|\.\.\.) *\Z")
+_AND = re.compile(r"[\s,;]*\b(?:and|or)\Z|\A(?:and|or)\b[\s,;]*|[\s:=,;]+\Z")
+"""Between a value's words and the next value."""
 _ENVIRONMENT = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}")
 _BASES = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9",
@@ -88,19 +90,17 @@ def parts(words: str) -> Parts | None:
         said.append(inside + (text["power"] or ""))
         return " "
 
-    mathematics = _TEXT.sub(taken, _QUOTIENT_OF_UNITS.sub(r"\\text{\1/\2}", mathematics)).strip(" ,;")
+    mathematics = _QUOTIENT_OF_UNITS.sub(r"\\text{\1/\2}", mathematics)
+    if paired := _paired(mathematics):
+        mathematics, told_apart = paired
+        said.extend(told_apart)
+    mathematics = _TEXT.sub(taken, mathematics).strip(" ,;")
     trailing = _TRAILING.fullmatch(mathematics)
     glued = trailing is not None and trailing["before"] != "" and trailing["space"] == ""
     if trailing and _are_words(trailing["words"], glued=glued):
         mathematics = trailing["before"].strip()
         said.append(trailing["words"].strip())
-    prose = _LETTERS.search(_without_functions(_ENVIRONMENT.sub("", mathematics)))
-    if (
-        prose
-        or mathematics.startswith(_ABOUT)
-        or _OPEN_END.search(mathematics)
-        or _BARE_FUNCTION.fullmatch(mathematics)
-    ):
+    if _is_no_mathematics(mathematics):
         return None
     percent = _PERCENT.search(mathematics)
     said = [_PERCENT_WORD.sub("percent", each) for each in said]
@@ -110,6 +110,36 @@ def parts(words: str) -> Parts | None:
     mathematics = (_PERCENT.sub("", mathematics) if percent else mathematics).strip()
     mathematics = _as_point(plain(mathematics) or mathematics)
     return Parts(mathematics, " ".join(" ".join(said).split()), bool(percent) or "percent" in told, kind(mathematics))
+
+
+def _is_no_mathematics(mathematics: str) -> bool:
+    prose = _LETTERS.search(_without_functions(_ENVIRONMENT.sub("", mathematics)))
+    ends = _OPEN_END.search(mathematics) or _BARE_FUNCTION.fullmatch(mathematics)
+    return bool(prose or ends) or mathematics.startswith(_ABOUT)
+
+
+def _paired(mathematics: str) -> tuple[str, list[str]] | None:
+    """Read values with different words, `2\\text{ ft }3\\text{ in}`, as a tuple in the words' order, and the words.
+
+    None: it is something else.
+    """
+    texts = [list(_TEXT.finditer(each)) for each in _split(mathematics)]
+    if len(texts) > 1:
+        if any(len(found) != 1 for found in texts):
+            return None
+        values = [_TEXT.sub(" ", each) for each in _split(mathematics)]
+    else:
+        values = _TEXT.sub("\0", mathematics).split("\0")
+        values = values[:-1] if not values[-1].strip() else values[1:] if not values[0].strip() else []
+    words = [_AND.sub("", found["words"].strip()) + (found["power"] or "") for each in texts for found in each]
+    values = [value.strip(" ,;:=&") for value in values]
+    told = [tuple(names(word)) for word in words]
+    if len(values) != len(words) or len(set(told)) < 2 or () in told or not {*words}.isdisjoint(_FUNCTIONS):
+        return None
+    if not all(value and _balanced(value) and "\\begin" not in value for value in values):
+        return None
+    order = sorted(range(len(words)), key=lambda k: (told[k], k))
+    return f"({','.join(values[k] for k in order)})", [words[k] for k in order]
 
 
 def _as_point(mathematics: str) -> str:
