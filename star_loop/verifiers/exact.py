@@ -7,7 +7,7 @@ from star_loop.records import How, Observation, Verdict
 from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.numbers import plain_number
 from star_loop.verifiers.reply import reply
-from star_loop.verifiers.sentences import taken_back
+from star_loop.verifiers.sentences import another_number, taken_back
 from star_loop.verifiers.units import same_currency, same_quantity
 from star_loop.verifiers.wrapping import block, unwrap
 
@@ -74,7 +74,7 @@ class Exact(Verifier):
             "statement": found,
             "normalised": answer,
         }
-        if not answer or taken_back(rest[:_FAR]):
+        if not answer or taken_back(rest[:_FAR]) or another_number(answer, rest[:_FAR]):
             how = "taken back" if answer else "empty answer"
             return Verdict(answer=None, correct=False, how=how, reading=reading)
         gold = normalise(observation.answer)

@@ -35,7 +35,7 @@ LANGUAGES: Mapping[str, Language] = {
         joins=("is", "must be", "should be", "is therefore", "is thus", "is then", "is simply", "is indeed"),
         doubts=("if", "whether", "suppose", "supposing", "assume", "assuming", "unless", "had", "were", "imagine",
             "pretend"),
-        reasons=("because", "since", "as", "given", "for"),
+        reasons=("because", "since", "as", "given", "for", "so"),
     ),
     "zh": Language(
         nouns=("答案", "正确选项"),

@@ -10,7 +10,7 @@ from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.exact import normalise
 from star_loop.verifiers.languages import any_of, follows
 from star_loop.verifiers.numbers import plain_number
-from star_loop.verifiers.sentences import claim, denied
+from star_loop.verifiers.sentences import answered, claim, denied
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import ENGLISH, Statement
 from star_loop.verifiers.wrapping import unwrap, without_emphasis
@@ -25,6 +25,13 @@ _BARE = re.compile(
 _BEHIND = re.compile(rf"(?P<text>.+?) *\({_SIGN}\)", re.DOTALL)
 _LETTER = re.compile(r"(?<![\w'])\(?([A-Z])\)?(?![\w'])|\(([a-z1-9])\)")
 _WHICH = re.compile(r"\A\s*(?:which is|which|that is|i\.e\.)(?!\w)", re.IGNORECASE)
+_SURE = re.compile(r"\A(?:(?:clearly|definitely|certainly|surely|obviously|i think|i believe)\b[ ,]*)+", re.IGNORECASE)
+_HEDGED = re.compile(
+    r"\b(?:or|and|but|maybe|perhaps|possibly|also|even|alternatively|rather|instead|later|would|could|may|might|seems|too"
+    r"|as well|plausible|possible|acceptable)\b",
+    re.IGNORECASE,
+)
+"""It leaves open, in a last line without a mark, whether that is the answer."""
 _BEFORE_WORDS = re.compile(
     r"\A[\W_]*(?:(?:which|that|(?:because|since|as) (?:it|this|that))(?: is|'s)\b[\W_]*|i\.e\.[\W_]*)?"
     r"(?:(?:as well as|the|an|a)\b[\W_]*)*",
@@ -34,7 +41,9 @@ _BEFORE_WORDS = re.compile(
 _LEADING_NUMBER = re.compile(r"[-+]?[$€£]?[0-9][0-9.,/]*")
 _LONGEST = 1000
 """Characters of a statement that are read."""
-_NOT_ANOTHER = re.compile(r"(?:and |but )?\b(?:not|rather than|instead of) +(?:option |choice )?\(?([A-Z])\)?(?!\w)")
+_NOT_ANOTHER = re.compile(
+    r"(?:and |but )?\b(?:not|rather than|instead of|unlike) +(?:option |choice )?\(?([A-Z])\)?(?!\w)"
+)
 _SHIELD = "\ue000"
 _INNER = re.compile(r"[.;?](?=\s)")
 
@@ -57,7 +66,9 @@ class MultipleChoice(Stated):
         inner, choices = _shielded(observation.choices)
         if inner:
             stated = replace(stated, line=inner.sub(lambda option: _shield(option[0]), stated.line))
-        first = stated.sentences[0]
+        first = _SURE.sub("", stated.sentences[0], count=1)
+        if stated.how == "fallback" and not _HEDGED.search(first):
+            first = answered(first)
         found = read_choice(first, choices, alone=stated.how == "fallback", phrases=self.phrases)
         others = {read_choice(clause, choices, alone=True) for clause in stated.later}
         if found is None or _is_another_number(first, choices):
@@ -150,7 +161,7 @@ def _by_beginning(words: str, texts: Sequence[str], phrases: tuple[str, ...]) ->
 
 
 def _explains(rest: str, phrases: tuple[str, ...]) -> bool:
-    return bool(follows(phrases).match(rest) or _WHICH.match(rest))
+    return bool(follows(phrases).match(rest) or _WHICH.match(rest) or _NOT_ANOTHER.match(rest.lstrip()))
 
 
 def _index(sign: str, texts: Sequence[str]) -> int | None:

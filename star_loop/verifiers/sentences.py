@@ -2,6 +2,7 @@
 
 import re
 
+from star_loop.verifiers.numbers import plain_number
 from star_loop.verifiers.wrapping import unwrap
 
 
@@ -106,6 +107,19 @@ def answered(clause: str) -> str:
     clause = unwrap(clause)
     lead = _LEAD.match(clause)
     return unwrap(_ALSO.sub("", clause[lead.end() :] if lead else clause))
+
+
+def another_number(line: str, rest: str) -> bool:
+    """Tell whether a number is followed by another one that is announced or is a line of its own.
+
+    Example:
+        >>> [another_number(line, rest) for line, rest in (("5. Or 6", ""), ("5", "Edit: 6"), ("5; 6", "1. We add"))]
+        [True, True, False]
+    """
+    first, *others = sentences(line)
+    number = plain_number(first)
+    later = [*(clause for clause in others if answered(clause) != clause), *rest.splitlines()]
+    return number is not None and any(plain_number(answered(clause)) not in (None, number) for clause in later)
 
 
 def claim(rest: str) -> str:

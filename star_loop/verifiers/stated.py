@@ -8,6 +8,7 @@ from pydantic import AfterValidator
 from star_loop.protocols import Verifier
 from star_loop.records import How, Observation, Verdict
 from star_loop.verifiers.languages import chosen
+from star_loop.verifiers.sentences import another_number
 from star_loop.verifiers.statement import ENGLISH, Statement, statement
 
 
@@ -52,5 +53,6 @@ class Stated(Verifier):
         )
 
     def find(self, text: str) -> Statement | None:
-        """Return where the text states its answer."""
-        return statement(text, self.phrases, thinking=self.thinking)
+        """Return where the text states its answer; None: nowhere, or a number and then another one."""
+        stated = statement(text, self.phrases, thinking=self.thinking)
+        return None if stated and another_number(stated.line, stated.rest) else stated

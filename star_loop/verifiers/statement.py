@@ -100,12 +100,13 @@ def statement(text: str, phrases: tuple[str, ...] = ENGLISH, *, thinking: bool =
         tail = counted[end : end + _LONGEST]
         words = _tagged(tail) if mark.startswith("<") else _phrased(tail, phrases)
         rest = _CLOSING.sub("", tail[max(0, tail.find(words)) + len(words) :], count=1)
+    line = unwrap(plain_characters(words))
     if taken_back(tail.lstrip()):
         return None
     touchable = mark in _OPENINGS and mark != "####"
     before = counted[max(0, start - _LONGEST) : start].rpartition("\n\n")[2] if touchable else ""
     after = rest.partition("\n")[0] if touchable else ""
-    return Statement(unwrap(plain_characters(words)), "marker", counted, mark, before, after, rest)
+    return Statement(line, "marker", counted, mark, before, after, rest)
 
 
 def _marks(text: str, phrases: tuple[str, ...]) -> Iterator[tuple[str, int, int]]:
