@@ -18,7 +18,8 @@ _EQUATION = re.compile(r"= *(?P<side>[^=<>$&\n]*?)" rf"(?={_SPACES}(?:\$|\\[)\]]
 _WORD = re.compile(r"[A-Za-z]+(?:\.[A-Za-z]+)*")
 _HARMLESS = re.compile(r"\\(?:approx|quad|qquad|tag|end|blacksquare|square|implies|pmod|quad|checkmark|label|hfill)")
 _OPERATOR = re.compile(
-    r"[-+*/^_=<>!|]|\\(?:cdot|times|div|pm|mp|neq?|leq?|geq?|equiv|in|to|pi|sqrt|d?frac|left|sin|cos|log|ln)(?![A-Za-z])"
+    r"[-+*/^_=<>!|±×÷·≠²³‰]|[:.](?=\d)|\\?& *(?=\d)|to(?= \$?\d)"
+    r"|\\(?:cdot|times|div|pm|mp|neq?|leq?|geq?|equiv|in|to|pi|sqrt|d?frac|left|sin|cos|log|ln)(?![A-Za-z])"
 )
 _MARK = re.compile(r"!+(?=\s|\Z|[*)<])|\||[*_`]+(?=\s|\Z|[.,;:!?)<])")
 """Outside of a formula, an exclamation mark, the end of a table's cell, or of emphasis."""
@@ -37,9 +38,9 @@ _DENIED = re.compile(
 )
 _EMPHASIZING = "*_`\"'"
 _BEFORE_DENIED = re.compile(
-    r"(?:\b(?:not|never|neither|nor|twice|double|thrice|half(?: of)?|anything but|everything but)|n['’]t(?: be)?"
-    r"|\b(?:more|less|greater|fewer|larger|smaller|other|rather) than|\d[$)\s]*\bor)(?: (?:equal to|the number))?"
-    r"[\s*]*(?:\\[(\[]|\$\$?)?\s*\Z",
+    r"(?:\b(?:not|never|neither|nor|cannot(?: be)?|twice|double|thrice|half(?: of)?|anything but|everything but)"
+    r"|n['’]t(?: be)?|\b(?:more|less|greater|fewer|larger|smaller|other|rather) than|\d[$)\s]*\bor|[√±×÷≠])"
+    r"(?: (?:equal to|the number))?[\s*]*(?:\\[(\[]|\$\$?)?\s*\Z",
     re.IGNORECASE,
 )
 _BEFORE_OPERATOR = re.compile(
