@@ -27,7 +27,8 @@ _TAKEN_BACK = re.compile(
     r"(?:wait|hmm|oops|sorry|scratch that|strike that|correction|edit|on second thoughts?|on reflection|just kidding"
     r"|my mistake|hold on)\b[,.:!\n …]"
     r"|no(?:[,.:!\n…]| (?:it|that|this|wait|sorry|i)\b)"
-    r"|actually[,:]?(?:[.!\n]| (?:no|not|wait|yes|i|my|let)\b| (?:it|that|the \w+)(?: is|['’]s| was| should be)\b"
+    r"|actually[,:]?(?:[.!\n]| (?:no|not|wait|yes|i|my|let)\b"
+    r"| (?:it|that|the \w+(?: \w+)?)(?: is|['’]s| was| should be)\b"
     r"| \(?(?:[a-z]|[-+$]*[0-9][0-9.,]*)\)?(?:[.!,\n]|\Z| is\b| fits\b))"
     r"|actually[,:] (?![^.!?\n]*\b(?:is|are|was|were|has|have|had|holds?|works?|follows|can|we|you)\b)"
     r"|or\b[^.!?\n]*\?"
@@ -40,7 +41,7 @@ _TAKEN_BACK = re.compile(
     re.IGNORECASE,
 )
 _LEAD = re.compile(
-    r"(?:(?:or|and|but|so|then|maybe|perhaps|possibly|also|even|alternatively|therefore|thus|hence|finally|final|instead"
+    r"(?:(?:or|and|but|no|actually|so|then|maybe|perhaps|possibly|also|even|alternatively|therefore|thus|hence|finally|final|instead"
     r"|rather|later|edit|correction|update|strike that|my mistake|on reflection"
     r"|i (?:now )?(?:choose|pick|select|meant?)"
     r"|(?:the|my) (?:(?:final|correct|right|true|real|other) )?(?:answer|choice|option|pick)|it)\b"
