@@ -8,8 +8,8 @@ A trained adapter directory carries `canary.json`, by which an engine proves tha
 """
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,14 +146,24 @@ def refuse_tied(adapted: Any, pretrained: Pretrained) -> None:
         ValueError: names the layers.
     """
     named = list(adapted.get_base_model().named_parameters(remove_duplicate=False))
-    uses = Counter(id(parameter) for _, parameter in named)
-    tied = [name.rsplit(".", 2)[0] for name, weight in named if name.endswith(_BASE) and uses[id(weight)] > 1]
+    users: dict[int, list[str]] = defaultdict(list)
+    for name, weight in named:
+        users[id(weight)].append(name)
+    groups = [names for names in users.values() if len(names) > 1 and not _trained_as_one(names, dict(named))]
+    tied = [name.rsplit(".", 2)[0] for names in groups for name in names if name.endswith(_BASE)]
     if tied:
         raise ValueError(
             f"LoRA matrices on {' and '.join(tied)}: {pretrained.name_or_path!r} ties its output layer to its "
             "embeddings, so they cannot be merged into one and not into the other. Take these layers out of "
             "trainer.target_modules, or give a copy of the model that was saved with tie_word_embeddings=false."
         )
+
+
+def _trained_as_one(names: Sequence[str], weights: Mapping[str, torch.Tensor]) -> bool:
+    """Tell whether the layers that share a weight share its trained copy too (PEFT's `ensure_weight_tying`)."""
+    ending = ".original_module.weight"
+    copies = [weights.get(name.replace(ending, ".modules_to_save.default.weight")) for name in names]
+    return all(name.endswith(ending) for name in names) and len(set(map(id, copies))) == 1
 
 
 def read_adapter(adapter: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

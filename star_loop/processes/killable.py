@@ -1,6 +1,5 @@
 """A child process that is asked and answers in lines of JSON, and that can be killed whatever it does."""
 
-import contextlib
 import json
 import os
 import selectors
@@ -83,8 +82,10 @@ class KillableProcess:
 
     def kill(self) -> None:
         """End the process and all that it started, so that what waits for it fails; it is still to be closed."""
-        with contextlib.suppress(ProcessLookupError):  # everybody had left
+        try:
             os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return  # everybody had left
 
     def close(self, grace: float = 0.0) -> None:
         """End the process and all that it started; after `grace` seconds, in which it may leave by itself.
@@ -96,8 +97,9 @@ class KillableProcess:
         self._selector.close()
         try:
             if grace:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(grace)
+                self._process.wait(grace)
+        except subprocess.TimeoutExpired:
+            pass  # it had its time
         finally:
             self.kill()
             self._process.wait()

@@ -21,11 +21,11 @@ class Correct(Selector):
 
 
 class Faithful(Selector):
-    """Only rationales whose every step is right; where the verifier does not grade steps, all of them."""
+    """Only correct rationales whose every step is right; where the verifier does not grade steps, all correct ones."""
 
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
         """Drop what reached the gold answer by a wrong step, or not at all."""
-        return [c for c in candidates if c.rollout.score is None or c.rollout.faithful]
+        return [c for c in candidates if c.rollout.correct and (c.rollout.score is None or c.rollout.faithful)]
 
 
 class Cap(Selector):

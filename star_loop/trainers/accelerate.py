@@ -46,12 +46,11 @@ class Accelerate(Lora):
     """Seconds without any sign of life (a step, a line in the log) after which a round counts as hung."""
 
     def check(self) -> None:
-        """Look for the optimiser, DeepSpeed and the configuration file.
+        """Look for DeepSpeed and for the configuration file.
 
         Raises:
             ValueError: one of them is missing.
         """
-        super().check()
         if self.config_file is not None and not self.config_file.is_file():
             raise ValueError(f"trainer.config_file={self.config_file}: no such file; `accelerate config` writes one")
         if self.strategy != "deepspeed":

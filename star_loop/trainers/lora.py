@@ -1,6 +1,5 @@
 """LoRA fine-tuning with PEFT: the plan of a round. `finetuning.py` carries it out with torch."""
 
-import importlib.util
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -71,19 +70,6 @@ class Lora(LoraKeys, Trainer):
             **self._figures(batches, curve),
             "flops_exact": self._flops(batches, start.base),
         }
-
-    def check(self) -> None:
-        """Look whether the optimiser is installed.
-
-        Raises:
-            ValueError: it is not.
-        """
-        if self.optimizer == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
-            raise ValueError(
-                "trainer.optimizer=adamw_8bit needs bitsandbytes, which is not installed: pip install bitsandbytes, or "
-                "take trainer.optimizer=adamw (the moments of a LoRA adapter are small)"
-            )
-        super().check()
 
     def check_base(self, base: Pretrained) -> None:
         """Look whether PEFT takes the settings for this base, and what they train can be merged.

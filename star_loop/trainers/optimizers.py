@@ -26,13 +26,6 @@ def optimizer_of(settings: LoraKeys, model: Any) -> torch.optim.Optimizer:
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "muon":
         return torch.optim.Muon(listed, lr=rate, weight_decay=decay, momentum=settings.betas[0])
-    if settings.optimizer == "adamw_8bit":
-        import bitsandbytes
-
-        made: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(
-            listed, lr=rate, betas=settings.betas, weight_decay=decay
-        )
-        return made
     return torch.optim.AdamW(listed, lr=rate, betas=settings.betas, weight_decay=decay, fused=True)
 
 

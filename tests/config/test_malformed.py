@@ -318,8 +318,8 @@ def components(key: str, node: Any) -> Iterator[tuple[str, Any]]:
 
 
 WRONG = {"never": ["so"]}
-ANYTHING = {"engine_kwargs", "config", "template_arguments"}
-"""Keys that hold whatever somebody else's constructor or template takes."""
+ANYTHING = {"engine_kwargs", "config", "template_arguments", "peft"}
+"""Keys that hold whatever somebody else's constructor or template takes; it is asked when its part is checked."""
 SIGNED = {"hint", "rate", "tau", "seed"}
 """Numbers below zero that mean something."""
 NUMBERS = ("<class 'int'>", "<class 'float'>", "int | None", "float | None")

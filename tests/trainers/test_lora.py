@@ -317,11 +317,6 @@ def test_a_rate_factor_names_parts_of_parameters():
     assert [factor_of(settings, name) for name in ("k_proj.lora_A", "k_proj.lora_B", "q_proj.lora_B")] == [1, 16, 8]
 
 
-def test_an_optimiser_that_is_not_installed_is_refused():
-    with pytest.raises(ValueError, match=r"adamw_8bit needs bitsandbytes.*trainer\.optimizer=adamw"):
-        Lora(optimizer="adamw_8bit").check()
-
-
 class Narrow(Placement):
     """Memory that holds micro-batches of at most `room` padded tokens: more is an out-of-memory halfway through."""
 
