@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from star_loop.models import Pretrained
-from star_loop.models.weights import read_adapter, refuse_tied, skeleton
+from star_loop.models.tied import refuse_tied
+from star_loop.models.weights import read_adapter, skeleton
 from star_loop.trainers.keys import LoraKeys
 
 OWN = {
