@@ -222,6 +222,7 @@ def _numbers(row: Row, column: str, place: str) -> list[int]:
 def _ending_in_its_answer(task: Columned, observation: Observation) -> Observation:
     """A gold rationale that does not state its answer as the verifier wants it gets the statement as its last line."""
     rationale = observation.rationale
-    if rationale is None or task.verifier.judge(observation, rationale).correct:
+    verdict = None if rationale is None else task.verifier.judge(observation, rationale)
+    if verdict is None or (verdict.correct and not verdict.how.endswith("(fallback)")):  # it announces its answer
         return observation
     return replace(observation, rationale=f"{rationale}\n{task.statement(observation)}")
