@@ -72,6 +72,14 @@ EARLY = "schedule.wave=64"
 """Small waves, so that little is generated past a quota. Where there is none, the default is faster."""
 ONE_CORE = ("generator.threads=1", "trainer.threads=1")
 QUIET = ("~tracker@tracker.console", "~tracker@tracker.tensorboard")
+SPACE_TENTH = (
+    "experiment=space",
+    "preparation=clusters",
+    "preparation.clusters.core=29",  # of each of 10 clusters
+    "sampler.by=[cluster]",
+    "sampler.without=[no_cluster]",
+)
+"""SPaCe on the core-set of a tenth of the observations."""
 ALIKE = (*MEASURED, *ONE_CORE, *QUIET)
 """What the settings end with."""
 
@@ -183,13 +191,7 @@ UNIQUE = Study(
     methods={
         "everything": ("experiment=star_acc_early_stop",),
         "random tenth": ("experiment=star_acc_early_stop", "task.train_per_level=16"),
-        "SPaCe tenth": (
-            "experiment=space",
-            "preparation=clusters",
-            "preparation.clusters.core=29",  # of each of 10 clusters
-            "sampler.by=[cluster]",
-            "sampler.without=[no_cluster]",
-        ),
+        "SPaCe tenth": SPACE_TENTH,
     },
     control="everything",
     core=("everything", "SPaCe tenth"),
@@ -236,13 +238,7 @@ DUPLICATES = Study(
         "hardest first": ("experiment=hardest_first",),
         "peers": ("experiment=peers",),
         "each once": ("experiment=star_acc_early_stop", "task.repeats=1"),
-        "SPaCe tenth": (
-            "experiment=space",
-            "preparation=clusters",
-            "preparation.clusters.core=29",  # of each of 10 clusters
-            "sampler.by=[cluster]",
-            "sampler.without=[no_cluster]",
-        ),
+        "SPaCe tenth": SPACE_TENTH,
     },
     control="random",
     targets=TARGETS,
