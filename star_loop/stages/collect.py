@@ -55,7 +55,7 @@ def collect(
     """
     schedule, sampler = live.experiment.schedule, live.experiment.sampler
     quota, temperature = schedule.quota_at(iteration.number), setting.temperature if setting else None
-    live.session.phase(iteration.number, "collect", quota or len(live.splits["train"]))
+    live.session.phase(iteration.number, "collect", _units(quota, len(live.splits["train"]), schedule.per_observation))
     outcomes: list[Outcome] = []
     rollouts: list[Rollout] = []
     for wave in count():
@@ -78,6 +78,11 @@ def collect(
     outcome = _counted(concatenate(outcomes), quota, schedule.per_observation)
     figures = collect_metrics(outcome, rollouts, quota, accepted(outcome, schedule.per_observation))
     return Collected(rollouts=rollouts, outcome=outcome, beliefs=beliefs), figures
+
+
+def _units(quota: int | None, observations: int, per_observation: int) -> int:
+    """Count what collecting shows the way to: accepted rationales, no more than the data can give; else questions."""
+    return min(quota, observations * per_observation) if quota else observations
 
 
 def _counted(outcome: Outcome, quota: int | None, per_observation: int) -> Outcome:

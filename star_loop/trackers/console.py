@@ -1,7 +1,5 @@
 """The console: a live bar and a table for people at a terminal, `key=value` lines for logs and pipes."""
 
-import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,14 +8,13 @@ from pathlib import Path
 
 from pydantic import Field
 from rich.console import Console as Screen
-from rich.console import ConsoleOptions, Group, RenderableType, RenderResult
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.table import Column
+from rich.progress import Progress
 from rich.text import Text
 
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.report import quantities
+from star_loop.trackers.bar import log_above_the_bar, progress_bar
 from star_loop.trackers.remarks import remarks
 from star_loop.trackers.run_progress import GAP, RunProgress
 
@@ -46,7 +43,7 @@ class Console(Tracker):
         if not (screen.is_terminal if self.live is None else self.live):
             yield _Lines(screen, directory, committed, RunProgress(self.iterations), self.progress_every)
             return
-        with _progress(screen, so_far := RunProgress(self.iterations)) as progress, _log_above_the_bar():
+        with progress_bar(screen, so_far := RunProgress(self.iterations)) as progress, log_above_the_bar():
             yield _Table(screen, progress, directory, committed, so_far)
 
 
@@ -76,7 +73,7 @@ class _Lines(Session):
         self, screen: Screen, directory: Path, committed: Sequence[Metrics], so_far: RunProgress, every: float
     ) -> None:
         self._screen, self._so_far, self._every = screen, so_far, every
-        self._phase, self._done, self._asked = "", 0, 0
+        self._phase, self._done, self._asked, self._ahead = "", 0, 0, 0
         self._total: int | None = None
         self._began = self._told = time.monotonic()
         self._print(f"run directory={directory}")
@@ -85,11 +82,13 @@ class _Lines(Session):
 
     def phase(self, iteration: int, name: str, total: int | None) -> None:
         self._phase, self._total, self._done, self._asked = f"iteration={iteration} name={name}", total, 0, 0
+        self._ahead = 0
         self._began = self._told = time.monotonic()
         self._print(f"phase {self._phase}" + ("" if total is None else f" total={total}"))
 
     def advance(self, units: int, tokens: int = 0, asked: int = 0) -> None:
         self._done, self._asked = self._done + units, self._asked + asked
+        self._ahead = self._ahead + asked if asked or tokens else 0  # else what came was judged
         now = time.monotonic()
         if now - self._told >= self._every:
             self._told = now
@@ -98,11 +97,11 @@ class _Lines(Session):
     def _progress(self, seconds: float) -> str:
         """Show what is done, how many answers came a second, and the seconds left at this rate."""
         shown = [f"done={self._done}"] + ([] if self._total is None else [f"total={self._total}"])
-        answers = self._asked or self._done
+        answers, done = self._asked or self._done, self._done + self._so_far.foreseen(self._ahead)
         shown += [f"asked={self._asked}"] if self._asked else []
         shown += [f"rate={answers / seconds:.2f}/s"] if seconds else []
-        if self._total is not None and self._done and seconds:
-            shown.append(f"left={max(self._total - self._done, 0) * seconds / self._done:.0f}")
+        if self._total is not None and done and seconds:
+            shown.append(f"seconds_left={max(self._total - done, 0) * seconds / done:.0f}")
         return " ".join(shown)
 
     def log(self, iteration: int, metrics: Metrics) -> None:
@@ -112,7 +111,7 @@ class _Lines(Session):
         shown = [f"{key}={metrics[name]:{form}}" for key, name, form in _FIELDS if name in metrics]
         change, left = self._so_far.committed(iteration, metrics), self._so_far.left(iteration + 1)
         shown += [] if change is None else [f"change={change:+.4f}"]
-        shown += [] if left is None else [f"left={left:.0f}"]
+        shown += [] if left is None else [f"seconds_left={left:.0f}"]
         self._print(" ".join([event, f"iteration={iteration}", *shown]))
         for remark in remarks(metrics):
             self._print(f"remark iteration={iteration} {remark}")
@@ -196,17 +195,23 @@ class _Table(Session):
         self._print(Text(GAP.join(f"{column.title:>{column.width}}" for column in self._columns), style="bold"))
         for iteration, metrics in enumerate(committed):
             self._row(iteration, metrics, style="dim")
-        self._bar = progress.add_task("starting", total=None)
+        self._done = self._ahead = 0
+        self._bar = progress.add_task("starting", total=None, done=0)
 
     def phase(self, iteration: int, name: str, total: int | None) -> None:
         self._so_far.phase(iteration)
+        self._done = self._ahead = 0
         of = "" if self._so_far.last is None else f"/{self._so_far.last}"
-        self._progress.reset(self._bar, description=f"iteration {iteration}{of} {name}", total=total, visible=True)
+        description = f"iteration {iteration}{of} {name}"
+        self._progress.reset(self._bar, description=description, total=total, visible=True, done=0)
         self._progress.refresh()
 
     def advance(self, units: int, tokens: int = 0, asked: int = 0) -> None:
         self._so_far.generated(tokens, asked)
-        self._progress.update(self._bar, advance=units, refresh=bool(tokens))
+        self._done += units
+        self._ahead = self._ahead + asked if asked or tokens else 0  # else what came was judged
+        shown = self._done + self._so_far.foreseen(self._ahead)
+        self._progress.update(self._bar, completed=shown, done=self._done, refresh=bool(tokens))
 
     def log(self, iteration: int, metrics: Metrics) -> None:
         self._progress.update(self._bar, visible=False)
@@ -222,80 +227,3 @@ class _Table(Session):
 
     def _print(self, text: Text) -> None:
         self._screen.print(text, no_wrap=text.overflow != "fold", crop=True)
-
-
-# ---------------------------------------------------------------------------------------------------------- bar
-
-
-@contextmanager
-def _progress(screen: Screen, so_far: RunProgress) -> Iterator[Progress]:
-    columns: list[ProgressColumn] = [
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None, table_column=Column(ratio=1)),
-        MofNCompleteColumn(),
-        _Rate(),
-    ]
-    progress = _Bar(*columns, console=screen, transient=True, expand=True)
-    progress.so_far = so_far
-    with progress:
-        # A bar needs no hidden cursor, and a killed process could not bring it back.
-        screen.show_cursor(True)
-        yield progress
-
-
-class _Bar(Progress):
-    """A progress display with how far the run is below, and room at its right for the `^C` that a terminal echoes.
-
-    If that were wrapped into the next line, the bar could not be erased.
-    """
-
-    so_far: RunProgress | None = None
-
-    def get_renderable(self) -> RenderableType:
-        """The display of the moment."""
-        below = [self.so_far.text(self.console.width - _ECHO)] if self.so_far else []
-        return _Narrower(Group(super().get_renderable(), *(line for line in below if line)))
-
-
-_ECHO = len("^C") + 1
-
-
-class _Narrower:
-    def __init__(self, content: RenderableType) -> None:
-        self._content = content
-
-    def __rich_console__(self, console: Screen, options: ConsoleOptions) -> RenderResult:
-        yield from console.render(self._content, options.update_width(max(1, options.max_width - _ECHO)))
-
-
-class _Rate(ProgressColumn):
-    """Units per second, and the time left at that rate."""
-
-    def render(self, task: Task) -> Text:
-        """The recent rate; before the second report, that of the phase so far."""
-        rate = task.speed or (task.completed / task.elapsed if task.elapsed else 0)
-        if not rate:
-            return Text(quantities.duration(task.elapsed and float(int(task.elapsed))), no_wrap=True)
-        written = f"{rate:.2g}/s" if rate < 10 else f"{quantities.count(rate)}/s"
-        if task.total is None:
-            return Text(written, no_wrap=True)
-        left = round(max(0.0, task.total - task.completed) / rate)
-        return Text(f"{written}  {left // 60}:{left % 60:02d} left", no_wrap=True)
-
-
-@contextmanager
-def _log_above_the_bar() -> Iterator[None]:
-    """Let log handlers that write to the terminal write through the live display, which keeps the bar in one piece."""
-    terminals = (sys.__stdout__, sys.__stderr__)
-    redirected = [
-        (handler, handler.stream)
-        for handler in logging.getLogger().handlers
-        if isinstance(handler, logging.StreamHandler) and handler.stream in terminals
-    ]
-    for handler, stream in redirected:
-        handler.setStream(sys.stdout if stream is sys.__stdout__ else sys.stderr)
-    try:
-        yield
-    finally:
-        for handler, stream in redirected:
-            handler.setStream(stream)

@@ -1,5 +1,6 @@
 """How far a run has come: accuracy so far, tokens per second, and when it will be complete."""
 
+import math
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,6 +12,10 @@ from star_loop.records import Metrics
 from star_loop.report import quantities
 
 GAP = "  "
+_SPAN = 100 * 365 * 86400.0
+"""Seconds: an end beyond a century is not foretold."""
+_FOREVER, _LARGEST = 10**12, 300.0
+"""Iterations, and the logarithm of a growth, beyond which the time left is only known to be too long."""
 
 
 class RunProgress:
@@ -22,6 +27,7 @@ class RunProgress:
         self._accuracies: list[float] = []
         self._iteration, self._began = 0, time.monotonic()
         self._tokens, self._asked, self._phase = 0, 0, time.monotonic()
+        self._yield: float | None = None
 
     def phase(self, iteration: int) -> None:
         """Begin another phase."""
@@ -38,19 +44,31 @@ class RunProgress:
         """Return the change of the test accuracy since it was measured before; None: there is nothing to compare."""
         if iteration:
             self._seconds.append(metrics.get("seconds/total", 0.0))
+        visited = metrics.get("collect/observations")
+        self._yield = metrics["collect/accepted"] / visited if visited else base_accuracy(metrics)
         if (accuracy := base_accuracy(metrics)) is None:
             return None
         self._accuracies.append(accuracy)
         return self._accuracies[-1] - self._accuracies[-2] if len(self._accuracies) > 1 else None
 
+    def foreseen(self, asked: int) -> float:
+        """Return what so many questions will add to what is accepted, if it goes as in the iteration before."""
+        return asked * (self._yield or 0.0)
+
     def left(self, iteration: int) -> float | None:
         """Seconds from the beginning of an iteration to the end of the run; None: nobody can tell yet."""
         if self.last is None or not self._seconds or iteration > self.last:
             return None
-        return seconds_left(self._seconds, self.last - iteration + 1)
+        left = seconds_left(self._seconds, self.last - iteration + 1)
+        return left if left < _SPAN else None
 
-    def text(self, width: int) -> Text:
-        """The status in a line; what does not fit is left out."""
+    def text(self, width: int, phase: float = 0.0) -> Text:
+        """The status in a line; what does not fit is left out.
+
+        Args:
+            width: columns.
+            phase: seconds that the phase at work still takes: the run does not end before it.
+        """
         parts, now = [], time.monotonic()
         if self._accuracies:
             change = f" ({quantities.points(self._accuracies[-1] - self._accuracies[0])})" if self._seconds else ""
@@ -61,9 +79,10 @@ class RunProgress:
             parts.append(f"{quantities.count(self._tokens / (now - self._phase))} tokens/s")
         left = self.left(self._iteration)
         if left is not None:
-            left = max(left - (now - self._began), 0.0)
+            left = max(left - (now - self._began), phase)
             finish = datetime.now() + timedelta(seconds=left)
-            parts.append(f"ends about {finish:%H:%M}" + (f" on {finish:%d %b}" if left > 43200 else ""))
+            day = " on %d %b" if left > 43200 else ""
+            parts.append(f"ends about {finish:%H:%M{day}{' %Y' if left > 3e7 else ''}}")
         while parts and len(GAP.join(parts)) > width:
             parts.pop()
         return Text(GAP.join(parts), style="dim", no_wrap=True)
@@ -80,7 +99,9 @@ def seconds_left(durations: Sequence[float], iterations: int) -> float:
         >>> seconds_left([60], 3), seconds_left([100, 120], 2)
         (180.0, 316.8)
     """
-    first, last = durations[0], durations[-1]
+    first, last, iterations = durations[0], durations[-1], min(iterations, _FOREVER)
     growth = (last / first) ** (1 / (len(durations) - 1)) if len(durations) > 1 and first > 0 else 1.0
     growth = min(max(growth, 1.0), 1.5)  # of a few short iterations nothing steeper should be concluded
-    return round(last * sum(growth**k for k in range(len(durations) > 1, iterations + (len(durations) > 1))), 1)
+    if (step := math.log(growth)) == 0:
+        return round(last * iterations, 1)
+    return round(last * growth * math.expm1(min(step * iterations, _LARGEST)) / math.expm1(step), 1)

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from star_loop.config.build import build
@@ -331,7 +333,7 @@ def test_without_a_terminal_the_console_prints_lines_for_grep(
     ]
     assert (
         "committed iteration=3 accuracy=0.4600 low=0.4400 high=0.4800 observations=1200 rollouts=2400 correct=600 "
-        "accepted=400 quota=400 loss=0.2500 generated=500000 flops=1.020e+13 seconds=61.0 change=+0.0500 left=122\n"
+        "accepted=400 quota=400 loss=0.2500 generated=500000 flops=1.020e+13 seconds=61.0 change=+0.0500 seconds_left=122\n"
     ) in out
 
 
@@ -352,7 +354,25 @@ def test_without_a_terminal_the_console_tells_how_a_phase_goes(
         "progress iteration=1 name=collect done=20 total=80 asked=32",
         "progress iteration=1 name=train done=3",
     ]
-    assert "left=" not in told[0] and "left=" in told[1] and "left=" not in told[2]
+    assert [" seconds_left=" in line for line in told] == [False, True, False]
+
+
+def test_while_a_wave_is_out_the_bar_moves_by_what_the_iteration_before_accepted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = metrics_of(1) | {"collect/observations": 40.0, "collect/accepted": 20.0}
+    with Console(live=True, iterations=9).session(tmp_path, [metrics_of(0), metrics]) as session:
+        bar = session._progress.tasks[0]
+        session.phase(2, "collect", 80)
+        session.advance(0, 0, 32)
+        assert (bar.completed, bar.fields["done"]) == (16, 0)
+        session.advance(0, 700)
+        session.advance(0)  # the wave was judged, and nothing was right
+        assert (bar.completed, bar.fields["done"]) == (0, 0)
+        session.advance(0, 0, 8)
+        session.advance(4)
+        assert (bar.completed, bar.fields["done"]) == (4, 4)
+    capsys.readouterr()
 
 
 SCRIPT = """
@@ -477,6 +497,31 @@ def test_the_time_left_goes_on_as_the_iterations_did() -> None:
     assert seconds_left([100.0, 120.0], 2) == pytest.approx(144.0 + 172.8)
     assert seconds_left([90.0, 30.0], 2) == 60.0  # becoming shorter is not counted on
     assert seconds_left([1.0, 60.0], 1) == 90.0  # nor is a leap
+
+
+@given(
+    st.lists(st.floats(0.01, 1e4), min_size=1, max_size=5),
+    st.integers(1, 60) | st.integers(10**6, 10**30),
+)
+def test_the_time_left_is_a_geometric_series_of_any_length(durations: list[float], iterations: int) -> None:
+    growth = (durations[-1] / durations[0]) ** (1 / (len(durations) - 1)) if len(durations) > 1 else 1.0
+    growth = min(max(growth, 1.0), 1.5)
+    found = seconds_left(durations, iterations)
+    if iterations <= 60:
+        naive = sum(durations[-1] * growth ** (k + (len(durations) > 1)) for k in range(iterations))
+        assert found == pytest.approx(naive, rel=1e-6, abs=0.1)
+    else:
+        assert found >= durations[-1] * 10**6 * 0.999
+
+
+def test_an_end_that_nobody_will_see_is_not_foretold() -> None:
+    so_far = RunProgress(last=10**9)
+    for iteration in range(3):
+        so_far.committed(iteration, metrics_of(iteration))
+    assert so_far.left(3) is None and "ends about" not in so_far.text(200).plain
+    near = RunProgress(last=4)
+    near.committed(1, metrics_of(1))
+    assert "ends about" in near.text(200, phase=86400.0 * 400).plain
 
 
 def test_no_color_is_honoured() -> None:
