@@ -36,14 +36,21 @@ class Step:
     """Before clipping."""
 
 
-def micro_batches(batch: Sequence[Encoded], max_tokens: int) -> list[list[Encoded]]:
-    """Cut a step into groups of similar length, of at most `max_tokens` tokens with padding (or one sequence)."""
+def micro_batches(batch: Sequence[Encoded], max_tokens: int, packed: bool = False) -> list[list[Encoded]]:
+    """Cut a step into groups of similar length, of at most `max_tokens` tokens (or one sequence).
+
+    Tokens are counted with the padding of a group to its longest sequence; `packed`: without any.
+    """
     groups: list[list[Encoded]] = []
+    total = 0
     for sequence in sorted(batch, key=lambda sequence: len(sequence.ids)):
-        if groups and (len(groups[-1]) + 1) * len(sequence.ids) <= max_tokens:
+        length = len(sequence.ids)
+        total = total + length if packed or not groups else (len(groups[-1]) + 1) * length
+        if groups and total <= max_tokens:
             groups[-1].append(sequence)
         else:
             groups.append([sequence])
+            total = length
     return groups
 
 

@@ -26,13 +26,13 @@ IDLE = Encoded(ids=[0], prompt=1)
 """A token without a loss."""
 
 
-def shares(batch: Sequence[Encoded], ranks: int, max_tokens: int) -> list[list[list[Encoded]]]:
+def shares(batch: Sequence[Encoded], ranks: int, max_tokens: int, packed: bool = False) -> list[list[list[Encoded]]]:
     """The micro-batches of each rank: long and short sequences dealt evenly, equally many micro-batches for all.
 
     Collectives wait for everybody, so a rank that has nothing left takes part with `IDLE`.
     """
     ordered = sorted(batch, key=lambda sequence: len(sequence.ids))
-    groups = [micro_batches(ordered[rank::ranks], max_tokens) for rank in range(ranks)]
+    groups = [micro_batches(ordered[rank::ranks], max_tokens, packed) for rank in range(ranks)]
     most = max(map(len, groups))
     return [mine + [[IDLE]] * (most - len(mine)) for mine in groups]
 
@@ -73,9 +73,9 @@ class Replicated(Placement):
         found: R = self.inside(act, *arguments)
         return found
 
-    def share(self, batch: Sequence[Encoded], max_tokens: int) -> Iterator[list[Encoded]]:
+    def share(self, batch: Sequence[Encoded], max_tokens: int, packed: bool) -> Iterator[list[Encoded]]:
         """This rank's; gradients are exchanged once, after the last."""
-        mine = shares(batch, self.count, max_tokens)[self.accelerator.process_index]
+        mine = shares(batch, self.count, max_tokens, packed)[self.accelerator.process_index]
         for left, group in zip(range(len(mine) - 1, -1, -1), mine, strict=True):
             self.synchronise(left == 0)
             yield group

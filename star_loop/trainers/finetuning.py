@@ -2,7 +2,8 @@
 
 This is a torch module: import it inside functions, never at the top of a module that the loop imports.
 
-Sequences are padded on the right and carry no attention mask: in a causal model no real token sees what follows it.
+Sequences are padded on the right and carry no attention mask: in a causal model no real token sees what follows it. Or
+they lie end to end in one row (`trainer.packing`).
 Logits are computed only where there is a loss, and in chunks, so a large vocabulary does not fill the memory.
 """
 
@@ -11,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from star_loop.models.weights import load_model, sequence_logprobs, write_canary
 from star_loop.protocols import Progress, TrainingError
 from star_loop.seeding import seed_for
 from star_loop.trainers.adapter import continue_from, lora_config, write_adapter
+from star_loop.trainers.attention import attending, end_to_end
 from star_loop.trainers.batches import Encoded, Step, beginnings
 from star_loop.trainers.keys import LoraKeys
 from star_loop.trainers.losses import head_losses
@@ -57,12 +60,15 @@ def run(
         ValueError: the base is in float16, or the start adapter has another shape than `settings` ask for.
         TrainingError: see `Lora.train`.
     """
-    with _threads(settings.threads), _student(settings, start, seed) as model, by_onednn(model):
+    with (
+        _threads(settings.threads), _student(settings, start, seed) as model, by_onednn(model),
+        attending(model.get_base_model(), settings.attention, settings.packing),
+    ):  # fmt: skip
         student = place(model)
         prompts = beginnings([sequence for batch in batches for sequence in batch])
         frozen, trainable = student.checksums(trainable=False), student.checksums(trainable=True)
         before = student.frozen(sequence_logprobs, prompts)
-        student.frozen(_assert_same_law, prompts, before)
+        student.frozen(_assert_same_law, prompts, before, settings.packing)
         curve = _fit(settings, student, batches, progress)
         if student.somewhere(student.checksums(trainable=False) != frozen):
             load_base.cache_clear()
@@ -96,13 +102,16 @@ def load_base(base: Pretrained) -> PreTrainedModel:
     return model.requires_grad_(False)
 
 
-def token_losses(model: Any, batch: Sequence[Encoded], at_once: int = LOGITS_AT_ONCE) -> tuple[Tensor, Tensor]:
+def token_losses(
+    model: Any, batch: Sequence[Encoded], at_once: int = LOGITS_AT_ONCE, packed: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return the negative log-likelihood (nats, float32) of every loss token, and whether it was the most probable.
 
     Args:
         model: a PEFT model.
         batch: B sequences.
         at_once: elements of the largest matrix of logits.
+        packed: the sequences lie end to end in one row; the model must be `attending` to that.
 
     Returns:
         Two tensors of shape [Σ losses], sequence after sequence.
@@ -110,8 +119,8 @@ def token_losses(model: Any, batch: Sequence[Encoded], at_once: int = LOGITS_AT_
     causal = model.get_base_model()
     head, vocabulary = causal.get_output_embeddings(), causal.config.get_text_config().vocab_size
     cap = getattr(causal.config.get_text_config(), "final_logit_softcapping", None)
-    ids, positions = _padded(batch, causal.device)
-    hidden = causal.base_model(input_ids=ids, use_cache=False).last_hidden_state
+    ids, positions, told = (_row if packed else _padded)(batch, causal.device)
+    hidden = causal.base_model(input_ids=ids, use_cache=False, **told).last_hidden_state
     hidden, targets = hidden.flatten(0, 1).index_select(0, positions), ids.flatten()[positions + 1]
     return head_losses(head, cap, hidden, targets, max(at_once // vocabulary, 1))
 
@@ -164,7 +173,7 @@ def _fit(
     for number, batch in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = group["factor"] * settings.rate(number, len(batches))
-        loss, correct, budget = _step(student, batch, budget)
+        loss, correct, budget = _step(student, batch, budget, settings.packing)
         norm = student.clip(parameters, settings.max_grad_norm or math.inf)
         curve.append(Step(loss=float(loss), correct=int(correct), grad_norm=norm))
         if not (math.isfinite(curve[-1].loss) and math.isfinite(curve[-1].grad_norm)):
@@ -179,7 +188,7 @@ def _fit(
     return curve
 
 
-def _step(student: Placement, batch: Sequence[Encoded], budget: int) -> tuple[Tensor, Tensor, int]:
+def _step(student: Placement, batch: Sequence[Encoded], budget: int, packed: bool) -> tuple[Tensor, Tensor, int]:
     """Add up the gradients of one optimiser step, in smaller micro-batches where the memory does not suffice.
 
     How a step is cut does not change its result, so it is begun again as a whole: a micro-batch that failed may have
@@ -193,7 +202,7 @@ def _step(student: Placement, batch: Sequence[Encoded], budget: int) -> tuple[Te
     """
     while True:
         try:
-            return *_accumulate(student, batch, budget), budget
+            return *_accumulate(student, batch, budget, packed), budget
         except torch.OutOfMemoryError as error:
             longest = max(len(sequence.ids) for sequence in batch)
             if not student.alone or budget <= longest:
@@ -209,17 +218,19 @@ def _step(student: Placement, batch: Sequence[Encoded], budget: int) -> tuple[Te
             torch.cuda.empty_cache()
 
 
-def _accumulate(student: Placement, batch: Sequence[Encoded], budget: int) -> tuple[Tensor, Tensor]:
+def _accumulate(
+    student: Placement, batch: Sequence[Encoded], budget: int, packed: bool = False
+) -> tuple[Tensor, Tensor]:
     """Add up the gradients of one optimiser step; its loss and its number of correct tokens."""
     model = student.model
     dtype = model.get_base_model().dtype
     losses = sum(sequence.losses for sequence in batch)
     total, correct = torch.zeros((), device=model.device), torch.zeros((), dtype=torch.int64, device=model.device)
-    for group in student.share(batch, budget):
+    for group in student.share(batch, budget, packed):
         weights = torch.tensor([sequence.weight for sequence in group], device=model.device)
         counts = torch.tensor([sequence.losses for sequence in group], device=model.device)
         with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            nll, right = student(token_losses, group)
+            nll, right = student(token_losses, group, LOGITS_AT_ONCE, packed)
         loss = (nll * weights.repeat_interleave(counts)).sum() / losses
         student.backward(loss)
         total += loss.detach()
@@ -227,27 +238,44 @@ def _accumulate(student: Placement, batch: Sequence[Encoded], budget: int) -> tu
     return student.total(total), student.total(correct)
 
 
-def _padded(batch: Sequence[Encoded], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Token ids [B, T], and the flat positions [Σ losses] whose next token has a loss."""
+def _row(batch: Sequence[Encoded], device: torch.device) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Token ids [1, Σ T], the positions [Σ losses] whose next token has a loss, and where the sequences begin."""
+    lengths = [len(sequence.ids) for sequence in batch]
+    starts = accumulate(lengths, initial=0)
+    positions = [
+        torch.arange(start + sequence.first_target - 1, start + len(sequence.ids) - 1)
+        for start, sequence in zip(starts, batch, strict=False)
+    ]
+    ids = torch.tensor([[token for sequence in batch for token in sequence.ids]], device=device)
+    return ids, torch.cat(positions).to(device), end_to_end(lengths, device)
+
+
+def _padded(batch: Sequence[Encoded], device: torch.device) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Token ids [B, T], the flat positions [Σ losses] whose next token has a loss, and nothing else to tell."""
     width = max(len(sequence.ids) for sequence in batch)
     rows = [[*sequence.ids, *[0] * (width - len(sequence.ids))] for sequence in batch]
     positions = [
         torch.arange(row * width + sequence.first_target - 1, row * width + len(sequence.ids) - 1)
         for row, sequence in enumerate(batch)
     ]
-    return torch.tensor(rows, device=device), torch.cat(positions).to(device)
+    return torch.tensor(rows, device=device), torch.cat(positions).to(device), {}
 
 
 @torch.no_grad()
-def _assert_same_law(model: Any, prompts: Sequence[Sequence[int]], expected: Sequence[float]) -> None:
+def _assert_same_law(
+    model: Any, prompts: Sequence[Sequence[int]], expected: Sequence[float], packed: bool = False
+) -> None:
     """The loss must be that of the model's own forward: no other mask, no other treatment of the logits."""
-    sequences = [Encoded(ids=ids, prompt=0) for ids in prompts if len(ids) > 1]
+    sequences = [Encoded(ids=ids, prompt=0) for ids in prompts]
     model.eval()
-    nll, _ = token_losses(model, sequences)
+    nll, _ = token_losses(model, sequences, packed=packed)
     model.train()
-    apart = abs(float(nll.sum()) + sum(expected)) / len(nll)
-    if not apart <= SAME_LAW:
+    sums = [float(part.sum()) for part in torch.split(nll, [sequence.losses for sequence in sequences])]
+    apart = sum(abs(one + other) for one, other in zip(sums, expected, strict=True)) / max(len(nll), 1)
+    causal = model.get_base_model()
+    if not apart <= (SAME_LAW if causal.dtype == torch.bfloat16 else SAME_LAW / 10):
+        way = "it mixes the sequences of a row (trainer.packing=false pads them), " if packed else "it "
         raise TrainingError(
-            f"the loss of {type(model.get_base_model()).__name__} differs by {apart:.3g} nats per token from its own "
-            "forward pass: it is not causal, or scales its logits in a way that trainers/finetuning.py does not know."
+            f"the loss of {type(causal).__name__} differs by {apart:.3g} nats per token from its own forward pass: "
+            f"{way}is not causal, or scales its logits in a way that trainers/finetuning.py does not know."
         )

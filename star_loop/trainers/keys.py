@@ -45,9 +45,15 @@ class LoraKeys(Component):
     """At most so many passes where it does; null: as many as the steps take, as in the papers."""
     batch_size: int = Field(8, ge=1)
     """Sequences per optimiser step."""
+    packing: bool = False
+    """Lay the sequences of a micro-batch end to end instead of padding them to one length; each still sees itself
+    alone, so the result is the same but for rounding."""
+    attention: str | None = None
+    """transformers' implementation of attention: eager, sdpa, flash_attention_2, flex_attention, …; null: the model's
+    own choice."""
     max_tokens_per_batch: int | None = Field(None, ge=1)
-    """Padded tokens at once; a step accumulates the gradients of as many micro-batches as it takes, with the same
-    result. Null: 4096 on a GPU; 2048 on a CPU, where what fits the cache is fastest."""
+    """Tokens at once, with padding if there is any; a step accumulates the gradients of as many micro-batches as it
+    takes, with the same result. Null: 4096 on a GPU; 2048 on a CPU, where what fits the cache is fastest."""
     weight_decay: float = Field(0.0, ge=0)
     """Of the optimiser, decoupled from the gradient."""
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)

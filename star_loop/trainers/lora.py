@@ -72,10 +72,14 @@ class Lora(LoraKeys, Trainer):
         }
 
     def check_base(self, base: Pretrained) -> None:
-        """Look whether PEFT takes the settings for this base, and what they train can be merged.
+        """Look whether PEFT takes the settings for this base, what they train can be merged, and attention is as asked.
 
         `all-linear` without further fields always fits.
         """
+        if self.attention or self.packing:
+            from star_loop.trainers.attention import check_attention
+
+            check_attention(base, self.attention, self.packing)
         if self.target_modules != "all-linear" or self.peft:
             from star_loop.trainers.adapter import check_targets
 

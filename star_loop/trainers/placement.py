@@ -43,9 +43,9 @@ class Placement:
         """Return what steps in its stead."""
         return optimizer
 
-    def share(self, batch: Sequence[Encoded], max_tokens: int) -> Iterator[list[Encoded]]:
+    def share(self, batch: Sequence[Encoded], max_tokens: int, packed: bool) -> Iterator[list[Encoded]]:
         """This process's micro-batches of an optimiser step, each to go forward and backward before the next."""
-        yield from micro_batches(batch, max_tokens)
+        yield from micro_batches(batch, max_tokens, packed)
 
     def backward(self, loss: Tensor) -> None:
         """Add up gradients; after the step's last micro-batch they are those of all its sequences."""

@@ -322,8 +322,8 @@ class Narrow(Placement):
 
     room = 40
 
-    def share(self, batch, max_tokens):
-        for number, group in enumerate(super().share(batch, max_tokens)):
+    def share(self, batch, max_tokens, packed):
+        for number, group in enumerate(super().share(batch, max_tokens, packed)):
             if len(group) * len(group[-1].ids) > self.room and number:
                 raise torch.OutOfMemoryError("no room")
             yield group
@@ -346,7 +346,7 @@ def test_a_step_that_does_not_fit_is_cut_smaller_and_stays_the_same(base, tmp_pa
 
 def test_a_sequence_that_does_not_fit_alone_ends_the_round(base, tmp_path):
     class Tiny(Placement):
-        def share(self, batch, max_tokens):
+        def share(self, batch, max_tokens, packed):
             raise torch.OutOfMemoryError("no room")
 
     with pytest.raises(TrainingError, match=r"micro-batches of 10 tokens \(the longest sequence has 10\)"):
