@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"errors", "processes", "seeding"},
     {"config"},
-    {"records"},
+    {"records", "servers"},
     {"models"},
     {"accounting", "schedule"},
     {"protocols"},

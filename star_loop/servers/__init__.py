@@ -1,0 +1,5 @@
+"""OpenAI-compatible servers: how they are asked, paced and paid. Not here: what they are asked for (generators)."""
+
+from star_loop.servers.client import Client as Client
+from star_loop.servers.client import Reply as Reply
+from star_loop.servers.server import Server as Server

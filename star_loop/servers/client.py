@@ -1,0 +1,267 @@
+"""Asking a server: many requests at once, each again and again where that may help, none twice."""
+
+import importlib.util
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from star_loop.errors import EngineError
+from star_loop.servers.journal import Journal, Usage, name_of
+from star_loop.servers.pace import Pace
+from star_loop.servers.server import Server
+from star_loop.servers.side_by_side import side_by_side
+
+if TYPE_CHECKING:
+    import openai
+
+logger = logging.getLogger(__name__)
+
+R = TypeVar("R")
+Reply = dict[str, Any]
+"""A server's reply, as its JSON has it."""
+CHAT, COMPLETIONS = "/chat/completions", "/completions"
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+"""Seconds before a request is sent again, where the server does not say."""
+_PASSING = (408, 409, 429)
+_CHECKED = 20.0
+"""Seconds for a server to say what it has."""
+
+
+class Refused(EngineError):
+    """A request that the server will not answer however often it is asked.
+
+    Attributes:
+        status: of HTTP.
+        said: the server's own words.
+    """
+
+    def __init__(self, message: str, status: int, said: str) -> None:
+        super().__init__(message)
+        self.status, self.said = status, said
+
+
+class Client:
+    """A server that is asked from several threads. What its errors say never holds the key.
+
+    Example:
+        >>> client = Client(Server(base_url="http://localhost:8000/v1"))  # doctest: +SKIP
+        >>> body = {"model": client.model, "messages": [{"role": "user", "content": "2 + 2?"}]}  # doctest: +SKIP
+        >>> client.ask(CHAT, body)["choices"][0]["message"]["content"]  # doctest: +SKIP
+        '4'
+
+    Args:
+        server: which, and on what terms.
+        journal: where replies are kept; None: `server.journal`, and where that is None nothing is kept.
+    """
+
+    def __init__(self, server: Server, journal: Path | None = None) -> None:
+        self.server, self.journal = server, Journal(server.journal or journal)
+        self._requests, self._tokens = Pace(server.requests_per_minute), Pace(server.tokens_per_minute)
+        self._stopped = Event()
+
+    def check(self) -> None:
+        """See whether the server is there, and has the model.
+
+        Raises:
+            ValueError: it is not, or has it not; or the package that asks is not installed.
+        """
+        if importlib.util.find_spec("openai") is None:
+            raise ValueError('a server is asked through the package openai: pip install "star_loop[openai]"')
+        try:
+            names = self.models()
+        except EngineError as error:
+            raise ValueError(str(error)) from error
+        wanted = self.server.model
+        if wanted is None and len(names) != 1:
+            raise ValueError(f"{self.server.base_url} has {len(names)} models: give model=…, one of {_listed(names)}")
+        if wanted is not None and names and not any(name in (wanted, f"models/{wanted}") for name in names):
+            raise ValueError(f"{self.server.base_url} has no model {wanted!r}; it has {_listed(names)}")
+
+    @cached_property
+    def model(self) -> str:
+        """The model's name: the configured one, or the only one that the server has.
+
+        Raises:
+            EngineError: the server has several, or none.
+        """
+        names = [self.server.model] if self.server.model is not None else self.models()
+        if len(names) != 1:
+            raise EngineError(f"{self.server.base_url} has {len(names)} models: give model=…, one of {_listed(names)}")
+        return names[0]
+
+    def models(self) -> list[str]:
+        """Return the names of what the server has; empty where it does not say.
+
+        Raises:
+            EngineError: it cannot be reached, or refuses the key.
+        """
+        return [str(card["id"]) for card in self.cards()]
+
+    def cards(self) -> list[Mapping[str, Any]]:
+        """Return what the server says of each of its models; empty where it says nothing."""
+        try:
+            reply = self._persist(lambda: self._api.get("/models", cast_to=object, options={"timeout": _CHECKED}), 1)
+        except Refused as refused:
+            if refused.status == 404:
+                return []
+            raise
+        return list(reply.get("data") or []) if isinstance(reply, dict) else []
+
+    def ask(self, path: str, body: Mapping[str, Any]) -> Reply:
+        """Return the reply to this request, from the journal where it has one.
+
+        Args:
+            path: `CHAT`, `COMPLETIONS`, or another below the server's address.
+            body: the request; `server.extra_body` is added, and `server.without` left out.
+
+        Raises:
+            Refused: the server will not answer this request.
+            EngineError: it did not answer, `retries` times; or the budget is spent.
+        """
+        whole = {k: v for k, v in {**body, **self.server.extra_body}.items() if k not in self.server.without}
+        name = name_of(path, whole)
+        if (known := self.journal.known(name)) is not None:
+            return known
+        self._check_budget()
+        expected = len(json.dumps(whole)) // 4 + whole.get("n", 1) * whole.get("max_tokens", 0)
+        self._wait(max(self._requests.reserve(1), self._tokens.reserve(expected)))
+        reply = self._persist(lambda: self._api.post(path, cast_to=object, body=whole), self.server.retries)
+        if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
+            raise EngineError(f"{self._address(path)} is no OpenAI-compatible server: it answered {str(reply)[:200]!r}")
+        usage = Usage.of(reply)
+        self._tokens.reserve(usage.prompt_tokens + usage.completion_tokens - expected)
+        self.journal.add(name, reply)
+        return reply
+
+    def command(self, path: str, body: Mapping[str, Any]) -> None:
+        """Send what is no question, and of which nothing is kept.
+
+        Raises:
+            Refused, EngineError: see `ask`.
+        """
+        self._persist(lambda: self._api.post(path, cast_to=str, body=dict(body)), self.server.retries)
+
+    def each(self, jobs: Sequence[Callable[[], R]], arrived: Callable[[int, R], None] | None = None) -> list[R]:
+        """Do jobs that ask the server, `server.concurrency` at once, and return what each returns.
+
+        Args:
+            jobs: each in any thread.
+            arrived: told, in the caller's thread, of a job and what it returned, as they finish.
+
+        Raises:
+            EngineError: a job's; those in flight have finished then, and `arrived` was told of them.
+        """
+        return side_by_side(jobs, self.server.concurrency, self._stopped, arrived)
+
+    def spent(self) -> str:
+        """Say what the journal's requests have cost."""
+        usage = self.journal.spent
+        tokens = f"{usage.prompt_tokens:,} prompt and {usage.completion_tokens:,} generated tokens"
+        said, money = f"{usage.requests:,} requests, {tokens}", self.server.money(usage)
+        return f"{said}, {money:.4f} in money" if money else said
+
+    @cached_property
+    def _api(self) -> "openai.OpenAI":
+        import openai
+
+        key, timeout = self._key or "EMPTY", self.server.timeout  # vLLM's own word for no key
+        return openai.OpenAI(base_url=self.server.base_url, api_key=key, max_retries=0, timeout=timeout)
+
+    @property
+    def _key(self) -> str:
+        return os.environ.get(self.server.key_variable, "")
+
+    def _persist(self, send: Callable[[], R], retries: int) -> R:
+        import openai
+
+        for attempt in count():
+            try:
+                return send()
+            except openai.APIError as error:
+                if not self._may_pass(error):
+                    raise self._refused(error) from error
+                if attempt >= retries:
+                    raise EngineError(self._gave_up(error, attempt + 1)) from error
+                seconds = _patience(error, attempt)
+                logger.info("%s: asked again in %.1f s: %s", self.server.base_url, seconds, self._said(error))
+                if getattr(error, "status_code", None) == 429:
+                    self._requests.pause(seconds)
+                self._wait(seconds)
+        raise AssertionError
+
+    def _may_pass(self, error: "openai.APIError") -> bool:
+        import openai
+
+        if isinstance(error, openai.APIConnectionError):
+            return True
+        status = getattr(error, "status_code", 0)
+        return (status in _PASSING and error.code != "insufficient_quota") or status >= 500
+
+    def _refused(self, error: "openai.APIError") -> EngineError:
+        status, said, variable = getattr(error, "status_code", 0), self._said(error), self.server.key_variable
+        if status in (401, 403):
+            what = f"refuses the key in {variable}" if self._key else f"wants a key: export {variable}=…"
+        elif error.code == "insufficient_quota":
+            what = "has no credit left for this key"
+        else:
+            what = f"refuses the request (status {status}); fields that it does not take are left out by without=[…]"
+        return Refused(f"{self.server.base_url} {what}: {said}", status, said)
+
+    def _gave_up(self, error: "openai.APIError", times: int) -> str:
+        return (
+            f"{self.server.base_url} does not answer ({times} times; {self._said(error)}): see that the server runs "
+            "and base_url= is right, or raise retries=; what was answered is kept"
+        )
+
+    def _said(self, error: "openai.APIError") -> str:
+        body = error.body if isinstance(error.body, dict) else {}
+        cause = f" ({error.__cause__})" if error.__cause__ else ""
+        said = str(body.get("message") or f"{error.message}{cause}")[:500]
+        return said.replace(self._key, "…") if self._key else said
+
+    def _wait(self, seconds: float) -> None:
+        if seconds > 0 and self._stopped.wait(seconds):
+            raise EngineError(f"{self.server.base_url}: given up, as another request failed")
+
+    def _check_budget(self) -> None:
+        budget, spent = self.server.budget, self.server.money(self.journal.spent)
+        if budget is not None and spent >= budget:
+            raise EngineError(f"budget={budget:g} is spent ({self.spent()}): raise it and run the same command again")
+
+    def _address(self, path: str) -> str:
+        return f"{self.server.base_url}{path}"
+
+
+def _patience(error: "openai.APIError", attempt: int) -> float:
+    """Seconds before the next attempt: the server's own, else a wait that doubles."""
+    response = getattr(error, "response", None)
+    stated = None if response is None else _stated(response.headers)
+    return min(_FIRST_WAIT * 2.0**attempt, _LONGEST_WAIT) if stated is None else stated
+
+
+def _stated(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server wants to be left alone; None: it does not say."""
+    try:
+        if (milliseconds := headers.get("retry-after-ms")) is not None:
+            return max(float(milliseconds) / 1000, 0.0)
+        return max(float(headers["retry-after"]), 0.0)
+    except KeyError:
+        return None
+    except ValueError:
+        pass
+    try:
+        return max(parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time(), 0.0)
+    except (KeyError, ValueError):
+        return None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) or "nothing"
