@@ -113,13 +113,22 @@ def collect_metrics(outcome: Outcome, rollouts: Sequence[Rollout], quota: int | 
     }
 
 
+ZERO_SHOT, WITH_EXAMPLES = "zero-shot", "with worked examples"
+_BASELINES = {ZERO_SHOT: "evaluation", WITH_EXAMPLES: "evaluation_shots"}
+
+
+def baselines(metrics: Metrics) -> dict[str, float]:
+    """Return an iteration's test accuracies by how it was asked; only iteration 0 was asked with worked examples."""
+    named = {how: f"{split}/accuracy" for how, split in _BASELINES.items()}
+    return {how: metrics[name] for how, name in named.items() if name in metrics}
+
+
 def base_accuracy(metrics: Metrics) -> float | None:
     """The better of an iteration's two test accuracies, bare and after worked examples; None: it was not measured.
 
     Only iteration 0 has both. What is gained is counted from the better one, so the form of the answer is no gain.
     """
-    measured = [metrics[name] for name in ("evaluation/accuracy", "evaluation_shots/accuracy") if name in metrics]
-    return max(measured, default=None)
+    return max(baselines(metrics).values(), default=None)
 
 
 def token_counts(rollouts: Sequence[Rollout]) -> tuple[int, int]:

@@ -27,8 +27,13 @@ class Group:
 
     @property
     def first(self) -> Mean:
-        """Test accuracy where it was first measured: as a rule the base model's."""
+        """Test accuracy where it was first measured: as a rule the better of the base model's baselines."""
         return _known(mean([run.accuracy(run.measured[0]) for run in self.runs]))
+
+    def baseline(self, how: str) -> Mean | None:
+        """Return the base model's test accuracy when asked so; None: a run did not."""
+        values = [run.baselines.get(how) for run in self.runs]
+        return mean([v for v in values if v is not None]) if None not in values else None
 
     @property
     def last(self) -> Mean:

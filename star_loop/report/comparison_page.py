@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from star_loop.accounting.metrics import WITH_EXAMPLES, ZERO_SHOT
 from star_loop.report import charts, quantities
 from star_loop.report.charts import Curve
 from star_loop.report.comparison import Comparison, Group, shown
@@ -25,6 +26,11 @@ EXPLAINED = (
     "run. To an accuracy: FLOPs when the test accuracy was first as high, the mean of those runs that got there."
 )
 
+BASELINES = (
+    "The base model before anything was learned, as it is asked afterwards (zero-shot) and with the worked examples of "
+    "collecting. Changes are counted from the better one, so the form of the answers is no gain."
+)
+
 
 def as_html(comparison: Comparison) -> str:
     """Write one self-contained page; every text that a run brought along is escaped."""
@@ -35,8 +41,10 @@ def as_html(comparison: Comparison) -> str:
         subtitle=_subtitle(comparison),
         best=best(comparison),
         explained=EXPLAINED,
+        about_baselines=BASELINES,
         drawing=drawing(comparison),
         groups=group_table(comparison),
+        baselines=baseline_table(comparison),
         settings=setting_table(comparison),
         runs=run_table(comparison),
     )
@@ -48,6 +56,8 @@ def as_markdown(comparison: Comparison) -> str:
     parts = [f"# {_plain(comparison.title)}", _subtitle(comparison)]
     parts += [_plain(text) for text in [best(comparison)] if text]
     parts += ["## Configurations", EXPLAINED, _markdown(group_table(comparison))]
+    if len(baselines := baseline_table(comparison)) > 1:
+        parts += ["## Baselines", BASELINES, _markdown(baselines)]
     if comparison.keys:
         parts += ["## Where they differ", _markdown(setting_table(comparison))]
     parts += ["## Runs", _markdown(run_table(comparison))]
@@ -62,7 +72,10 @@ def _inert(cell: Any) -> Any:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """Write one row for each configuration, then one for each run, unrounded; a cell without a figure is empty."""
+    """Write a row for each configuration and each of its baselines, then one for each run, unrounded.
+
+    A cell without a figure is empty.
+    """
     sink = io.StringIO()
     csv.writer(sink, lineterminator="\n").writerows(map(_inert, row) for row in _rows(comparison))
     return sink.getvalue().encode("utf-8", "replace").decode()
@@ -79,6 +92,9 @@ def _rows(comparison: Comparison) -> Iterator[list[Any]]:
         reached = [group.flops_to(target)[0] for target in comparison.targets]
         row = ["group", number, label, None, len(group.runs), None, *figures, *reached]
         yield row + [group.settings.get(key) for key in comparison.keys]
+        for how, accuracy in _both(group).items():
+            row = ["baseline", number, f"{label}: base, {how}", None, accuracy.n, 0, accuracy.value]
+            yield row + [None] * (5 + len(reached)) + [group.settings.get(key) for key in comparison.keys]
     for number, (group, _) in numbered:
         for run in group.runs:
             ends = run.accuracy(run.measured[0]), run.accuracy(run.measured[-1])
@@ -129,6 +145,22 @@ def group_table(comparison: Comparison) -> Table:
         row += [_mean(group.validation), quantities.scientific(group.flops)]
         rows.append([*row, *(_reached(group, target) for target in comparison.targets)])
     return rows
+
+
+def baseline_table(comparison: Comparison) -> Table:
+    """Make one row for each baseline of the configurations whose runs have both; without such, only the titles."""
+    rows = [["", "configuration", "base model", "seeds", "accuracy", "95 %"]]
+    for number, (group, label) in enumerate(zip(comparison.groups, comparison.labels, strict=True), start=1):
+        for how, accuracy in _both(group).items():
+            ends = quantities.interval(accuracy.low, accuracy.high)
+            rows.append([str(number), label, how, str(accuracy.n), quantities.percent(accuracy.value), ends])
+    return rows
+
+
+def _both(group: Group) -> dict[str, Mean]:
+    """Return its baselines where there are two of them."""
+    found = {how: accuracy for how in (ZERO_SHOT, WITH_EXAMPLES) if (accuracy := group.baseline(how)) is not None}
+    return found if len(found) > 1 else {}
 
 
 def setting_table(comparison: Comparison) -> Table:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from star_loop.accounting.metrics import base_accuracy
+from star_loop.accounting.metrics import WITH_EXAMPLES, base_accuracy
 from star_loop.records import Metrics
 from star_loop.report import quantities
 from star_loop.report.figures import figures, sampling
@@ -89,7 +89,9 @@ def headline(metrics: Sequence[Metrics]) -> list[Tile]:
         before, after = base_accuracy(base) or 0.0, last["evaluation/accuracy"]
         ends = quantities.interval(last.get("evaluation/accuracy_low"), last.get("evaluation/accuracy_high"))
         grown = quantities.percent(before) + (f" → {quantities.percent(after)}" if t else "")
-        remark = f"{quantities.points(after - before)} points; 95 % interval {ends}" if t else f"95 % interval {ends}"
+        over = f" over the base {WITH_EXAMPLES}" if before > base["evaluation/accuracy"] else ""
+        gained = f"{quantities.points(after - before)} points{over}; " if t else ""
+        remark = f"{gained}95 % interval {ends}"
         tiles.append(Tile(title="Test accuracy", value=grown, remark=remark))
     generated, trained = (total(metrics, f"tokens/{name}") for name in ("generated", "trained"))
     flops = metrics[-1].get("flops/cumulative")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from star_loop.accounting.metrics import base_accuracy, best_on_validation
+from star_loop.accounting.metrics import base_accuracy, baselines, best_on_validation
 from star_loop.records import Metrics
 from star_loop.run.configuration import flatten
 from star_loop.run.directory import FREE_KEYS, RunDirectory
@@ -36,6 +36,11 @@ class Run:
     def accuracy(self, iteration: int) -> float:
         """Return accuracy on test, in [0, 1]; of the base model, the better of bare and after worked examples."""
         return base_accuracy(self.metrics[iteration]) or 0.0
+
+    @property
+    def baselines(self) -> Mapping[str, float]:
+        """Return the base model's test accuracies, by how it was asked."""
+        return baselines(self.metrics[self.measured[0]])
 
     @property
     def validated(self) -> int | None:

@@ -1,10 +1,10 @@
 """The page's tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from star_loop.accounting.metrics import base_accuracy
+from star_loop.accounting.metrics import WITH_EXAMPLES, base_accuracy
 from star_loop.records import Metrics
 from star_loop.report import quantities
 from star_loop.report.summary import Summary, by_skill, total
@@ -41,7 +41,7 @@ def skill_table(summary: Summary) -> SkillTable | None:
 
 
 def iteration_rows(metrics: Sequence[Metrics]) -> list[dict[str, str]]:
-    """The table of iterations, column -> text; columns that no iteration has are left out."""
+    """The table of iterations, column -> text, without empty columns; a second baseline has a row below its first."""
     changes = [base_accuracy(m) for m in metrics]
     steps = [None, *(b - a if a is not None and b is not None else None for a, b in pairwise(changes))]
     rows = [
@@ -49,7 +49,6 @@ def iteration_rows(metrics: Sequence[Metrics]) -> list[dict[str, str]]:
             "iteration": str(t),
             "test": quantities.percent(m.get("evaluation/accuracy")),
             "95 %": quantities.interval(m.get("evaluation/accuracy_low"), m.get("evaluation/accuracy_high")),
-            "with worked examples": quantities.percent(m.get("evaluation_shots/accuracy")),
             "change": quantities.points(steps[t]),
             "validation": quantities.percent(m.get("validation/accuracy")),
             "visited": quantities.count(m.get("collect/observations")),
@@ -66,7 +65,23 @@ def iteration_rows(metrics: Sequence[Metrics]) -> list[dict[str, str]]:
         for t, m in enumerate(metrics)
     ]
     known = [name for name in rows[0] if any(row[name] != quantities.MISSING for row in rows)]
-    return [{name: row[name] for name in known} for row in rows]
+    rows = [{name: row[name] for name in known} for row in rows]
+    return [row for t, own in enumerate(rows) for row in (own, *_with_examples(metrics[t], own))]
+
+
+def _with_examples(metrics: Metrics, row: Mapping[str, str]) -> list[dict[str, str]]:
+    """The base model's other baseline: the row below its own."""
+    if "evaluation_shots/accuracy" not in metrics:
+        return []
+    blank = dict.fromkeys(row, quantities.MISSING)
+    low, high = metrics.get("evaluation_shots/accuracy_low"), metrics.get("evaluation_shots/accuracy_high")
+    measured = {
+        "iteration": f"{row['iteration']}, {WITH_EXAMPLES}",
+        "test": quantities.percent(metrics["evaluation_shots/accuracy"]),
+        "95 %": quantities.interval(low, high),
+        "validation": quantities.percent(metrics.get("validation_shots/accuracy")),
+    }
+    return [{name: measured.get(name, text) for name, text in blank.items()}]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,12 @@ from rich.console import Console as Screen
 from rich.progress import Progress
 from rich.text import Text
 
+from star_loop.accounting.metrics import WITH_EXAMPLES
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.report import quantities
 from star_loop.trackers.bar import log_above_the_bar, progress_bar
-from star_loop.trackers.remarks import remarks
+from star_loop.trackers.remarks import remarks, with_examples
 from star_loop.trackers.run_progress import GAP, RunProgress
 
 
@@ -25,8 +26,8 @@ class Console(Tracker):
     In a terminal: one table row per committed iteration, and below it a bar for the phase at work with its rate and the
     time left (collecting counts accepted rationales, up to the quota), the accuracy so far with its change since the
     base model, tokens per second, and when the run will be complete. Elsewhere: one line per event, whose first word is
-    `resumed`, `phase`, `progress`, `committed` or `remark`. Iterations that a former launch committed are shown once at
-    the start. Colours are left out where `NO_COLOR` is set.
+    `resumed`, `phase`, `progress`, `committed`, `baseline` or `remark`. Iterations that a former launch committed are
+    shown once at the start. Colours are left out where `NO_COLOR` is set.
     """
 
     live: bool | None = None
@@ -113,6 +114,9 @@ class _Lines(Session):
         shown += [] if change is None else [f"change={change:+.4f}"]
         shown += [] if left is None else [f"seconds_left={left:.0f}"]
         self._print(" ".join([event, f"iteration={iteration}", *shown]))
+        if (base := with_examples(metrics)) is not None:
+            shown = [f"{key}={base[name]:{form}}" for key, name, form in _FIELDS if name in base]
+            self._print(" ".join([f"baseline iteration={iteration} asked=with_worked_examples", *shown]))
         for remark in remarks(metrics):
             self._print(f"remark iteration={iteration} {remark}")
 
@@ -165,6 +169,7 @@ _COLUMNS = (
     _Column(title="FLOPs", width=7, text=lambda row: quantities.scientific(row.get("flops/cumulative"))),
     _Column(title="time", width=7, text=lambda row: quantities.duration(row.get("seconds/total"))),
 )
+_OF_BASELINE = ("iter", "accuracy", "95 %")  # what is known of the base model after worked examples
 _DROPPED_FIRST = ("examples", "generated", "loss", "accepted", "FLOPs", "95 %", "yield", "time", "change")
 
 
@@ -222,6 +227,10 @@ class _Table(Session):
         row = {**metrics, "iteration": iteration, **({} if change is None else {"change": change})}
         cells = (f"{column.text(row):>{column.width}}" for column in self._columns)
         self._print(Text(GAP.join(cells), style=style))
+        if (base := with_examples(metrics)) is not None:
+            row, known = {**base, "iteration": iteration}, (c for c in self._columns if c.title in _OF_BASELINE)
+            cells = (f"{column.text(row):>{column.width}}" for column in known)
+            self._print(Text(GAP.join([*cells, WITH_EXAMPLES]), style=style))
         for remark in remarks(metrics):
             self._print(Text(remark, style="dim", overflow="fold"))
 

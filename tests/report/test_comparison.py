@@ -34,8 +34,15 @@ CURVES = {
 }
 
 
-def make(path: Path, accuracies: tuple[float, ...], seed: int, validation: float = 0.01, **settings: Any) -> Path:
-    """A run with these test accuracies; on validation it is `validation` better."""
+def make(
+    path: Path,
+    accuracies: tuple[float, ...],
+    seed: int,
+    validation: float = 0.01,
+    shots: float | None = None,
+    **settings: Any,
+) -> Path:
+    """A run with these test accuracies, `shots` of the base after examples; on validation it is `validation` better."""
     run = RunDirectory(path)
     path.mkdir(parents=True)
     config = {"name": "sweep", "seed": seed, "iterations": len(accuracies) - 1, "sampler": UNIFORM, **settings}
@@ -46,6 +53,8 @@ def make(path: Path, accuracies: tuple[float, ...], seed: int, validation: float
             "validation/accuracy": accuracy + validation,
             "flops/cumulative": (1 + 0.1 * seed) * 1e12 * t,
         }
+        if shots is not None and t == 0:
+            metrics["evaluation_shots/accuracy"] = shots
         run.iteration(t).commit(adapter=None, metrics=metrics, statistics=Statistics.empty(1), beliefs={})
     return path
 
@@ -131,6 +140,21 @@ def test_the_three_files_say_the_same(sweep: Path) -> None:
     assert float(exact[0]["last"]) == pytest.approx(0.52)
     assert [float(row["last"]) for row in exact[2:]] == [0.50, 0.52, 0.54, 0.40, 0.44]
     assert {row["sampler._target_"] for row in exact} == {UNIFORM["_target_"], ADASTAR["_target_"]}
+
+
+def test_both_baselines_have_rows_and_changes_count_from_the_better(tmp_path: Path) -> None:
+    for seed, shots in enumerate((0.3, 0.36)):
+        make(tmp_path / f"examples{seed}", (0.2, 0.4), seed, shots=shots)
+    make(tmp_path / "bare", (0.2, 0.5), 0, sampler=ADASTAR)
+    write_comparison([tmp_path])
+    found = [(r["label"], r["first"]) for r in rows(tmp_path) if r["row"] == "baseline"]
+    assert [(label.rpartition(": ")[2], round(float(first), 6)) for label, first in found] == [
+        ("base, zero-shot", 0.2), ("base, with worked examples", 0.33),
+    ]  # fmt: skip
+    markdown = (tmp_path / "comparison.md").read_text(encoding="utf-8")
+    assert re.search(r"\| with worked examples \| 2 \| 33\.0 % \| 0\.0–71\.1 \|", markdown)
+    assert "33.0 % → 40.0 %" in markdown and "+7.0" in markdown
+    assert Page((tmp_path / "comparison.html").read_text(encoding="utf-8")).text.count("Baselines") == 1
 
 
 def test_a_target_that_some_seeds_reach_says_how_many(sweep: Path) -> None:

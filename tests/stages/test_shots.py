@@ -1,6 +1,7 @@
 """Worked examples are used for as long as they help, and the base model is measured with them as well."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from star_loop.config.build import build
 from star_loop.launch import launch
 from star_loop.models import Model
 from star_loop.records import Completion, Request
+from star_loop.trackers import Console
 from star_loop.trackers.remarks import remarks
 from tests.quiz import configure
 
@@ -85,9 +87,25 @@ def test_the_base_is_measured_both_ways_and_gains_count_from_the_better(tmp_path
         assert base["validation_shots/accuracy"] == base_accuracy(base) == 1.0
         assert "evaluation_shots/accuracy" not in first and base_accuracy(first) == first["evaluation/accuracy"]
         assert (tmp_path / "iterations/0000/evaluation_shots.jsonl").exists()
-    said = " ".join(remarks(base))
-    assert "with worked examples 100" in said and "task.instruction" in said
-    assert "with worked examples" in (tmp_path / "report.html").read_text()
+    assert "task.instruction" in " ".join(remarks(base))
+    report = (tmp_path / "report.html").read_text()
+    assert "<td>0, with worked examples</td><td>100.0 %</td>" in report
+    assert "−100.0 points over the base with worked examples" in report
+
+
+def test_the_console_has_a_row_for_the_base_after_worked_examples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = {"evaluation/accuracy": 0.1, "evaluation_shots/accuracy": 0.25,
+            "evaluation_shots/accuracy_low": 0.2, "evaluation_shots/accuracy_high": 0.3}  # fmt: skip
+    for live in (False, True):
+        with Console(live=live).session(tmp_path, [both, {"evaluation/accuracy": 0.2}]):
+            pass
+    said = capsys.readouterr().out
+    assert said.count("with_worked_examples") == said.count("with worked examples") == 1
+    assert "baseline iteration=0 asked=with_worked_examples accuracy=0.2500 low=0.2000 high=0.3000\n" in said
+    assert re.search(r" 0 +25\.0 % +20\.0–30\.0  with worked examples", said)
+    assert "change=-0.0500" in said and re.search(r"20\.0 %.*−5\.0", said)
 
 
 def test_a_task_without_worked_examples_has_nothing_to_decide(tmp_path: Path) -> None:
