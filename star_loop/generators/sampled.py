@@ -1,13 +1,17 @@
 """What was sampled, as text and as token ids, so that what is trained is what the model wrote.
 
 Encoding the text again would often give other ids: `12` may have been sampled digit by digit, and a special token is
-spelt out in the text.
+spelt out in the text. An id that the tokenizer does not know, where the model has more rows than that, is kept too, and
+shown as �: the text never hides what is trained.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from star_loop.generators.serving import cut_at_stop
+
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+"""What shows a token that has no text."""
 
 
 def read_sampled(
@@ -39,5 +43,12 @@ def _spelling(tokenizer: Any, ids: Sequence[int], text: str) -> list[int]:
 
 
 def _decode(tokenizer: Any, ids: Sequence[int]) -> str:
-    text: str = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    return text
+    known: list[list[int]] = [[]]
+    for token, letters in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True):
+        if letters is None:
+            known.append([])
+        else:
+            known[-1].append(token)
+    return UNKNOWN.join(
+        tokenizer.decode(part, skip_special_tokens=False, clean_up_tokenization_spaces=False) for part in known
+    )

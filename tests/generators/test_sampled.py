@@ -1,15 +1,19 @@
 """What is trained is what was sampled: the ids, not another spelling of the text."""
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from star_loop.config.build import build
 from star_loop.generators.sampled import read_sampled
+from star_loop.generators.transformers import Transformers
+from star_loop.models import Model, Pretrained
 from star_loop.models.weights import encode_completion
-from star_loop.records import Example
+from star_loop.records import Example, Observation, Request, Sampling
 from star_loop.trainers.lora import Lora
 from tests.quiz import configure
-from tests.small_models import LETTERS, byte_tokenizer
+from tests.small_models import LETTERS, byte_tokenizer, write_llama
 
 BOS, EOS, TURN_END = LETTERS, LETTERS + 1, 7
 
@@ -72,3 +76,25 @@ def test_what_max_tokens_cut_off_has_no_end() -> None:
     tokenizer = byte_tokenizer()
     sampled = encode_completion(tokenizer, "and so")[:-1]
     assert read_sampled(tokenizer, sampled, ended=False, stop=("\nQ:",), end=EOS) == ("and so", sampled)
+
+
+def test_a_token_that_the_tokenizer_does_not_know_is_kept_and_shown() -> None:
+    tokenizer = byte_tokenizer()
+    a, b, unknown = (*tokenizer("ab", add_special_tokens=False).input_ids, len(tokenizer) + 40)
+    assert read_sampled(tokenizer, [a, unknown, b, EOS], ended=True, stop=(), end=EOS) == (
+        "a\N{REPLACEMENT CHARACTER}b",
+        [a, unknown, b, EOS],
+    )
+
+
+def test_a_model_with_more_rows_than_its_tokenizer_has_tokens_generates_and_is_trained(tmp_path: Path) -> None:
+    base = Pretrained(name_or_path=str(write_llama(tmp_path / "base", spare=2000)))
+    asked = Request(prompt="a", observation=Observation(id="1", question="a", answer="b"),
+                    sampling=Sampling(temperature=1.0, max_tokens=8), n=4, seed=0)  # fmt: skip
+    with Transformers().engine(base, workspace=tmp_path, seed=0) as engine:
+        ((first, *_),) = engine.generate([asked], seed=0)
+    assert "\N{REPLACEMENT CHARACTER}" in first.text and max(first.ids) > LETTERS + 3
+    learned = Example(position=0, id="1", prompt="a", completion=first.text, ids=first.ids)
+    (tmp_path / "adapter").mkdir()
+    trained = Lora(r=2, threads=1).train([learned], Model(base=base), tmp_path / "adapter", steps=1, seed=0)
+    assert trained["examples"] == 1

@@ -13,7 +13,7 @@ from star_loop.models import Pretrained
 from star_loop.models.gguf import convert
 from star_loop.models.packaged import find, home, obtain
 from star_loop.models.weights import encode_completion, encode_prompt, load_model, load_tokenizer
-from tests.small_models import write_llama
+from tests.small_models import byte_tokenizer, write_llama
 
 TEXT = "Ann has 12 apples."
 NAMES = {
@@ -111,6 +111,13 @@ def test_a_bos_stands_in_front_only_where_the_file_says_so(llama: Path, file: Pa
         tokenizer = load_tokenizer(Pretrained(name_or_path=str(convert(source, tmp_path / source.stem))))
         assert (encode_prompt(tokenizer, TEXT, None)[0] == tokenizer.bos_token_id) == begins
         assert encode_completion(tokenizer, TEXT)[-1] == tokenizer.eos_token_id
+
+
+def test_rows_that_no_token_has_stay(tmp_path: Path) -> None:
+    larger = write_llama(tmp_path / "larger", spare=5)
+    made = Pretrained(name_or_path=str(convert(write_gguf(larger, tmp_path / "larger.gguf"), tmp_path / "made")))
+    assert load_model(made).get_input_embeddings().num_embeddings == 259 + 5
+    assert encode_prompt(load_tokenizer(made), TEXT, None) == encode_prompt(byte_tokenizer(), TEXT, None)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.999])
