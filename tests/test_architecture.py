@@ -30,7 +30,7 @@ LAYERS = [
     {"experiment"},
     {"stages"},
     {"loop"},
-    {"launch", "doctor", "export", "judge"},
+    {"launch", "doctor", "export", "judge", "show"},
     {"plan", "notebook"},
     {"__main__"},
 ]

@@ -47,6 +47,11 @@ class Answers:
     chosen: Sequence[Answer]
 
     @property
+    def changes(self) -> list[str]:
+        """List the changes of the chosen questions."""
+        return [change for change in CHANGES if any(answer.change == change for answer in self.chosen)]
+
+    @property
     def skills(self) -> list[str]:
         """List the skills of the chosen questions."""
         return sorted({answer.skill for answer in self.chosen} - {""})

@@ -13,7 +13,8 @@ from star_loop.report import charts, quantities
 from star_loop.report.charts import Curve
 from star_loop.report.comparison import Comparison, Group, shown
 from star_loop.report.intervals import Mean
-from star_loop.report.page import environment, visible
+from star_loop.report.page import environment
+from star_loop.report.quantities import visible
 from star_loop.report.runs import Run
 
 Table = list[list[str]]

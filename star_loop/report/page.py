@@ -11,11 +11,10 @@ from star_loop.accounting.metrics import WITH_EXAMPLES, base_accuracy
 from star_loop.records import Metrics
 from star_loop.report import quantities
 from star_loop.report.figures import figures, sampling
-from star_loop.report.summary import Summary, kind, total
+from star_loop.report.quantities import visible
+from star_loop.report.rollouts import kind
+from star_loop.report.summary import Summary, total
 from star_loop.report.tables import check_rows, data_rows, iteration_rows, method_rows, phase_rows, skill_table
-
-_LONGEST = 2000
-"""Characters of a rationale that are shown."""
 
 
 def environment() -> Environment:
@@ -52,14 +51,6 @@ def render(summary: Summary) -> str:
         )
     )
     return page.encode("utf-8", "replace").decode()
-
-
-def visible(text: str | None) -> str:
-    """A text as it can be shown: control characters as their pictures (U+2400…), cut where it is very long."""
-    if text is None:
-        return quantities.MISSING
-    shown = "".join(chr(0x2400 + ord(c)) if ord(c) < 32 and c not in "\n\t" else c for c in text[:_LONGEST])
-    return shown if len(text) <= _LONGEST else f"{shown} … ({len(text) - _LONGEST:,} more characters)"
 
 
 def subtitle(settings: Mapping[str, Any]) -> str:

@@ -1,6 +1,33 @@
-"""How quantities are written for people, in the console and the report; an en dash where one is missing."""
+"""How quantities and texts are written for people, on screens and pages; an en dash where one is missing."""
 
 MISSING = "–"
+LONGEST = 2000
+"""Characters of a text that a page shows."""
+
+
+def visible(text: str | None, longest: int | None = LONGEST) -> str:
+    """A text as it can be shown: control characters as their pictures (U+2400…), cut where it is longer.
+
+    Example:
+        >>> visible("\\x1b[31mred"), visible(None), visible("long", longest=2)
+        ('␛[31mred', '–', 'lo … (2 more characters)')
+    """
+    if text is None:
+        return MISSING
+    shown = "".join(map(_seen, text[:longest]))
+    return shown if longest is None or len(text) <= longest else f"{shown} … ({len(text) - longest:,} more characters)"
+
+
+def _seen(character: str) -> str:
+    if character in "\n\t" or not (ord(character) < 32 or 0x7F <= ord(character) < 0xA0):
+        return character
+    return (
+        chr(0x2400 + ord(character))
+        if ord(character) < 32
+        else "␡"
+        if character == "\x7f"
+        else "\N{REPLACEMENT CHARACTER}"
+    )
 
 
 def percent(share: float | None, digits: int = 1) -> str:

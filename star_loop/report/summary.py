@@ -14,23 +14,13 @@ from star_loop.accounting.statistics import Statistics
 from star_loop.records import How, Metrics, Rollout
 from star_loop.report.answers import Answers, answers
 from star_loop.report.files import table
+from star_loop.report.rollouts import Sample, sample
 from star_loop.report.unread import Reason, reasons
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.run.disk import RunError
 
 Cell = tuple[str, int]
 """A skill and a level of it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """A rollout to look at, with what it is about."""
-
-    rollout: Rollout
-    question: str | None
-    answer: str | None
-    skill: str | None
-    level: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +38,12 @@ class Summary:
     """After the last iteration."""
     questions: Mapping[Cell, int]
     """Test questions by skill and level."""
-    sampled_in: int
-    """The iteration that the samples come from."""
-    samples: Sequence[Sample]
+    rollouts: Sample
+    """Some to look at."""
+    last: int
+    """The last committed iteration."""
     unread: Sequence[Reason]
-    """Why no answer was found in rationales of that iteration."""
+    """Why no answer was found in rationales of the last iteration."""
     too_long: Sequence[str]
     """Ids of observations whose prompts filled the context."""
     answers: Answers | None
@@ -83,8 +74,8 @@ def read(path: Path) -> Summary:
         metrics=run.committed_metrics(),
         statistics=_statistics(last),
         questions=_questions(path),
-        sampled_in=last.number,
-        samples=_samples(path, last),
+        rollouts=sample(run),
+        last=last.number,
         unread=reasons(_every_rollout(last)),
         too_long=_too_long(run, run.committed_metrics()),
         answers=answers(run),
@@ -131,36 +122,6 @@ def histogram(counts: NDArray[np.int32], longest: int, bins: int = 12) -> tuple[
     return labels, numbers.tolist()
 
 
-_KINDS = ("right", "right, but not every step", "wrong", "hinted")
-_PER_KIND = 3
-
-
-def kind(rollout: Rollout) -> str:
-    """Name what a rollout is an example of: one of `right`, `right, but not every step`, `wrong`, `hinted`."""
-    if rollout.hinted:
-        return "hinted"
-    if not rollout.correct:
-        return "wrong"
-    return "right" if rollout.score in (None, 1.0) else "right, but not every step"
-
-
-def _samples(path: Path, iteration: IterationDirectory) -> list[Sample]:
-    """The first few rollouts of each kind."""
-    kept: dict[str, list[Rollout]] = {name: [] for name in _KINDS}
-    for rollout in _rollouts(iteration):
-        if len(kept[kind(rollout)]) < _PER_KIND:
-            kept[kind(rollout)].append(rollout)
-    chosen = [rollout for name in _KINDS for rollout in kept[name]]
-    known = _observations(path, [rollout.id for rollout in chosen])
-    blank: dict[str, Any] = dict.fromkeys(("question", "answer", "skill", "level"))
-    return [Sample(rollout=rollout, **known.get(rollout.id, blank)) for rollout in chosen]
-
-
-def _rollouts(iteration: IterationDirectory) -> Iterator[Rollout]:
-    """Read the iteration's first wave; the base model has none, so there it is its evaluation."""
-    return iteration.judged(next(iter(iteration.waves), "evaluation"))
-
-
 def _every_rollout(iteration: IterationDirectory) -> Iterator[Rollout]:
     """Read all waves; of the base model, its evaluation."""
     return (rollout for name in iteration.waves or ["evaluation"] for rollout in iteration.judged(name))
@@ -175,12 +136,6 @@ def _too_long(run: RunDirectory, metrics: Sequence[Metrics]) -> list[str]:
             for name in (*iteration.waves, "validation", "evaluation"):
                 found |= {rollout.id: None for rollout in iteration.judged(name) if rollout.how == How.TOO_LONG}
     return list(found)
-
-
-def _observations(path: Path, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    columns = ["id", "question", "answer", "skill", "level"]
-    rows = table(path, columns, filters=[("id", "in", list(ids))]) if ids else []
-    return {row.pop("id"): row for row in rows}
 
 
 def _questions(path: Path) -> Counter[Cell]:

@@ -103,7 +103,7 @@ def run(tmp_path: Path) -> Path:
 class Page(HTMLParser):
     """What a browser would make of the page: elements, attributes, texts by element, and whether tags nest."""
 
-    VOID = ("meta", "br", "img", "link")
+    VOID = ("meta", "br", "img", "link", "input")
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -176,7 +176,9 @@ def test_what_the_model_wrote_is_shown_as_text(run: Path) -> None:
     )
     assert "<u>13</u>" in shown.text and "<b>carry</b>" in shown.text and "a<run>" in shown.text
     assert "model: name_or_path: </pre><script>" in shown.text
-    assert not {"script", "img", "u", "b", "i"} & set(shown.elements)
+    assert not {"img", "u", "b", "i"} & set(shown.elements)
+    (script,) = [text for element, text in shown.texts if element == "script"]  # the page's own
+    assert shown.elements.count("script") == 1 and "alert" not in script
     assert not [name for name, _ in shown.attributes if name.startswith("on")]
 
 
@@ -278,10 +280,11 @@ def test_answers_of_the_first_and_the_last_model_stand_side_by_side(answered: Pa
     section = shown.text.partition("Answers, before and after")[2]
     assert re.findall(r" ([01]/\d)\b", section) == ["0/0", "1/0", "0/1", "1/1", "0/2", "1/2", "0/3", "1/3"]
     assert "sampled, not greedy" not in section
-    assert [value for name, value in shown.attributes if name == "data-verdict"] == [
-        "unchanged", "changed", "changed", "unchanged",
-    ]  # fmt: skip
-    assert [value for name, value in shown.attributes if name == "data-skill"] == [*SKILLS, *SKILLS]
+    answers = [
+        dict(attributes) for tag, attributes in shown.tags if tag == "article" and "data-now" in dict(attributes)
+    ]
+    assert [answer["data-change"] for answer in answers] == verdicts
+    assert [answer["data-skill"] for answer in answers] == [*SKILLS, *SKILLS]
 
 
 def test_the_pages_own_script_is_the_only_one_and_the_page_does_without(answered: Path) -> None:
@@ -289,9 +292,12 @@ def test_the_pages_own_script_is_the_only_one_and_the_page_does_without(answered
     (script,) = [text for element, text in shown.texts if element == "script"]
     assert "alert" not in script and shown.elements.count("script") == 1
     form = [attributes for tag, attributes in shown.tags if tag == "form"]
-    assert [dict(attributes).get("hidden", "shown") for attributes in form] == [None]  # until the script shows it
+    assert [dict(attributes).get("hidden", "shown") for attributes in form] == [
+        None,
+        None,
+    ]  # until the script shows them
     hidden = [tag for tag, attributes in shown.tags if "hidden" in dict(attributes)]
-    assert hidden == ["form"]
+    assert hidden == ["form", "form"]
 
 
 def test_of_many_answers_some_of_each_skill_and_change_are_shown(tmp_path: Path) -> None:
@@ -373,9 +379,9 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 @pytest.mark.skipif(BROWSER is None, reason="there is no Chromium here")
 def test_a_browser_runs_the_filter_and_asks_for_nothing_else(answered: Path, tmp_path: Path) -> None:
     assert BROWSER is not None
-    page = write(answered).resolve().as_uri()
+    page = f"{write(answered).resolve().as_uri()}#reason=equal&shortest=9&text=OWN&now=wrong"
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", f"--user-data-dir={tmp_path / 'profile'}"]
     done = subprocess.run([BROWSER, *options, page], capture_output=True, text=True, check=False, timeout=120)
-    shown = re.search(r'<output id="shown"[^>]*>(\d+) of (\d+) shown</output>', done.stdout)
-    assert shown and shown[1] == shown[2] != "0", done.stderr[-500:]
+    shown = re.findall(r"<output[^>]*>(\d+) of (\d+)</output>", done.stdout)
+    assert shown == [("5", "5"), ("2", "4")], done.stderr[-500:]
     assert not re.search(r"""(src|href)=["'](?!#|data:)""", done.stdout)
