@@ -105,6 +105,7 @@ def main() -> None:
 def _do(typed: Sequence[str]) -> None:
     """Do what was typed, after it was looked at: nothing is made or written before."""
     from star_loop.config.before import help_page, options, settings_of_run
+    from star_loop.config.completion import offered
     from star_loop.config.hydra import prepare
     from star_loop.launch import show
 
@@ -114,6 +115,8 @@ def _do(typed: Sequence[str]) -> None:
         print(help_page(asked))
     elif asked.multirun:
         _sweep(asked)
+    elif asked.shell_completion and (words := offered(os.environ.get("COMP_LINE", ""))):
+        print("\n".join(words))
     elif asked.cfg or asked.info or asked.shell_completion or asked.hydra_help:
         task()
     elif (settings := settings_of_run(asked))["show"] is not None:

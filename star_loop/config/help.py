@@ -21,7 +21,7 @@ star_loop: one command with which a language model teaches itself to reason
   python -m star_loop … --help                      the keys of what would run
 
 --config-dir DIR adds your own options, --info says where each comes from, --hydra-help lists Hydra's own flags. Tab
-completion: eval "$(star_loop -sc install=bash)" (or zsh, fish), then star_loop <Tab>.
+completion: echo 'eval "$(star_loop -sc install=bash)"' >> ~/.bashrc (or zsh, fish), then star_loop <Tab>.
 """
 _MEANING_AT = 44
 """The column where meanings begin."""
@@ -41,20 +41,20 @@ def help_text(experiment: Component, groups: Mapping[str, Sequence[str]]) -> str
         )
         for name, options in sorted(groups.items())
     ]
-    keys = [line for title, part in _parts(experiment, "") for line in (title, *_keys(part, title))]
+    keys = [line for title, part in parts(experiment) for line in (title, *_keys(part, title))]
     head = [_HEAD, "Groups and their options (group=option)", *listed, "", "Keys, with the values they would have"]
     return "\n".join([*head, *keys[1:], "", _line("show=null", "prompts: print some of the task's prompts and stop")])
 
 
-def _parts(component: Component, prefix: str) -> Iterator[tuple[str, Component]]:
-    """A component and all that it is made of, by dotted key, the outer ones first."""
+def parts(component: Component, prefix: str = "") -> Iterator[tuple[str, Component]]:
+    """Find a component and all that it is made of, by dotted key, the outer ones first."""
     yield prefix, component
     for name in type(component).model_fields:
         value = getattr(component, name)
         named = {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {name: value}
         for key, child in named.items():
             if isinstance(child, Component):
-                yield from _parts(child, f"{prefix}.{key}" if prefix else key)
+                yield from parts(child, f"{prefix}.{key}" if prefix else key)
 
 
 def _keys(component: Component, prefix: str) -> Iterator[str]:

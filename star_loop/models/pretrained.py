@@ -111,24 +111,7 @@ class Model:
 
     base: Pretrained
     adapter: Path | None = None
-    """What a round has written: a PEFT adapter, or a whole model of the base's architecture; None: the base itself."""
-
-    @property
-    def root(self) -> Pretrained:
-        """Where the full weights are: of a model that was trained whole its own directory, otherwise the base."""
-        if self.adapter is None or not is_whole(self.adapter):
-            return self.base
-        return self.base.model_copy(update={"name_or_path": str(self.adapter), "revision": None, "package": None})
-
-    @property
-    def update(self) -> Path | None:
-        """The adapter that is added to `root`; None: nothing is."""
-        return self.adapter if self.root is self.base else None
-
-
-def is_whole(directory: Path) -> bool:
-    """Tell whether a round has written a whole model there, and no adapter."""
-    return (directory / "config.json").is_file()
+    """A PEFT adapter directory; None: the base itself."""
 
 
 def fingerprint(pretrained: Pretrained) -> str:
