@@ -44,6 +44,9 @@ Arrived = Callable[[int, list[Completion]], None]
 class Verifier(Component, ABC):
     """Law: total and pure. Any string, however broken, gives a verdict, never an exception."""
 
+    rows: ClassVar[bool] = False
+    """Whether it looks at the row that an observation was made of, `meta["row"]`."""
+
     @abstractmethod
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Compare the answer found in `text` with the observation's gold answer."""
@@ -51,6 +54,10 @@ class Verifier(Component, ABC):
     def judge_all(self, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
         """Return what `judge` does for each; a verifier that waits for others may ask about several at once."""
         return [self.judge(observation, text) for observation, text in asked]
+
+    def probe(self, observation: Observation, text: str) -> Verdict:
+        """Judge before anything starts: what judging would only count as a failure is raised here."""
+        return self.judge(observation, text)
 
     def statement(self, observation: Observation) -> str:
         """Return the shortest text that states the gold answer as this verifier wants it stated."""

@@ -26,6 +26,7 @@ CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 CHEAP = ["model=scripted", "generator=scripted", "trainer=scripted", "schedule.steps=1", "schedule.wave=64",
          "~tracker.tensorboard", "~tracker.console"]  # fmt: skip
 SMALL = ["task.train_per_level=10", "task.validation_per_level=2", "task.test_per_level=2"]
+NAMED = re.compile(r"^```\w+\n(# ([\w/]+\.\w+)\b.*?)```", flags=re.M | re.S)
 ELSEWHERE = re.compile(r"#.*\b(GPU|Hub|Ray)\b")
 
 SESSION = """
@@ -102,19 +103,16 @@ def python(document: Path) -> list[str]:
 
 
 def prepared(place: Path) -> None:
-    """What the documents speak of: a file of questions, and the sampler of docs/extending.md."""
+    """What the documents speak of: a file of questions, and the blocks that begin with a comment that is a path."""
     rows = [
         {"q": f"How many legs have {k} cats?", "target": {"value": 4 * k}, "topic": "animals", "grade": k % 3}
         for k in range(1, 121)
     ]
     (place / "my.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
-    source = re.search(r"```python\n(# my_sampler\.py.*?)```", page, flags=re.S)
-    options = re.search(r"```yaml\n(# my_conf/sampler/longest\.yaml.*?)```", page, flags=re.S)
-    assert source and options
-    (place / "my_sampler.py").write_text(source[1])
-    (place / "my_conf/sampler").mkdir(parents=True)
-    (place / "my_conf/sampler/longest.yaml").write_text(options[1])
+    for document in DOCUMENTS:
+        for block, name in NAMED.findall(document.read_text(encoding="utf-8")):
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(block)
 
 
 def cheap(module: str, arguments: list[str]) -> list[str]:

@@ -109,7 +109,8 @@ class Verdict:
     how: str
     """How the verdict came about, in a word or two: a `How`, or the verifier's own such as `equal (marker)`."""
     score: float | None = None
-    """Share of the rationale's steps that are right, in [0, 1], where the verifier can grade steps."""
+    """Marks in [0, 1], where the verifier gives them: the share of right steps, or a mean of rewards. Only selectors
+    and B-STaR's search look at it; statistics count `correct`."""
     reading: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     """What each stage of reading left of the text, by the stage's name and in order; the judge command shows it."""
 
@@ -169,7 +170,7 @@ class Rollout(Record):
 
     @property
     def faithful(self) -> bool:
-        """Tell whether the answer is right, and every step (only where the verifier grades steps)."""
+        """Tell whether the answer is right with full marks (only where the verifier gives marks)."""
         return self.correct and self.score == 1.0
 
 

@@ -11,7 +11,7 @@ from star_loop.records import Rollout
 from star_loop.report.files import table
 from star_loop.run.directory import IterationDirectory, RunDirectory
 
-KINDS = ("right", "right, but not every step", "wrong", "hinted")
+KINDS = ("right", "right, but without full marks", "wrong", "hinted")
 MOST, MOST_ITERATIONS = 180, 20
 """Rollouts of a sample, and iterations that they come from."""
 
@@ -22,7 +22,7 @@ def kind(rollout: Rollout) -> str:
         return "hinted"
     if not rollout.correct:
         return "wrong"
-    return "right" if rollout.score in (None, 1.0) else "right, but not every step"
+    return "right" if rollout.score in (None, 1.0) else "right, but without full marks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from star_loop.config.component import Component
 from star_loop.experiment import Experiment
-from star_loop.protocols import Task
+from star_loop.protocols import Task, Verifier
 from star_loop.records import Columns, Metrics, Observation
 from star_loop.tasks.splitting import Subset, surveyed
 
@@ -17,6 +17,11 @@ SMALL, HIGHEST_RATE = 50e6, 1e-3
 """Parameters from which a higher learning rate than this one is doubtful with LoRA."""
 LARGE = 2e9
 """Parameters from which float32 is doubtful."""
+ODD = (
+    "", " ", "\n\n", "\x00", "\ud800", "####", "#### ", "\\boxed{", "<answer></answer>", "```python\n", "{}", "{0} %s",
+    "NaN", "-", "½ ٣ 🦉", "\u202e#### 1", "<think>", "(", "\\", "9" * 5000, "((" * 2000, "a " * 50_000,
+)  # fmt: skip
+"""Texts on which verifiers have failed."""
 GOLDS_PROVEN = 1000
 """How many observations of each split must prove that the verifier accepts their gold answer."""
 
@@ -71,7 +76,9 @@ def load(task: Task) -> Splits:
     splits = {split: surveyed(observations) for split, observations in found.items()}
     _distinct(splits)
     for split, observations in splits.items():
-        for observation in observations[:GOLDS_PROVEN]:
+        for place, observation in enumerate(observations[:GOLDS_PROVEN]):
+            if split == "train" and place == 0:
+                prove_total(task.verifier, observation)
             prove_gold(task, split, observation)
     return splits
 
@@ -107,14 +114,37 @@ def _alike(hashes: NDArray[np.int64]) -> list[tuple[int, int]]:
     return sorted(pairs, key=lambda pair: pair[1])
 
 
+def prove_total(verifier: Verifier, observation: Observation) -> None:
+    """Hold a verifier to its law on texts as models write them when they fail: a verdict for each, the same again.
+
+    Raises:
+        ValueError: an exception, or another verdict the second time; with the text.
+    """
+    for text in ODD:
+        shown = f"{text[:30]!r}{'…' if len(text) > 30 else ''} ({len(text):,} characters)"
+        try:
+            first, again = (verifier.probe(observation, text) for _ in range(2))
+        except Exception as failure:
+            raise ValueError(
+                f"task: the verifier {type(verifier).__name__} fails on {shown}: {failure}. Whatever a model writes, "
+                "a verdict is due: let it be wrong"
+            ) from failure
+        if first != again:
+            raise ValueError(
+                f"task: the verifier {type(verifier).__name__} judges {shown} now so, now so ({first}, {again}): let "
+                "it depend on nothing but the observation and the text"
+            )
+
+
 def prove_gold(task: Task, split: str, observation: Observation) -> None:
     """A verifier that rejects the truth would silently starve the loop."""
-    verdict = task.verifier.judge(observation, task.gold_text(observation))
+    text = task.gold_text(observation)
+    verdict = task.verifier.probe(observation, text)
     if not verdict.correct:
         raise ValueError(
             f"task: the verifier {type(task.verifier).__name__} rejects the gold answer {observation.answer!r} of "
-            f"{split} observation {observation.id!r} ({verdict.how}; it read {verdict.answer!r}): correct the answer "
-            "or choose another task.verifier"
+            f"{split} observation {observation.id!r} ({verdict.how}; it read {verdict.answer!r} in {text[-60:]!r}): "
+            "correct the answer or choose another task.verifier"
         )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import model_validator
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
@@ -28,6 +28,7 @@ from star_loop.tasks.prompting import Prompted
 from star_loop.tasks.table import Table
 from star_loop.verifiers.guess import Guess, announced, named
 from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice, read_choice
+from star_loop.verifiers.rewards import json_values
 
 _DIGITS = 9
 """Of a number of a game."""
@@ -37,9 +38,9 @@ _COLUMN = re.compile(r"\{([^{}]+)\}")
 class Columned(Prompted):
     """A task whose rows are read by the names of their columns."""
 
-    verifier: Annotated[Verifier, BeforeValidator(named)] = Guess()
-    """`exact`, `math`, `multiple_choice`, `yes_no`, `expression`, or `guess`: a guess from each gold answer, which is
-    reported; others by `task.verifier._target_=…` with their keys."""
+    verifier: Verifier = Guess()
+    """`exact`, `math`, `multiple_choice`, `yes_no`, `expression`, `guess` (from each gold answer, reported), or your
+    own function, `path/to/file.py:right`; others by `task.verifier._target_=…` with their keys."""
     phrases: tuple[str, ...] | None = None
     """What announces an answer: languages (`[en,fr]`) and phrases of your own; None: what the verifier listens for."""
     question: str = "question"
@@ -114,7 +115,7 @@ class Rows(Sequence[Observation]):
             rationale=rationale,
             skill=None if task.skill is None else cell(task.skill),
             level=None if task.level is None else level_of(pick(row, task.level, place), task.level, place),
-            meta={} if task.numbers is None else {"numbers": _numbers(row, task.numbers, place)},
+            meta=_meta(task, row, place),
         )
         return _ending_in_its_answer(task, observation)
 
@@ -130,6 +131,11 @@ class Rows(Sequence[Observation]):
             number = option_number(answer)
             if number is not None and _labelled(self.task, row, place, answer) is None:
                 yield number, _choices(self.task, row, place), place
+
+
+def _meta(task: Columned, row: Row, place: str) -> dict[str, Any]:
+    numbers = {} if task.numbers is None else {"numbers": _numbers(row, task.numbers, place)}
+    return {**numbers, "row": json_values(row)} if task.verifier.rows else numbers
 
 
 def _cell(row: Row, place: str, column: str) -> str:

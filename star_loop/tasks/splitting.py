@@ -7,15 +7,22 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import field_validator
 
 from star_loop.protocols import Task
 from star_loop.records import Observation
 from star_loop.seeding import seed_for
 from star_loop.tasks.survey import Digests, Group, Indices, Survey, survey
+from star_loop.verifiers.guess import named
 
 
 class SplitTask(Task):
     """A task that makes its three splits at once, when the first of them is needed."""
+
+    @field_validator("verifier", mode="before", check_fields=False)
+    @classmethod
+    def _named(cls, verifier: Any) -> Any:
+        return named(verifier)
 
     @property
     @abstractmethod

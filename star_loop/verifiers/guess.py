@@ -11,6 +11,7 @@ from star_loop.verifiers.expression import Expression
 from star_loop.verifiers.label import YesNo
 from star_loop.verifiers.math import Math
 from star_loop.verifiers.multiple_choice import MultipleChoice, read_choice
+from star_loop.verifiers.rewards import Rewards
 from star_loop.verifiers.stated import Phrases, Stated
 from star_loop.verifiers.statement import ENGLISH
 
@@ -75,16 +76,20 @@ NAMED: Mapping[str, type[Verifier]] = {
 
 
 def named(verifier: object) -> object:
-    """The verifier of a name; anything else as it is.
+    """The verifier of a name, or of one's own functions (`Rewards`); anything else as it is.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or what names no function.
     """
+    if isinstance(verifier, list | tuple) or (isinstance(verifier, str) and ":" in verifier):
+        functions = [verifier] if isinstance(verifier, str) else verifier
+        return Rewards(functions=tuple(map(str, functions)))
     if not isinstance(verifier, str):
         return verifier
     if verifier not in NAMED:
         raise ValueError(
-            f"there is no verifier of this name: known are {', '.join(NAMED)}, or give task.verifier._target_"
+            f"there is no verifier of this name: known are {', '.join(NAMED)}, or give a function of your own, "
+            "my_module:right or path/to/file.py:right, or task.verifier._target_"
         )
     return NAMED[verifier]()
 

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from star_loop.processes.kept import Stopped
 from star_loop.protocols import Verifier
 from star_loop.records import How, Observation, Verdict
-from star_loop.verifiers.math_process import MathProcess, Stopped
+from star_loop.verifiers.math_process import MathProcess
 from star_loop.verifiers.reply import reply
 from star_loop.verifiers.wrapping import unwrap
 

@@ -9,12 +9,12 @@ from importlib.util import find_spec
 
 from pydantic import Field
 
+from star_loop.processes.kept import Stopped
 from star_loop.records import How, Observation, Verdict
 from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.dropped import same_marks
 from star_loop.verifiers.latex import equal_at_sight, plain, spelt
 from star_loop.verifiers.math_pool import MathPool, Question
-from star_loop.verifiers.math_process import Stopped
 from star_loop.verifiers.sentences import sentences
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import Statement

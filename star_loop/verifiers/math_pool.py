@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from queue import LifoQueue
 
-from star_loop.verifiers.math_process import MathProcess, Stopped
+from star_loop.processes.kept import Stopped
+from star_loop.verifiers.math_process import MathProcess
 
 MOST = 16
 """Processes of a pool that is as large as the machine."""

@@ -7,30 +7,22 @@ JSON line: whether every answer equals the gold one by Math-Verify, or null wher
 import json
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from star_loop.processes.killable import EndedError, KillableProcess, SilentError
+from star_loop.processes.kept import KeptProcess
 from star_loop.verifiers.algebra import compare, parse
 
 MEMORY = 4 << 30
 """Bytes of address space of one process."""
-_START = 120.0
-"""Seconds for the imports of a process, which is long only on a busy machine."""
 
 
-class Stopped(RuntimeError):
-    """The process took too long, or died; it is gone, and the next question starts a new one."""
-
-
-class MathProcess:
-    """Keeps one process for questions asked one after another; starts it at the first, and again after each end."""
+class MathProcess(KeptProcess):
+    """Keeps one process that compares."""
 
     def __init__(self, command: Sequence[str] = (sys.executable, "-m", "star_loop.verifiers.math_process")) -> None:
-        self.command, self._lock = command, threading.Lock()
-        self._process: KillableProcess | None = None
+        super().__init__(command)
 
     def ask(self, seconds: float, gold: str, answers: Sequence[str]) -> bool | None:
         """Tell whether every answer equals the gold one; None: something in them is not mathematics.
@@ -38,27 +30,8 @@ class MathProcess:
         Raises:
             Stopped: no reply within `seconds`, or the process died.
         """
-        with self._lock:
-            try:
-                process = self._running()
-                process.send([seconds, gold, *answers])
-                reply = process.receive(seconds)
-            except (OSError, ValueError, SilentError, EndedError) as error:
-                self.stop()
-                raise Stopped("too long" if isinstance(error, SilentError) else "died") from error
-            return None if reply is None else bool(reply)
-
-    def stop(self) -> None:
-        """Kill the process, whatever it does."""
-        if self._process is not None:
-            self._process.close()
-            self._process = None
-
-    def _running(self) -> KillableProcess:
-        if self._process is None:
-            self._process = KillableProcess(self.command, log=None, environment={"OMP_NUM_THREADS": "1"})
-            self._process.line(_START)  # it is ready
-        return self._process
+        reply = self.reply(seconds, [seconds, gold, *answers])
+        return None if reply is None else bool(reply)
 
 
 def serve() -> None:

@@ -158,7 +158,7 @@ def test_the_page_shows_what_the_files_say(run: Path) -> None:
         "46.9 % 4.50e12 20.0 %",  # collecting used 10, 20 and 30 % of the peak
         "Questions per cell: 1 or more.",
         "train question 0 <i>?</i>",
-        "50 % of the steps right",
+        "score 50 %",
         "hinted",
         "<u>13</u> expected 12",
     ):

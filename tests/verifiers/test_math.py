@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from star_loop.processes.kept import Stopped
 from star_loop.records import Observation
 from star_loop.verifiers.exact import normalise
 from star_loop.verifiers.latex import equal_at_sight
 from star_loop.verifiers.math import Math
 from star_loop.verifiers.math_pool import MathPool
-from star_loop.verifiers.math_process import MathProcess, Stopped
+from star_loop.verifiers.math_process import MathProcess
 from tests.verifiers.test_real_verifiers import NASTY
 
 needs_math_verify = pytest.mark.skipif(find_spec("math_verify") is None, reason="Math-Verify is not installed")
