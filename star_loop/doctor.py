@@ -7,10 +7,9 @@ h, MLP width i and key width k (Qwen2.5's shapes, arXiv 2412.15115, stand for al
     train     2·P  +  16·r·L·(9h + 2k + 3i)              frozen weights; LoRA in fp32 with gradients and two moments
                    +  73·L·h · TOKENS                    activations that backward needs
               with trainer.gradient_checkpointing=true   (2·L + 73)·h · TOKENS in their place
+              with trainer=full                          16·P for weights, gradients and moments
 
-The 73 bytes of activations for each token, layer and unit of width are measured (a Llama with LoRA on every linear
-layer, bf16 under autocast; Korthikanti et al., arXiv 2205.05198, eq. 2, have 34 without adapters, casts and gated
-MLP). Logits are computed in chunks and count for nothing. Each with OVERHEAD on top (CUDA context, graphs, fragments).
+Where the 73 come from: `accounting/memory.py`. Each with OVERHEAD on top (CUDA context, graphs, fragments).
 The two never run at once: the engine gives the memory back before a round. On a CPU a round has fp32 weights, and the
 engine keeps its own.
 """
@@ -25,6 +24,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from star_loop.accounting.memory import WHOLE, activations
 from star_loop.generators.devices import cores
 from star_loop.generators.vllm_window import wanted_torch, window, within
 from star_loop.models.device import Gpu, gpus
@@ -33,8 +33,6 @@ GIB = 2**30
 SEQUENCES, LENGTH, TOKENS, RANK = 64, 1024, 4096, 32
 """Completions in flight, their tokens; tokens of a training step at once; LoRA's r."""
 OVERHEAD = 2 * GIB
-ACTIVATIONS = 73
-"""Bytes for each token, layer and unit of width."""
 NEEDED = 3 * GIB
 """Memory of the embedded default, both processes together."""
 
@@ -56,9 +54,13 @@ class Size:
 
     def train(self, *, weight_bytes: int = 2, checkpointing: bool = False) -> float:
         """Bytes in a LoRA round; `checkpointing` keeps the input of every layer and the activations of one."""
-        per_token = 2 * self.layers + ACTIVATIONS if checkpointing else ACTIVATIONS * self.layers
-        activations = per_token * self.hidden * TOKENS
-        return weight_bytes * self.parameters + 16 * self.adapter(RANK) + activations + OVERHEAD
+        kept = activations(tokens=TOKENS, layers=self.layers, hidden=self.hidden, checkpointing=checkpointing)
+        return weight_bytes * self.parameters + WHOLE * self.adapter(RANK) + kept + OVERHEAD
+
+    def train_whole(self, *, checkpointing: bool = False) -> float:
+        """Bytes in a round of `trainer=full`."""
+        kept = activations(tokens=TOKENS, layers=self.layers, hidden=self.hidden, checkpointing=checkpointing)
+        return WHOLE * self.parameters + kept + OVERHEAD
 
     def adapter(self, rank: int) -> int:
         """Count the weights of a LoRA adapter of every linear layer."""

@@ -246,16 +246,19 @@ class Generator(Component, ABC):
 class Trainer(Component, ABC):
     """How the model learns from the chosen rationales."""
 
+    whole: ClassVar[bool] = False
+    """Whether a round writes a whole model instead of an adapter."""
+
     @abstractmethod
     def train(
         self, examples: Sequence[Example], start: Model, into: Path, *,
         steps: int | None, seed: int, progress: Progress | None = None,
     ) -> Metrics:  # fmt: skip
-        """Fine-tune `start` and write the new adapter into the empty directory `into`, and nowhere else. `steps` of the
-        optimiser, or None for the trainer's own epochs. Returns `train/<name>`: `loss`, `tokens`, …
+        """Fine-tune `start` and write the new adapter, or model, into the empty directory `into`, and nowhere else.
+        `steps` of the optimiser, or None for the trainer's own epochs. Returns `train/<name>`: `loss`, `tokens`, …
 
         Raises:
-            ValueError, TrainingError: no examples; the loss is not finite, the adapter did not move, or the base did.
+            ValueError, TrainingError: no examples; the loss is not finite, nothing moved, or the base did.
         """
 
     def check_base(self, base: Pretrained) -> None:

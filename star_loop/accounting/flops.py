@@ -101,6 +101,13 @@ class Shapes:
             tokens * per_token + losses * 2 * self._head + 3 * self._scores * tokens**2 for tokens, losses in sequences
         )
 
+    def train_whole(self, sequences: Iterable[tuple[int, int]]) -> int:
+        """Count forward and backward of each sequence, (tokens, tokens that have a loss), where every weight is
+        trained: each product has a gradient by either of its factors."""
+        return 3 * sum(
+            tokens * self._forward + losses * self._head + self._scores * tokens**2 for tokens, losses in sequences
+        )
+
     @staticmethod
     def _backward(linear: Linear, rank: int) -> int:
         """Count what LoRA adds to a token's forward: the low-rank forward, and both gradients."""

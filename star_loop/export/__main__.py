@@ -1,8 +1,8 @@
 """`python -m star_loop.export RUN`: what a run has made, in the formats that other tools load.
 
 <run>/export/<iteration>/
-  adapter/       PEFT: `PeftModel.from_pretrained`, or a vLLM LoRARequest
-  merged/        a whole model, base and adapter summed: transformers, vLLM
+  adapter/       PEFT: `PeftModel.from_pretrained`, or a vLLM LoRARequest (trainer=full has none)
+  merged/        a whole model, base and adapter summed, or as trainer=full made it: transformers, vLLM
   data/          a data set, with its card:
     rationales.parquet   prompt, completion, …: every rationale that was trained on (TRL's prompt/completion layout)
     pairs.parquet        prompt, chosen, rejected, …: a correct and an incorrect rationale of the same question, for
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m star_loop.export", description="Write <run>/export/<iteration>/.")
     parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, e.g. outputs/default")
     parser.add_argument("--iteration", default="best", help="a number, last, or best (highest validation accuracy)")
-    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="what to write (default: everything)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="what to write (default: everything)")
     parser.add_argument("--license", default="other", help="for the cards: a Hub licence id, such as apache-2.0")
     parser.add_argument("--push", metavar="REPO", help="upload it to the Hugging Face Hub, privately, e.g. me/my-model")
     options = parser.parse_args(arguments)

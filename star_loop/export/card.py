@@ -14,17 +14,19 @@ from star_loop.run.directory import IterationDirectory, RunDirectory
 def model_card(run: RunDirectory, experiment: Experiment, here: IterationDirectory, license: str) -> str:
     """Describe base, task, method, iteration, figures and command."""
     base, after, before = experiment.model, here.metrics(), run.iteration(0).metrics()
+    whole = experiment.trainer.whole
+    adapter = "" if whole else "| adapter | `adapter/`: `PeftModel.from_pretrained`, or a vLLM `LoRARequest` |\n"
     return f"""---
 base_model: {in_head(base.name_or_path)}
 license: {in_head(license)}
-library_name: peft
-tags: [star_loop, lora, self-improvement]
+library_name: {"transformers" if whole else "peft"}
+tags: [star_loop, {"full" if whole else "lora"}, self-improvement]
 ---
 # {experiment.name}, iteration {here.number}
 
 `{base.name_or_path}` after {here.number} iterations of teaching itself with star_loop: it wrote rationales, those
-that reached the right answer were kept, and a LoRA adapter was trained on them. The licences of the base model and of
-the questions hold for it.
+that reached the right answer were kept, and {"all its weights were" if whole else "a LoRA adapter was"} trained on
+them. The licences of the base model and of the questions hold for it.
 
 | | base model | iteration {here.number} |
 |---|---|---|
@@ -33,8 +35,7 @@ the questions hold for it.
 | FLOPs so far (generation and training, papers' convention) | 0 | {after.get("flops/cumulative", 0.0):.3g} |
 
 {_provenance(run, experiment)}
-| adapter | `adapter/`: `PeftModel.from_pretrained`, or a vLLM `LoRARequest` |
-| merged model | `merged/`: transformers, vLLM |
+{adapter}| merged model | `merged/`: transformers, vLLM |
 | data | `data/`, with a card of its own |
 
 Accuracy is zero-shot and greedy, with 95 % Wilson intervals. Which iteration is the best, validation decides.

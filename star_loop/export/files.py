@@ -22,14 +22,14 @@ ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 PARTS = ("adapter", "merged", "data")
 
 
-def export(run: Path, iteration: str = "best", parts: Sequence[str] = PARTS, license: str = "other") -> Path:
+def export(run: Path, iteration: str = "best", parts: Sequence[str] | None = None, license: str = "other") -> Path:
     """Write `<run>/export/<iteration>/`, whole or not at all; an export that exists is left as it is.
 
     Args:
         run: a run directory.
         iteration: a number, `last`, or `best`: the highest validation accuracy (the test split decides nothing); the
             last, where there is no validation.
-        parts: which of `adapter`, `merged`, `data`.
+        parts: which of `adapter`, `merged`, `data`; None: all that there are (a model trained whole has no adapter).
         license: what the cards say, an identifier of the Hub's.
 
     Raises:
@@ -44,6 +44,8 @@ def export(run: Path, iteration: str = "best", parts: Sequence[str] = PARTS, lic
             f"the adapter of {here.path} was given up (keep=best) or is lost: take --iteration best, last or 1"
         )
     experiment = _experiment(run)
+    whole = experiment.trainer.whole
+    parts = parts or [part for part in PARTS if part != "adapter" or not whole]
     _refuse_others(directory, experiment, parts)
     target = run / "export" / f"{here.number:04d}"
     if target.exists():
@@ -116,7 +118,9 @@ def _copy_adapter(here: IterationDirectory, into: Path) -> None:
     for name in ADAPTER:
         source = here.path / "adapter" / name
         if not source.exists():
-            raise RunError(f"{source} is missing: only a run of trainer=lora has an adapter to export")
+            raise RunError(
+                f"{source} is missing: only a run of trainer=lora has an adapter to export; give other --parts"
+            )
         shutil.copyfile(source, into / name)
 
 

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 
@@ -48,6 +49,26 @@ def device() -> Literal["cuda", "cpu"]:
             "CUDA_VISIBLE_DEVICES= to compute on the CPU"
         )
     return "cpu"
+
+
+def free_memory() -> int:
+    """Return the bytes that are free where weights are computed with: of the GPU, or of what this process may use.
+
+    Linux's estimate of what can be had without swapping, and a container's limit; elsewhere all of the memory.
+    """
+    if device() == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    group, machine = Path("/sys/fs/cgroup"), Path("/proc/meminfo")
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if machine.exists():
+        fields = dict(line.split(":") for line in machine.read_text().splitlines())
+        free = int(fields["MemAvailable"].split()[0]) * 1024
+    limit, used = group / "memory.max", group / "memory.current"
+    if limit.exists() and (written := limit.read_text().strip()).isdigit():
+        free = min(free, int(written) - int(used.read_text()))
+    return free
 
 
 @contextmanager

@@ -54,8 +54,8 @@ def merged_weights(model: Model, dtype: torch.dtype, device: str = "cpu") -> Ite
     Raises:
         ValueError: the base or the adapter cannot be loaded, or cannot be merged.
     """
-    found = updates(model.adapter) if model.adapter is not None else {}
-    files = checkpoint_files(model.base) if found is not None else None
+    found = updates(model.update) if model.update is not None else {}
+    files = checkpoint_files(model.root) if found is not None else None
     if found is None or files is None or not set(found) <= set(files):
         yield from checkpoint_weights(load_merged(model, dtype)).items()
         return

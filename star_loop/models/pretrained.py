@@ -111,7 +111,24 @@ class Model:
 
     base: Pretrained
     adapter: Path | None = None
-    """A PEFT adapter directory; None: the base itself."""
+    """What a round has written: a PEFT adapter, or a whole model of the base's architecture; None: the base itself."""
+
+    @property
+    def root(self) -> Pretrained:
+        """Where the full weights are: of a model that was trained whole its own directory, otherwise the base."""
+        if self.adapter is None or not is_whole(self.adapter):
+            return self.base
+        return self.base.model_copy(update={"name_or_path": str(self.adapter), "revision": None, "package": None})
+
+    @property
+    def update(self) -> Path | None:
+        """The adapter that is added to `root`; None: nothing is."""
+        return self.adapter if self.root is self.base else None
+
+
+def is_whole(directory: Path) -> bool:
+    """Tell whether a round has written a whole model there, and no adapter."""
+    return (directory / "config.json").is_file()
 
 
 def fingerprint(pretrained: Pretrained) -> str:

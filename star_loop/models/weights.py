@@ -85,16 +85,16 @@ def load_model(pretrained: Pretrained, dtype: torch.dtype | None = None) -> PreT
 def load_merged(model: Model, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """A fresh copy of the base with the adapter merged into it: summed in float32, cast once to `dtype`.
 
-    Nothing live is changed, so nothing drifts (in bfloat16, merging and unmerging in place changes one weight
-    in six).
+    A model that was trained whole is loaded as it is. Nothing live is changed, so nothing drifts (in bfloat16, merging
+    and unmerging in place changes one weight in six).
 
     Raises:
         ValueError: the base or the adapter cannot be loaded, or the adapter cannot be merged (see `refuse_tied`).
     """
-    if model.adapter is None:
-        return load_model(model.base, dtype)
+    if model.update is None:
+        return load_model(model.root, dtype if dtype is not None else weight_dtype(model.base))
     base = load_model(model.base, torch.float32)
-    adapted = _adapted(base, model.adapter)
+    adapted = _adapted(base, model.update)
     refuse_tied(adapted, model.base)
     merged = adapted.merge_and_unload()
     return merged.to(dtype if dtype is not None else weight_dtype(model.base)).eval()
@@ -106,10 +106,10 @@ def load_beside(model: Model, dtype: torch.dtype | None = None) -> PreTrainedMod
     Raises:
         ValueError: the base or the adapter cannot be loaded.
     """
-    base = load_model(model.base, dtype)
-    if model.adapter is None:
+    base = load_model(model.root, dtype if dtype is not None else weight_dtype(model.base))
+    if model.update is None:
         return base
-    adapted: PreTrainedModel = _adapted(base, model.adapter).get_base_model()
+    adapted: PreTrainedModel = _adapted(base, model.update).get_base_model()
     return adapted.eval()
 
 

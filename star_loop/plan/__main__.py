@@ -80,8 +80,8 @@ def plan(wanted: argparse.Namespace) -> dict[str, Any]:
     experiment = experiment_of(run)
     rates, now = measured(run, slots_of(experiment)), habits(run)
     base = experiment.model if wanted.model is None else Configured(name_or_path=wanted.model)
-    shapes = shapes_of(base)
-    rates, now = scaled(rates, now, wanted, shapes_of(experiment.model), shapes)
+    shapes, whole = shapes_of(base), experiment.trainer.whole
+    rates, now = scaled(rates, now, wanted, shapes_of(experiment.model), shapes, whole)
     sampler, commit = growth(experiment)
     model = Model(
         rates=rates, habits=now, sampler=sampler, commit=commit,
@@ -93,7 +93,7 @@ def plan(wanted: argparse.Namespace) -> dict[str, Any]:
                      "commit": asdict(commit)},
         "assumed": {"reading": READING, "network": wanted.network, "node": wanted.node, "flops": wanted.flops,
                     "memory_bandwidth": wanted.memory_bandwidth},
-        "memory": memory(shapes, base, job.gpus_each),
+        "memory": memory(shapes, base, job.gpus_each, whole),
         "predictions": [
             {"observations": n, "gpus": gpus, "process_bytes": n * sampler.held, **_shown(prediction)}
             for n in wanted.observations
@@ -142,11 +142,12 @@ def job_of(experiment: Experiment, wanted: argparse.Namespace) -> Job:
 
 
 def scaled(
-    rates: Rates, now: Habits, wanted: argparse.Namespace, before: Shapes, after: Shapes
+    rates: Rates, now: Habits, wanted: argparse.Namespace, before: Shapes, after: Shapes, whole: bool = False
 ) -> tuple[Rates, Habits]:
     """The rates for another model, another length or another machine.
 
-    A step costs what reading the weights costs, a token and a round what their FLOPs cost.
+    A step costs what reading the weights costs, a token and a round what their FLOPs cost. `whole`: an iteration keeps
+    a model instead of an adapter.
     """
     stretch = wanted.tokens / float(now.lengths.mean()) if wanted.tokens else 1.0
     weights = after.parameters / before.parameters
@@ -156,7 +157,7 @@ def scaled(
         lengths=now.lengths * stretch,
         flops_generated=now.flops_generated * work * stretch,
         flops_trained=now.flops_trained * work * stretch,
-        adapter=int(now.adapter * _low_rank(after) / _low_rank(before)),
+        adapter=int(now.adapter * (weights if whole else _low_rank(after) / _low_rank(before))),
     )
     if wanted.flops is None and wanted.memory_bandwidth is None:
         return replace(
@@ -175,7 +176,7 @@ def _low_rank(shapes: Shapes) -> int:
     return sum(linear.inputs + linear.outputs for linear in shapes.linears)
 
 
-def memory(shapes: Shapes, base: Pretrained, gpus_each: int) -> dict[str, float]:
+def memory(shapes: Shapes, base: Pretrained, gpus_each: int, whole: bool = False) -> dict[str, float]:
     """Bytes on each GPU: see `star_loop.doctor`."""
     from star_loop.models.weights import load_config
 
@@ -185,8 +186,8 @@ def memory(shapes: Shapes, base: Pretrained, gpus_each: int) -> dict[str, float]
         base.name_or_path, shapes.parameters, shapes.layers, shapes.hidden,
         getattr(config, "intermediate_size", None) or 4 * shapes.hidden, heads * shapes.head_dim,
     )  # fmt: skip
-    return {"generate": size.generate() / gpus_each, "train": size.train(), "train_checkpointing":
-            size.train(checkpointing=True)}  # fmt: skip
+    train = size.train_whole if whole else size.train
+    return {"generate": size.generate() / gpus_each, "train": train(), "train_checkpointing": train(checkpointing=True)}
 
 
 def _shown(prediction: Prediction) -> dict[str, Any]:

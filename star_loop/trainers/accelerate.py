@@ -86,7 +86,7 @@ class Accelerate(Lora):
         distinct = {id(sequence): sequence for sequence in chain.from_iterable(batches)}
         place = {name: k for k, name in enumerate(distinct)}
         return {
-            "trainer": self.model_dump(mode="json"),
+            "trainer": self.model_dump(mode="json") | {"gradient_checkpointing": bool(self.gradient_checkpointing)},
             "base": start.base.model_dump(mode="json"),
             "adapter": str(start.adapter.resolve()) if start.adapter else None,
             "into": str(into.resolve()),

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from star_loop.models import Pretrained
+from star_loop.models import Pretrained, is_whole
 from star_loop.models.tied import refuse_tied
 from star_loop.models.weights import read_adapter, skeleton
 from star_loop.trainers.keys import LoraKeys
@@ -122,6 +122,11 @@ def continue_from(model: Any, adapter: Path, config: LoraConfig) -> None:
     Raises:
         ValueError: they are damaged, or have another shape than this round's.
     """
+    if is_whole(adapter):
+        raise ValueError(
+            f"cannot go on from {adapter}: it is a whole model, of trainer=full, and trainer=lora keeps the base as it "
+            "is. Set start_from=base, or give model.name_or_path that directory in a new run."
+        )
     stored, weights = read_adapter(adapter)
     wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
     here, there = (config.r, config.lora_alpha), (stored.get("r"), stored.get("lora_alpha"))

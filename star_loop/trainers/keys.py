@@ -1,4 +1,4 @@
-"""The keys of a LoRA round, which its plan and its torch half share. No torch here."""
+"""The keys of a round, which its plan and its torch half share. No torch here."""
 
 import math
 from collections.abc import Mapping
@@ -9,19 +9,9 @@ from pydantic import Field
 from star_loop.config.component import Component
 
 
-class LoraKeys(Component):
-    """Hyper-parameters of low-rank adaptation (LoRA, arXiv 2106.09685) and of its optimiser."""
+class RoundKeys(Component):
+    """Hyper-parameters of an optimiser and of what it is given, whatever it moves."""
 
-    r: int = Field(32, ge=1)
-    """Rank of the update."""
-    lora_alpha: float = Field(64, gt=0)
-    """The update is scaled by lora_alpha / r."""
-    lora_dropout: float = Field(0.0, ge=0, lt=1)
-    """Of the update's input, in training."""
-    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
-    """Every linear layer but the LM head, or names such as [q_proj, v_proj]."""
-    peft: Mapping[str, Any] = {}
-    """Further fields of PEFT's `LoraConfig`, such as use_rslora, use_dora, rank_pattern, modules_to_save."""
     thinking: bool = True
     """Whether the reasoning of a thinking model, up to its `</think>`, is learned, or the reply after it alone."""
     learning_rate: float = Field(2e-4, ge=0)
@@ -60,8 +50,9 @@ class LoraKeys(Component):
     """AdamW's decay rates of the two moments."""
     max_grad_norm: float | None = Field(1.0, gt=0)
     """Longer gradients are scaled down to this norm; null: never."""
-    gradient_checkpointing: bool = False
-    """Compute activations twice instead of keeping them: less memory, a third more time."""
+    gradient_checkpointing: bool | None = None
+    """Compute activations twice instead of keeping them: less memory, a third more time. Null: where keeping them would
+    take more than half of the memory that is free."""
     threads: int | None = Field(None, ge=1)
     """CPU threads; null: torch's own choice."""
 
@@ -78,3 +69,18 @@ class LoraKeys(Component):
         if self.lr_scheduler_type == "cosine":
             left = 0.5 * (1 - math.cos(math.pi * left))
         return self.learning_rate * (self.min_lr_ratio + (1 - self.min_lr_ratio) * left)
+
+
+class LoraKeys(RoundKeys):
+    """Hyper-parameters of low-rank adaptation (LoRA, arXiv 2106.09685)."""
+
+    r: int = Field(32, ge=1)
+    """Rank of the update."""
+    lora_alpha: float = Field(64, gt=0)
+    """The update is scaled by lora_alpha / r."""
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    """Of the update's input, in training."""
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Every linear layer but the LM head, or names such as [q_proj, v_proj]."""
+    peft: Mapping[str, Any] = {}
+    """Further fields of PEFT's `LoraConfig`, such as use_rslora, use_dora, rank_pattern, modules_to_save."""

@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 
-from star_loop.trainers.keys import LoraKeys
+from star_loop.trainers.keys import RoundKeys
 
 
-def optimizer_of(settings: LoraKeys, model: Any) -> torch.optim.Optimizer:
+def optimizer_of(settings: RoundKeys, model: Any) -> torch.optim.Optimizer:
     """Make the optimiser of all trainable parameters; each group's `factor` multiplies the schedule's learning rate.
 
     Raises:
@@ -29,7 +29,7 @@ def optimizer_of(settings: LoraKeys, model: Any) -> torch.optim.Optimizer:
     return torch.optim.AdamW(listed, lr=rate, betas=settings.betas, weight_decay=decay, fused=True)
 
 
-def factor_of(settings: LoraKeys, name: str) -> float:
+def factor_of(settings: RoundKeys, name: str) -> float:
     """Multiply the factors of all parts that the parameter's name contains."""
     factor = 1.0
     for part, times in settings.rate_factors.items():

@@ -82,6 +82,13 @@ def test_lora_training(architecture):
     assert shapes.train([(96, losses)], RANK) == pytest.approx(counted, rel=0.02)
 
 
+def test_full_training(architecture):
+    model, shapes = architecture
+    losses = 40
+    counted = count(lambda: model.requires_grad_(True)(tokens(96), logits_to_keep=losses).logits.sum().backward())
+    assert shapes.train_whole([(96, losses)]) == pytest.approx(counted, rel=0.02)
+
+
 def test_lora_training_of_some_layers(tmp_path):
     config, targets = LlamaConfig(**SIZES | {"num_hidden_layers": 6}), ["q_proj", "down_proj"]
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")

@@ -108,10 +108,11 @@ def test_every_sequence_is_dealt_once_and_no_rank_waits_for_another(
 
 
 def test_an_idle_token_has_no_loss_and_moves_nothing(start: Model) -> None:
-    from star_loop.trainers import finetuning
+    from star_loop.trainers.forward import token_losses
+    from star_loop.trainers.students import Adapted
 
-    with finetuning._student(Lora(**ROUND), start, 0) as model:
-        nll, right = finetuning.token_losses(model, [IDLE])
+    with Adapted().student(Lora(**ROUND), start, 0) as model:
+        nll, right = token_losses(model, [IDLE])
         nll.sum().backward()
         assert len(nll) == len(right) == 0
         assert all(p.grad is None or not p.grad.any() for p in model.parameters())

@@ -19,8 +19,10 @@ from star_loop.protocols import TrainingError
 from star_loop.trainers import finetuning
 from star_loop.trainers.attention import NAME, attending
 from star_loop.trainers.batches import Encoded, micro_batches
+from star_loop.trainers.forward import Forward
 from star_loop.trainers.lora import Lora
 from star_loop.trainers.placement import Placement
+from star_loop.trainers.students import Adapted, load_base
 from tests.small_models import byte_tokenizer, write_llama
 from tests.trainers.test_lora import EXAMPLES, FAST
 
@@ -73,22 +75,23 @@ def test_a_packed_step_is_the_padded_one(
     bases: dict[str, Pretrained], kind: str, batch: list[Encoded], budget: int, checkpointing: bool
 ) -> None:
     batch = [sequence for sequence in batch if sequence.losses > 0] or [Encoded(ids=[1, 2], prompt=1)]
-    settings = FAST.model_copy(update={"gradient_checkpointing": checkpointing})
 
     def step(packed: bool) -> tuple[torch.Tensor, ...]:
         attention = "eager" if kind == "eager" else None
         with (
-            finetuning._student(settings, Model(base=bases[kind]), seed=0) as model,
+            Adapted().student(FAST, Model(base=bases[kind]), seed=0) as model,
             attending(model.get_base_model(), attention, packed),
         ):
             assert model.get_base_model().config._attn_implementation == (
                 NAME if packed and attention is None else attention or "sdpa"
             )
+            if checkpointing:
+                model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
             with torch.no_grad():
                 for number, (name, parameter) in enumerate(model.named_parameters()):
                     if "lora_B" in name:  # zeros would hide the gradients of the matrices A
                         parameter.copy_(torch.linspace(-0.1, 0.1, parameter.numel()).view_as(parameter).roll(number))
-            loss, correct = finetuning._accumulate(Placement(model), batch, budget, packed)
+            loss, correct = finetuning._accumulate(Placement(model), batch, budget, Forward(packed=packed))
             slopes = [p.grad.flatten() for p in model.parameters() if p.requires_grad]
             return loss, correct, torch.cat(slopes)
 
@@ -106,7 +109,7 @@ def test_a_packed_round_ends_where_the_padded_one_does(bases: dict[str, Pretrain
     canary = json.loads((tmp_path / "packed" / "canary.json").read_text())
     merged = load_merged(Model(base=bases["sdpa"], adapter=tmp_path / "packed"))
     assert sequence_logprobs(merged, canary["prompts"]) == pytest.approx(canary["after"], abs=1e-3)
-    left = finetuning.load_base(bases["sdpa"])
+    left = load_base(bases["sdpa"])
     assert left.config._attn_implementation == "sdpa"
 
 

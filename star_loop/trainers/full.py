@@ -1,0 +1,47 @@
+"""Full fine-tuning: every weight of the base moves."""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from star_loop.models import Pretrained
+from star_loop.trainers.round import Round
+
+
+class Full(Round):
+    """Every weight is trained, in float32, and written in the base's dtype: a round makes a model directory.
+
+    Where the base is in bfloat16, products are computed in it, and weights are rounded to it once a round. The base on
+    disk is only read.
+
+    Example:
+        >>> Full(epochs=2, batch_size=32).total_steps(100, steps=None)
+        7
+    """
+
+    whole: ClassVar[bool] = True
+
+    learning_rate: float = Field(1e-5, ge=0)
+    """The highest, after the warm-up; a tenth of what suits LoRA."""
+    optimizer: Literal["adamw"] = "adamw"
+    """AdamW."""
+
+    def check_base(self, base: Pretrained) -> None:
+        """Look whether this machine has the memory for four numbers of each weight, and the base attends as asked."""
+        from star_loop.trainers.students import check_memory
+
+        super().check_base(base)
+        check_memory(base)
+
+    def check_beside(self, rank: int) -> None:
+        """Refuse an engine that merges nothing: there is no adapter."""
+        raise ValueError(
+            "trainer=full makes whole models, which generator.adapter=lora cannot serve: set generator.adapter=merge"
+        )
+
+    def shape_flops(self, sequences: Sequence[tuple[int, int]], base: Pretrained) -> int:
+        """Count three forward passes for each sequence: every weight has a gradient."""
+        from star_loop.accounting.flops import shapes_of
+
+        return shapes_of(base).train_whole(sequences)

@@ -1,0 +1,145 @@
+"""A round of fine-tuning on the chosen rationales: its plan. `finetuning.py` carries it out with torch."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from star_loop.models import Model, Pretrained
+from star_loop.protocols import Progress, Trainer, TrainingError
+from star_loop.records import Example, Metrics
+from star_loop.seeding import rng
+from star_loop.trainers.batches import Encoded, Step, normalised
+from star_loop.trainers.keys import RoundKeys
+
+
+class Round(RoundKeys, Trainer):
+    """Fine-tuning of a causal LM. The optimiser is fresh in each round.
+
+    The loss of an optimiser step is Σ wᵢ·nllᵢ / (loss tokens of the step), where nllᵢ sums over the completion and the
+    end of sequence of example i, and the weights are scaled to a mean of 1 over all loss tokens of the round. So it
+    depends neither on how a step is cut into micro-batches nor on the scale of the weights, and a weight acts even
+    where a step holds a single example.
+    """
+
+    def train(
+        self,
+        examples: Sequence[Example],
+        start: Model,
+        into: Path,
+        *,
+        steps: int | None,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> Metrics:
+        """Write the weights that moved and `canary.json`; nothing is written before every check has passed.
+
+        On a CPU the same arguments give the same bytes.
+
+        Returns:
+            `examples`, `dropped` (longer than the context), `steps`, `epochs`, `loss` (mean of the steps),
+            `first_loss`, `last_loss`, `tokens` (read: prompt and completion, unpadded, times passes), `loss_tokens`,
+            `token_accuracy` (of the loss tokens, as they were trained on), `grad_norm` (mean, before clipping),
+            `learning_rate` (the highest reached), `flops_exact`.
+
+        Raises:
+            ValueError: no examples, no steps, unusable weights, or a start adapter of another shape.
+            TrainingError: every example is longer than the context, the loss is not finite, nothing moved that should,
+                something that should not did, or the memory does not suffice.
+        """
+        if not examples or steps == 0:
+            raise ValueError(
+                f"nothing to train on: {len(examples)} examples, {steps} steps. Give at least one of each; "
+                "select more rationales, or collect until some are correct."
+            )
+        encoded = self._encode(examples, start.base)
+        batches = list(self.batches(encoded, steps, seed))
+        curve = self.carry_out(batches, start, into, seed=seed, progress=progress)
+        lengths = [(len(sequence.ids), sequence.losses) for batch in batches for sequence in batch]
+        return {
+            "examples": float(len(encoded)),
+            "dropped": float(len(examples) - len(encoded)),
+            "epochs": sum(map(len, batches)) / len(encoded),
+            **self._figures(batches, curve),
+            "flops_exact": float(self.shape_flops(lengths, start.base)),
+        }
+
+    def check_base(self, base: Pretrained) -> None:
+        """Look whether the base computes attention as asked."""
+        if self.attention or self.packing:
+            from star_loop.trainers.attention import check_attention
+
+            check_attention(base, self.attention, self.packing)
+
+    def carry_out(
+        self, batches: Sequence[Sequence[Encoded]], start: Model, into: Path, *, seed: int, progress: Progress | None
+    ) -> Sequence[Step]:
+        """Train on the sequences of each optimiser step; what every step saw."""
+        from star_loop.trainers import finetuning
+
+        return finetuning.run(self, batches, start, into, seed=seed, progress=progress)
+
+    def total_steps(self, examples: int, steps: int | None) -> int:
+        """Count the optimiser steps of a round: what `progress` is told of."""
+        return math.ceil(self._visits(examples, steps) / self.batch_size_of(examples))
+
+    def batch_size_of(self, examples: int) -> int:
+        """Return the sequences per optimiser step: never more than there are."""
+        return min(self.batch_size, examples)
+
+    def batches(self, encoded: Sequence[Encoded], steps: int | None, seed: int) -> Iterator[list[Encoded]]:
+        """The sequences of each optimiser step: pass after pass, each in a fresh random order."""
+        generator, n = rng(seed, "order"), len(encoded)
+        visits = self._visits(n, steps)
+        order = np.concatenate([generator.permutation(n) for _ in range(math.ceil(visits / n))])[:visits]
+        size = self.batch_size_of(n)
+        for first in range(0, visits, size):
+            yield [encoded[i] for i in order[first : first + size]]
+
+    def _visits(self, examples: int, steps: int | None) -> int:
+        """Sequences that a round trains on, passes counted."""
+        if steps is None:
+            return math.ceil(self.epochs * examples - 1e-9)
+        visits = steps * self.batch_size_of(examples)
+        return visits if self.max_epochs is None else min(visits, math.ceil(self.max_epochs * examples - 1e-9))
+
+    def _encode(self, examples: Sequence[Example], base: Pretrained) -> list[Encoded]:
+        """The examples that fit the context, with weights of mean 1 over their loss tokens."""
+        from star_loop.models import weights
+        from star_loop.models.chat import thinking_length
+
+        tokenizer, limit = weights.load_tokenizer(base), weights.context_length(weights.load_config(base))
+        encoded = []
+        for example in examples:
+            prompt = weights.encode_prompt(tokenizer, example.prompt, base.chat)
+            written = example.ids or weights.encode_completion(tokenizer, example.completion, base.chat)
+            unlearned = len(prompt) + (0 if self.thinking else thinking_length(tokenizer, written))
+            if limit is None or len(prompt) + len(written) <= limit:
+                encoded.append(Encoded(ids=prompt + written, prompt=unlearned, weight=example.weight))
+        if not encoded:
+            raise TrainingError(
+                f"all {len(examples)} examples are longer than the model's context of {limit} tokens. "
+                "Lower generator.max_tokens, shorten the prompts, or take a model with a longer context."
+            )
+        return normalised(encoded)
+
+    def _figures(self, batches: Sequence[Sequence[Encoded]], curve: Sequence[Step]) -> Metrics:
+        trained = [sequence for batch in batches for sequence in batch]
+        losses = sum(sequence.losses for sequence in trained)
+        return {
+            "steps": float(len(curve)),
+            "loss": float(np.mean([step.loss for step in curve])),
+            "first_loss": curve[0].loss,
+            "last_loss": curve[-1].loss,
+            "tokens": float(sum(len(sequence.ids) for sequence in trained)),
+            "loss_tokens": float(losses),
+            "token_accuracy": sum(step.correct for step in curve) / losses,
+            "grad_norm": float(np.mean([step.grad_norm for step in curve])),
+            "learning_rate": max(self.rate(step, len(curve)) for step in range(len(curve))),
+        }
+
+    @abstractmethod
+    def shape_flops(self, sequences: Sequence[tuple[int, int]], base: Pretrained) -> int:
+        """Count the operations of a round on sequences of (tokens, tokens that have a loss), by the base's shapes."""

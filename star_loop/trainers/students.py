@@ -1,0 +1,153 @@
+"""What a round trains, and how it is written: LoRA matrices on a frozen base, or every weight.
+
+This is a torch module: import it inside functions, never at the top of a module that the loop imports.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from peft import PeftModel, get_peft_model
+from transformers import PreTrainedModel
+
+from star_loop.accounting.memory import WHOLE
+from star_loop.errors import TrainingError
+from star_loop.models import Model, Pretrained
+from star_loop.models.device import free_memory
+from star_loop.models.weights import load_merged, load_model, load_tokenizer, skeleton, weight_dtype
+from star_loop.seeding import seed_for
+from star_loop.trainers.adapter import continue_from, lora_config, write_adapter
+from star_loop.trainers.keys import LoraKeys, RoundKeys
+from star_loop.trainers.placement import Placement
+
+
+class Kind(Protocol):
+    """A kind of student."""
+
+    def student(self, settings: Any, start: Model, seed: int) -> AbstractContextManager[Any]:
+        """Return the start model on the CPU, in training mode, with what is to be trained."""
+
+    def write(self, student: Placement, base: Pretrained, into: Path) -> None:
+        """Write what was trained. Every process must ask; the first writes."""
+
+
+class Adapted:
+    """LoRA matrices on a frozen base."""
+
+    @contextmanager
+    def student(self, settings: LoraKeys, start: Model, seed: int) -> Iterator[Any]:
+        """A PEFT model; the base is there and as it was afterwards."""
+        base, config = load_base(start.base), lora_config(settings)
+        with _drawing(seed):
+            model = get_peft_model(base, config)
+            try:
+                if start.adapter is not None:
+                    continue_from(model, start.adapter, config)
+                yield model.train()
+            finally:
+                base.gradient_checkpointing_disable()
+                model.unload().eval().to("cpu")
+                if config.modules_to_save:
+                    load_base.cache_clear()  # PEFT leaves the trained copies in the place of the base's own modules
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+
+    def write(self, student: Placement, base: Pretrained, into: Path) -> None:
+        """See `write_adapter`."""
+        adapter = student.adapter()
+        if student.first:
+            write_adapter(student.model, adapter, base, into)
+
+
+class Whole:
+    """Every weight, in float32."""
+
+    @contextmanager
+    def student(self, settings: RoundKeys, start: Model, seed: int) -> Iterator[Any]:
+        """A fresh copy of the start model.
+
+        Raises:
+            TrainingError: there is no memory for it, its gradients and its moments.
+        """
+        load_base.cache_clear()  # nothing else of this process needs a second copy
+        check_memory(start.base, TrainingError)
+        with _drawing(seed):
+            model: Any = load_merged(start, torch.float32).requires_grad_(True)
+            try:
+                yield model.train()
+            finally:
+                model.to("meta")
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+
+    def write(self, student: Placement, base: Pretrained, into: Path) -> None:
+        """Write a directory that transformers and vLLM can load, in the base's dtype.
+
+        Raises:
+            TrainingError: a weight is not finite, or the disk has no room.
+        """
+        model, dtype = student.model, weight_dtype(base)
+        for name, parameter in model.named_parameters():
+            if not parameter.isfinite().all():
+                raise TrainingError(f"{name} has numbers that are not finite: lower trainer.learning_rate")
+        needed, free = dtype.itemsize * model.num_parameters(), shutil.disk_usage(into).free
+        if needed > free:
+            raise OSError(f"{into}: the model needs {_gib(needed)}, and {_gib(free)} are free on this disk: make room")
+        model.to(dtype).save_pretrained(str(into))
+        load_tokenizer(base).save_pretrained(str(into))
+
+
+def kind_of(settings: RoundKeys) -> Kind:
+    """Tell what a round with these settings trains."""
+    return Adapted() if isinstance(settings, LoraKeys) else Whole()
+
+
+def causal_of(model: Any) -> Any:
+    """Return the causal LM itself, of a student of either kind."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def check_memory(base: Pretrained, error: type[Exception] = ValueError) -> None:
+    """Compare what full fine-tuning takes without its activations with what is free.
+
+    Raises:
+        ValueError: it does not fit; or the error that is given.
+    """
+    parameters, free = sum(parameter.numel() for parameter in skeleton(base).parameters()), free_memory()
+    if WHOLE * parameters > free:
+        raise error(
+            f"trainer=full: {parameters / 1e9:.2g}B weights need {_gib(WHOLE * parameters)}, {WHOLE} bytes each (in "
+            f"float32, with a gradient and two moments), and {_gib(free)} are free: take trainer=lora"
+        )
+
+
+@lru_cache(maxsize=1)
+def load_base(base: Pretrained) -> PreTrainedModel:
+    """The frozen base. It stays in the CPU's memory between rounds, so that a GPU is free for generation.
+
+    Raises:
+        ValueError: see `load_model`; or float16, whose small gradients vanish.
+    """
+    model = load_model(base)
+    if model.dtype == torch.float16:
+        raise ValueError(
+            f"the weights of {base.name_or_path!r} are float16, in which small gradients vanish: "
+            "set model.dtype to bfloat16 or float32."
+        )
+    return model.requires_grad_(False)
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Seed torch's generators within the context: initial matrices, then dropout."""
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
+        torch.manual_seed(seed_for(seed, "lora"))
+        yield
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"
