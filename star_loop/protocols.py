@@ -46,6 +46,8 @@ class Verifier(Component, ABC):
 
     rows: ClassVar[bool] = False
     """Whether it looks at the row that an observation was made of, `meta["row"]`."""
+    verbatim: ClassVar[bool] = False
+    """Whether a gold answer is taken as it is written, and is no solution with a mark in it."""
 
     @abstractmethod
     def judge(self, observation: Observation, text: str) -> Verdict:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -109,6 +110,8 @@ def prepared(place: Path) -> None:
         for k in range(1, 121)
     ]
     (place / "my.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, fixture in {"programs": "mbpp", "functions": "humaneval"}.items():
+        shutil.copy(ROOT / f"tests/fixtures/{fixture}.jsonl", place / f"{name}.jsonl")
     for document in DOCUMENTS:
         for block, name in NAMED.findall(document.read_text(encoding="utf-8")):
             (place / name).parent.mkdir(parents=True, exist_ok=True)

@@ -250,6 +250,7 @@ SWALLOWED = {
 """Where any exception ends, in these three places."""
 PASSED_ON = {
     "generators/vllm_worker.py: run": "sent to the parent process, which raises it",
+    "verifiers/sandbox_process.py: _as_child": "told to the process that forked it: how a program ended",
     "verifiers/rewards_process.py: serve": "sent to the parent process, which counts or raises it",
     "verifiers/math_process.py: two_stages": "parsed in the other way, which raises what is wrong",
     "__main__.py: task": "reported, and the launch ends with an exit code",

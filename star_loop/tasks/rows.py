@@ -179,9 +179,17 @@ def _gold(task: Columned, row: Row, place: str, choices: tuple[str, ...]) -> tup
 
 def _read_gold(task: Columned, row: Row, place: str) -> tuple[str, str | None]:
     """(the gold answer as it is written, the whole solution that it stands in, if it does)"""
+    if task.verifier.verbatim:
+        return _verbatim(pick(row, task.answer, place), task.answer, place), None
     written = gold_text(pick(row, task.answer, place), task.answer, place)
     marked = marked_gold(written, task.answer, place)
     return (written, None) if marked is None else (marked, written)
+
+
+def _verbatim(value: Any, column: str, place: str) -> str:
+    """The text with its own white space, where it is one."""
+    found = text(value, column, place)
+    return value if isinstance(value, str) else found
 
 
 def _option(task: Columned, row: Row, place: str, choices: tuple[str, ...], answer: str) -> str:

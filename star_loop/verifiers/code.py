@@ -1,58 +1,101 @@
-"""The verifier of programs: an extension point, which runs nothing until it is given a sandbox."""
+"""The verifier of programs: the last fenced block, run with the observation's tests in a sandbox."""
 
 import re
-from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
 
-from star_loop.config.component import Component
 from star_loop.protocols import Verifier
 from star_loop.records import How, Observation, Verdict
 from star_loop.verifiers.reply import reply
+from star_loop.verifiers.sandbox import PASSED, Confined, Sandbox
 
-_BLOCK = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
-
-
-class Sandbox(Component):
-    """Where a program may run: a container, a virtual machine, a remote service. The project ships none.
-
-    Law: the program can reach neither files nor network nor processes of this machine, and ends within a time limit.
-    """
-
-    @abstractmethod
-    def passes(self, program: str) -> bool:
-        """Tell whether the program ends in time with exit code 0."""
+_BLOCK = re.compile(r"```(?:python3?|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
+_COLUMN = re.compile(r"\{(\w+)\}")
 
 
 class Code(Verifier):
-    """Correct: the last fenced block of Python, followed by the observation's tests, ends without an error.
+    """Correct: the last fenced block of Python, followed by the observation's tests, runs to its end without an error.
 
-    The tests are `observation.meta["tests"]`: assertions, as text.
+    Tests are columns of the row, or of `observation.meta`: MBPP's `{test_list}`, HumanEval's
+    `{test}\\ncheck({entry_point})`.
     """
 
-    sandbox: Sandbox | None = None
-    """Where programs run; None: nowhere, and the check refuses."""
+    rows: ClassVar[bool] = True
+    verbatim: ClassVar[bool] = True
+
+    sandbox: Sandbox = Confined()
+    """Where programs run."""
+    before: str = ""
+    """What stands before the block, with columns in braces: `{prompt}` where the model completes a function."""
+    tests: str = "{tests}"
+    """What stands behind it; each element of a list is a line."""
 
     def check(self) -> None:
-        """Refuse to run what a model wrote on this machine.
+        """Look at the sandbox.
 
         Raises:
-            ValueError: there is no sandbox.
+            ValueError: it cannot keep programs apart.
         """
-        if self.sandbox is None:
-            raise ValueError(
-                "task.verifier=code runs what a model wrote and has no sandbox: derive one from "
-                "star_loop.verifiers.code.Sandbox and name it in task.verifier.sandbox._target_"
-            )
+        self.sandbox.check()
 
     def judge(self, observation: Observation, text: str) -> Verdict:
-        """Run the block with the tests in the sandbox; without one, nothing is correct and nothing runs."""
+        """Run the block with the tests."""
         counted = reply(text)
         blocks = _BLOCK.findall(counted)
         if not blocks or not blocks[-1].strip():
-            return Verdict(answer=None, correct=False, how=How.NO_ANSWER)
-        if self.sandbox is None:
-            return Verdict(answer=blocks[-1], correct=False, how="no sandbox")
-        tests = str(observation.meta.get("tests", ""))
+            return Verdict(answer=None, correct=False, how=How.NO_ANSWER, reading={"reply": counted})
+        block, columns = blocks[-1], observation.meta.get("row", observation.meta)
+        tests = filled(self.tests, columns)
         if not tests.strip():
-            return Verdict(answer=blocks[-1], correct=False, how="no tests")
-        correct = self.sandbox.passes(f"{blocks[-1]}\n{tests}\n")
-        return Verdict(answer=blocks[-1], correct=correct, how="passed (marker)" if correct else "failed (marker)")
+            return Verdict(answer=block, correct=False, how="no tests")
+        program = f"{filled(self.before, columns)}\n{block}\n{tests}\n"
+        how = self.sandbox.ending(program)
+        reading = {"reply": counted, "program": program}
+        return Verdict(answer=block, correct=how == PASSED, how=f"{how} (marker)", reading=reading)
+
+    def judge_all(self, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
+        """Run as many at once as the sandbox takes."""
+        if len(asked) < 2 or self.sandbox.at_once < 2:
+            return super().judge_all(asked)
+        with ThreadPoolExecutor(self.sandbox.at_once) as threads:
+            return list(threads.map(lambda each: self.judge(*each), asked))
+
+    def probe(self, observation: Observation, text: str) -> Verdict:
+        """Judge a text.
+
+        Raises:
+            ValueError: the observation has no tests.
+        """
+        columns = observation.meta.get("row", observation.meta)
+        if not filled(self.tests, columns).strip():
+            there = ", ".join(columns) or "no column"
+            raise ValueError(
+                f"{observation.id} has no tests: task.verifier.tests={self.tests!r} names its columns, there is {there}"
+            )
+        return self.judge(observation, text)
+
+    def statement(self, observation: Observation) -> str:
+        """Return the gold program in a block."""
+        return f"```python\n{observation.answer}\n```"
+
+    def instruction(self, observation: Observation) -> str:
+        """Ask for a block."""
+        return (
+            "Think step by step. End with the whole program in one block that begins with ```python and ends with ```."
+        )
+
+
+def filled(template: str, columns: Mapping[str, Any]) -> str:
+    """Put columns in the place of their names in braces; of one that is missing or empty, nothing.
+
+    Example:
+        >>> filled("{test}\\ncheck({name})", {"test": ["assert a", "assert b"], "name": "f"})
+        'assert a\\nassert b\\ncheck(f)'
+    """
+
+    def value(name: str) -> str:
+        found = columns.get(name)
+        return "\n".join(map(str, found)) if isinstance(found, list | tuple) else "" if found is None else str(found)
+
+    return _COLUMN.sub(lambda match: value(match[1]), template)

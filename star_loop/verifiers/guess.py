@@ -6,6 +6,7 @@ from functools import cached_property
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
+from star_loop.verifiers.code import Code
 from star_loop.verifiers.exact import Exact
 from star_loop.verifiers.expression import Expression
 from star_loop.verifiers.label import YesNo
@@ -71,6 +72,7 @@ NAMED: Mapping[str, type[Verifier]] = {
     "multiple_choice": MultipleChoice,
     "yes_no": YesNo,
     "expression": Expression,
+    "code": Code,
 }
 """What `task.verifier=<name>` means; verifiers with keys of their own are given by `task.verifier._target_=…`."""
 

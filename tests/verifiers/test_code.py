@@ -1,18 +1,25 @@
-"""The extension point for programs: nothing runs without a sandbox."""
+"""Programs run in a process that can only compute: what they may not do fails, and what they claim is not believed."""
 
+import json
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from star_loop.config.build import build
 from star_loop.records import Observation
-from star_loop.stages.load import check
-from star_loop.verifiers.code import Code, Sandbox
+from star_loop.stages.load import load
+from star_loop.verifiers.code import Code
+from star_loop.verifiers.sandbox import PROBES, Confined, Container, Sandbox
+from star_loop.verifiers.sandbox_process import rules
 from tests.quiz import configure
 from tests.verifiers.test_real_verifiers import NASTY
 
 ASKED = Observation(id="c", question="Double x.", answer="", meta={"tests": "assert double(2) == 4"})
 RIGHT = "First try:\n```\nno\n```\nBetter:\n```python\ndef double(x): return 2 * x\n```\nDone."
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 
 class Reader(Sandbox):
@@ -24,15 +31,12 @@ class Reader(Sandbox):
         return self.wanted in program
 
 
-def test_without_a_sandbox_it_refuses_before_anything_starts_and_runs_nothing(tmp_path: Path) -> None:
-    (tmp_path / "one.jsonl").write_text('{"question": "Double x.", "answer": "f"}')
-    keys = ["task=file", f"task.path={tmp_path / 'one.jsonl'}", "task.verifier._target_=star_loop.verifiers.code.Code"]
-    x = build(configure("experiment=smoke", *keys))
-    with pytest.raises(ValueError, match=r"has no sandbox: derive one from star_loop\.verifiers\.code\.Sandbox"):
-        check(x)
-    trace = tmp_path / "trace"
-    verdict = Code().judge(ASKED, f"```python\nopen({str(trace)!r}, 'w')\n```")
-    assert (verdict.correct, verdict.how, trace.exists()) == (False, "no sandbox", False)
+@pytest.fixture(scope="module")
+def confined() -> Iterator[Confined]:
+    sandbox = Confined(timeout=20, processes=2, memory=512)
+    yield sandbox
+    while not sandbox._idle.empty():
+        sandbox._idle.get().stop()
 
 
 def test_the_last_block_and_the_tests_go_to_the_sandbox() -> None:
@@ -40,8 +44,143 @@ def test_the_last_block_and_the_tests_go_to_the_sandbox() -> None:
     assert not Code(sandbox=Reader(wanted="no\n")).judge(ASKED, RIGHT).correct
     untested = Observation(id="c", question="?", answer="")
     assert Code(sandbox=Reader(wanted="")).judge(untested, RIGHT).how == "no tests"
+    with pytest.raises(ValueError, match=r"c has no tests: task\.verifier\.tests='{tests}'"):
+        Code(sandbox=Reader(wanted="")).probe(untested, RIGHT)
 
 
 @pytest.mark.parametrize("text", [*NASTY, "```python\n", "```python\n```", "def double(x): return 2 * x"])
 def test_without_a_block_there_is_no_answer(text: str) -> None:
     assert Code(sandbox=Reader(wanted="")).judge(ASKED, text).answer is None
+
+
+def test_a_confined_program_is_refused_all_that_it_may_not_do(confined: Confined) -> None:
+    confined.check()
+    assert len(PROBES) == 9
+
+
+@pytest.mark.parametrize(
+    "program, ending",
+    [
+        ("import math, re, random, collections, itertools, heapq\nassert math.sqrt(4) == 2", "passed"),
+        (
+            "from concurrent.futures import ThreadPoolExecutor as T\nwith T(2) as t: assert sum(t.map(abs, [-1, 2])) == 3",
+            "passed",
+        ),
+        ("from datetime import datetime\nassert datetime.strptime('2020-02-01', '%Y-%m-%d').month == 2", "passed"),
+        ("if __name__ == '__main__': 1 / 0", "passed"),
+        ("print('x' * 10**6)", "passed"),
+        ("assert 1 == 2", "AssertionError"),
+        ("def f(: pass", "SyntaxError"),
+        ("input()", "EOFError"),
+        ("import sys\nsys.exit(0)", "SystemExit"),
+        ("import os\nos.abort()", "ended"),
+        ("import numpy", "ModuleNotFoundError"),
+        ("x = [0] * 10**10", "MemoryError"),
+        ("def f(): return f()\nf()", "RecursionError"),
+        ("open('made', 'w')", "PermissionError"),
+        ("import os\nos.unlink('made')", "PermissionError"),
+        ("import os\nos.symlink('a', 'b')", "PermissionError"),
+        ("import os\nos.pidfd_open(os.getppid())", "PermissionError"),
+        ("import os\nos.memfd_create('x')", "PermissionError"),
+        (
+            "import ctypes\nc = ctypes.CDLL(None)\nassert c.syscall(425, 8, 0) == -1 and c.ptrace(0, 0, 0, 0) == -1",
+            "passed",
+        ),
+        ("\ud800", "UnicodeEncodeError"),
+        ("", "passed"),
+    ],
+)
+def test_a_program_ends_as_it_should(confined: Confined, program: str, ending: str) -> None:
+    assert confined.ending(program) == ending
+    assert not Path("made").exists()
+
+
+def test_what_never_ends_is_killed_with_its_threads_and_the_next_one_runs() -> None:
+    sandbox = Confined(timeout=0.5, processes=1)
+    thread = "import threading\nthreading.Thread(target=lambda: [None for _ in iter(int, 1)]).start()\n"
+    assert sandbox.ending(f"{thread}while True: pass") == "too long"
+    assert sandbox.passes("x = 1")
+    sandbox._idle.get().stop()
+
+
+def test_the_environment_does_not_reach_a_program(confined: Confined) -> None:
+    assert confined.passes("import os\nassert not any('TOKEN' in name or name == 'HOME' for name in os.environ)")
+
+
+def test_several_verdicts_at_once_come_in_their_order(confined: Confined) -> None:
+    texts = [RIGHT if k % 3 else RIGHT.replace("2 * x", "3 * x") for k in range(12)]
+    verdicts = Code(sandbox=confined).judge_all([(ASKED, text) for text in texts])
+    assert [verdict.correct for verdict in verdicts] == [bool(k % 3) for k in range(12)]
+    assert {verdict.how for verdict in verdicts} == {"passed (marker)", "AssertionError (marker)"}
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_filter_jumps_within_itself(machine: str) -> None:
+    code = rules(machine, 1)
+    lines = [code[k : k + 8] for k in range(0, len(code), 8)]
+    assert len(lines) < 4096
+    for place, line in enumerate(lines):
+        if line[0] & 7 == 5:  # a jump
+            assert place + 1 + max(line[2:4]) < len(lines)
+    assert lines[-1][0] == 6, "it ends with a verdict"
+
+
+def test_where_nothing_can_be_confined_it_refuses_and_says_what_to_do() -> None:
+    sandbox = Confined(processes=1)
+    sandbox._idle.get()
+    from star_loop.processes.kept import KeptProcess
+
+    script = "import sys\nprint('\"ready\"', flush=True)\nfor line in sys.stdin: print('\"KeyError\"', flush=True)"
+    other = KeptProcess((sys.executable, "-c", script))
+    sandbox._idle.put(other)
+    with pytest.raises(ValueError, match=r"no program can be confined on this machine .*sandbox\.Container"):
+        sandbox.check()
+    other.stop()
+
+
+@pytest.mark.parametrize("name", ["mbpp", "humaneval"])
+def test_files_of_programs_are_read_and_their_golds_pass(name: str) -> None:
+    keys = ["task.validation_split=null", "task.validation_size=2", "task.test_size=2"]
+    task = build(configure("experiment=smoke", f"task={name}", f"task.path={FIXTURES / f'{name}.jsonl'}", *keys)).task
+    splits = load(task)
+    observations = [o for split in splits.values() for o in split]
+    rows = [json.loads(line) for line in (FIXTURES / f"{name}.jsonl").read_text().splitlines()]
+    assert sorted(o.answer for o in observations) == sorted(row[task.answer] for row in rows), "golds as written"
+    assert task.verifier.judge(observations[0], "```python\npass\n```").how != "passed (marker)"
+
+
+def test_a_body_completes_its_prompt_as_well_as_a_whole_function(confined: Confined) -> None:
+    row = json.loads((FIXTURES / "humaneval.jsonl").read_text().splitlines()[0])
+    asked = Observation(id="h", question=row["prompt"], answer=row["canonical_solution"], meta={"row": row})
+    code = Code(sandbox=confined, before="{prompt}", tests="{test}\ncheck({entry_point})")
+    for block in (
+        row["canonical_solution"],
+        row["prompt"] + row["canonical_solution"],
+        "def triple(x): return x + x + x",
+    ):
+        assert code.judge(asked, f"```python\n{block}\n```").correct
+    assert not code.judge(asked, "```python\n    return 2 * x\n```").correct
+
+
+RUNTIME = """#!{python}
+import subprocess, sys
+options, rest = [a for a in sys.argv[2:] if a.startswith("-")], [a for a in sys.argv[2:] if not a.startswith("-")]
+assert sys.argv[1] == "run" and {{"--network=none", "--read-only", "--cap-drop=ALL", "--pull=never"}} <= set(options)
+image, timeout, seconds, python = rest
+sys.exit(125 if image != "python:3.12-slim" else subprocess.run([sys.executable, "-I", "-"], timeout=float(seconds)).returncode)
+"""
+
+
+def test_a_container_runs_the_program_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runtime is a script that holds its options to what is promised, and runs Python."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="there is no docker on this machine"):
+        Container().check()
+    (tmp_path / "docker").write_text(RUNTIME.format(python=sys.executable))
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    Container().check()
+    assert not Container().passes("import os\nos._exit(0)")
+    assert not Container().passes("1 / 0")
+    with pytest.raises(ValueError, match="does not run Python in no-such:image"):
+        Container(image="no-such:image").check()

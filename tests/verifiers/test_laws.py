@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
 from star_loop.verifiers.characters import plain_characters
-from star_loop.verifiers.code import Code, Sandbox
+from star_loop.verifiers.code import Code
 from star_loop.verifiers.exact import Exact, normalise
 from star_loop.verifiers.expression import Expression
 from star_loop.verifiers.guess import NAMED, Guess
@@ -21,6 +21,7 @@ from star_loop.verifiers.math import Math
 from star_loop.verifiers.multiple_choice import MultipleChoice
 from star_loop.verifiers.numbers import plain_number
 from star_loop.verifiers.reply import reply
+from star_loop.verifiers.sandbox import Sandbox
 from star_loop.verifiers.scratchpad import Scratchpad
 from star_loop.verifiers.sentences import sentences
 from star_loop.verifiers.structure import parts

@@ -45,9 +45,10 @@ def test_a_verifier_of_one_s_own_asks_in_its_own_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(NAMED))
 def test_every_named_verifier_asks_for_what_it_accepts(name: str) -> None:
     verifier, choices = NAMED[name](), ("moi", "toi") if name == "multiple_choice" else ()
-    gold = {"yes_no": "no", "math": "7", "expression": "24", "multiple_choice": "A"}.get(name, "moi")
+    gold = {"yes_no": "no", "math": "7", "expression": "24", "multiple_choice": "A", "code": "x = 1"}.get(name, "moi")
+    meta = {"numbers": [4, 6], "tests": "assert x == 1"}
     asked = Observation(
-        id="1", question="?", answer=gold, choices=choices, meta={"numbers": [4, 6]} if gold == "24" else {}
+        id="1", question="?", answer=gold, choices=choices, meta=meta if gold in ("24", "x = 1") else {}
     )
     assert "Think step by step." in verifier.instruction(asked)
     assert verifier.judge(asked, verifier.statement(asked)).correct

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
-from star_loop.verifiers.code import Code, Sandbox
+from star_loop.verifiers.code import Code
 from star_loop.verifiers.exact import Exact
 from star_loop.verifiers.expression import Expression, Unreadable, evaluate, solve
 from star_loop.verifiers.guess import Guess
@@ -17,6 +17,7 @@ from star_loop.verifiers.gym import Gym
 from star_loop.verifiers.label import Label, YesNo
 from star_loop.verifiers.math import Math
 from star_loop.verifiers.multiple_choice import MultipleChoice, read_choice
+from star_loop.verifiers.sandbox import Sandbox
 from star_loop.verifiers.scratchpad import Scratchpad
 from tests.verifiers.false_positives import FORMS, LEADS, texts
 

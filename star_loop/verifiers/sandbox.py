@@ -1,0 +1,172 @@
+"""Where programs run that a model wrote: in a process that the kernel confines, or in a container."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from abc import abstractmethod
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from queue import LifoQueue
+from typing import Literal
+
+from pydantic import Field
+
+from star_loop.config.component import Component
+from star_loop.processes.kept import KeptProcess, Stopped
+
+PASSED = "passed"
+MOST = 16
+"""Programs at once on a large machine."""
+_GRACE = 10.0
+"""Seconds for all that is not the program's own: a new process, a busy machine."""
+REMEDY = (
+    "task.verifier.sandbox._target_=star_loop.verifiers.sandbox.Container where Docker or Podman is installed, or a "
+    "class of your own that derives from star_loop.verifiers.sandbox.Sandbox"
+)
+_REFUSED = "PermissionError"
+PROBES = {
+    "reads a file": ("open('/dev/null')", _REFUSED),
+    "looks into a folder": ("import os\nos.listdir('/')", _REFUSED),
+    "makes a folder": ("import os\nos.mkdir('made-by-a-program')", _REFUSED),
+    "makes a socket": ("import ctypes\nassert ctypes.CDLL(None).socket(2, 1, 0) >= 0", "AssertionError"),
+    "starts a process": ("import os\nos.fork()", _REFUSED),
+    "starts a program": ("import os\nos.execv('/bin/sh', ['sh', '-c', ':'])", _REFUSED),
+    "signals another process": ("import os\nos.kill(os.getppid(), 0)", _REFUSED),
+    "sees the environment": ("import os\nassert set(os.environ) & {'HOME', 'USER', 'PATH'}", "AssertionError"),
+    "passes by ending before its tests": ("import os\nos._exit(0)", "ended"),
+}
+"""What no program may do: one that tries it, and how that ends."""
+
+
+class Sandbox(Component):
+    """A place where a program may run.
+
+    Law: the program can reach neither files nor network nor processes of this machine, and ends within a time limit.
+    """
+
+    @property
+    def at_once(self) -> int:
+        """Return how many programs may run at the same time."""
+        return 1
+
+    @abstractmethod
+    def passes(self, program: str) -> bool:
+        """Tell whether the program runs to its last line in time, without an error."""
+
+    def ending(self, program: str) -> str:
+        """Tell in a word or two how the program ended: `passed`, or why not."""
+        return PASSED if self.passes(program) else "failed"
+
+
+class Confined(Sandbox):
+    """A process of this machine that can only compute, with the modules of Python that need no file.
+
+    The kernel (Linux 3.17, x86-64 or aarch64) refuses it every file, the network and other processes. It is no guard
+    against a program that is written to pass for right: it can look into its own tests.
+    """
+
+    timeout: float = Field(default=10.0, gt=0)
+    """Seconds for a program with its tests."""
+    memory: int = Field(default=1024, ge=64)
+    """Megabytes of address space."""
+    processes: int | None = Field(default=None, ge=1)
+    """Programs that run at the same time; None: one for each core, at most 16."""
+
+    def check(self) -> None:
+        """Run programs that try what none may do.
+
+        Raises:
+            ValueError: this system confines no process, or one of them succeeds.
+        """
+        ended = self.ending("assert sum([1, 2]) == 3")
+        if ended != PASSED:
+            raise ValueError(
+                f"task.verifier.sandbox: no program can be confined on this machine ({platform.system()} on "
+                f"{platform.machine()}: {ended}); it takes Linux with seccomp on x86-64 or aarch64. Take {REMEDY}"
+            )
+        for what, (program, wanted) in PROBES.items():
+            if (ended := self.ending(program)) != wanted:
+                raise ValueError(
+                    f"task.verifier.sandbox: on this machine a confined program {what} ({ended}): take {REMEDY}"
+                )
+
+    @property
+    def at_once(self) -> int:
+        """Return the number of processes."""
+        return self.processes or min(os.cpu_count() or 1, MOST)
+
+    def passes(self, program: str) -> bool:
+        """Run the program."""
+        return self.ending(program) == PASSED
+
+    def ending(self, program: str) -> str:
+        """Run the program; its error is named."""
+        process = self._idle.get()
+        try:
+            return str(process.reply(self.timeout + _GRACE, [self.timeout, self.memory, program]))
+        except Stopped as stopped:
+            return str(stopped)
+        finally:
+            self._idle.put(process)
+
+    @cached_property
+    def _idle(self) -> LifoQueue[KeptProcess]:
+        script = str(Path(__file__).with_name("sandbox_process.py"))
+        idle: LifoQueue[KeptProcess] = LifoQueue()
+        for _ in range(self.at_once):
+            idle.put(KeptProcess(("env", "-i", sys.executable, "-I", "-S", script)))
+        return idle
+
+
+class Container(Sandbox):
+    """A container of Docker or Podman for each program: no network, nothing writable but `/tmp`, no privileges."""
+
+    runtime: Literal["docker", "podman"] = "docker"
+    """The command that runs containers."""
+    image: str = "python:3.12-slim"
+    """Must be on this machine: nothing is pulled."""
+    timeout: float = Field(default=30.0, gt=0)
+    """Seconds for a program with its tests, and for its container."""
+    memory: int = Field(default=1024, ge=64)
+    """Megabytes."""
+    processes: int = Field(default=4, ge=1)
+    """Containers at the same time."""
+
+    def check(self) -> None:
+        """Run a program.
+
+        Raises:
+            ValueError: there is no such command or image.
+        """
+        if shutil.which(self.runtime) is None:
+            raise ValueError(f"task.verifier.sandbox: there is no {self.runtime} on this machine: install it")
+        if not self.passes("assert sum([1, 2]) == 3"):
+            raise ValueError(
+                f"task.verifier.sandbox: {self.runtime} does not run Python in {self.image}: try "
+                f"{self.runtime} run --rm {self.image} python --version"
+            )
+
+    @property
+    def at_once(self) -> int:
+        """Return the number of containers."""
+        return self.processes
+
+    def passes(self, program: str) -> bool:
+        """Run the program; what it prints last tells whether it came to its end."""
+        mark = sha256(program.encode("utf-8", "replace")).hexdigest()
+        options = [
+            "--rm", "--interactive", "--network=none", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--pull=never",
+            "--security-opt=no-new-privileges", "--user=65534:65534", "--pids-limit=64", f"--memory={self.memory}m",
+        ]  # fmt: skip
+        command = [self.runtime, "run", *options, self.image, "timeout", f"{self.timeout:g}", "python", "-I", "-"]
+        source = f"{program}\nprint({mark!r})\n".encode("utf-8", "replace")
+        try:
+            done = subprocess.run(
+                command, input=source, capture_output=True, timeout=self.timeout + _GRACE, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0 and done.stdout.decode(errors="replace").rstrip().endswith(mark)
