@@ -1,4 +1,4 @@
-"""How a model is measured: zero-shot and greedy on held-out observations, optionally with samples beside it."""
+"""How a model is measured: greedily on held-out observations, optionally with samples beside it."""
 
 from collections.abc import Sequence
 from dataclasses import replace

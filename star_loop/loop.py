@@ -7,7 +7,7 @@
                       until the quota of correct ones is filled
         2  select     score, choose and weight the rationales worth learning from
         3  train      LoRA fine-tune, from the base or from the previous model
-        4  evaluate   the new model, greedy and zero-shot, on held-out observations
+        4  evaluate   the new model, greedily, on held-out observations
         5  learn      update the statistics and the sampler's belief; commit
 
 Every numbered line leaves files behind; a line whose files exist is not repeated. That is all that resuming is.

@@ -167,9 +167,13 @@ def safe(name: object) -> str:
     """The run's name, if it is a plain relative path.
 
     Raises:
-        ValueError: absolute, climbing (`..`), empty or with control characters.
+        ValueError: absolute, climbing (`..`), empty, with control characters, or called as a run's own folders are.
     """
+    from star_loop.run.directory import OWN_FOLDERS
+
     parts = str(name).split("/")
+    if own := set(parts) & set(OWN_FOLDERS):
+        raise ValueError(f"name={name!r}: every run has a folder {own.pop()}: choose another name")
     if name is None or any(part in ("", ".", "..") or not part.isprintable() or "\\" in part for part in parts):
         raise ValueError(f"name={name!r} must be a plain name below outputs/: letters, digits and - _ . = ,")
     return str(name)

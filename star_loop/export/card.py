@@ -7,7 +7,7 @@ from typing import Any
 
 from star_loop.experiment import Experiment
 from star_loop.records import Metrics
-from star_loop.report.quantities import interval, percent
+from star_loop.report.quantities import asked, interval, percent
 from star_loop.run.directory import IterationDirectory, RunDirectory
 
 
@@ -38,7 +38,7 @@ them. The licences of the base model and of the questions hold for it.
 {adapter}| merged model | `merged/`: transformers, vLLM |
 | data | `data/`, with a card of its own |
 
-Accuracy is zero-shot and greedy, with 95 % Wilson intervals. Which iteration is the best, validation decides.
+Accuracy is greedy, {asked(run.config())}, with 95 % Wilson intervals. Which iteration is the best, validation decides.
 """
 
 

@@ -68,14 +68,18 @@ def look(k: int) -> tuple[str, str]:
 
 
 def bars(name: str, labels: Sequence[str], series: Mapping[str, Sequence[int]], *, x: str, y: str, alt: str) -> Markup:
-    """A grouped bar chart as an `<svg>`: at each label, one bar of each series."""
+    """A grouped bar chart as an `<svg>`: at each label, beside each other, a bar of each series that is there."""
     from matplotlib.ticker import MaxNLocator
 
     with _figure(name, alt, x, y) as (axes, svg):
-        width = 0.8 / len(series)
-        for k, ((label, heights), colour) in enumerate(zip(series.items(), ("first", "second"), strict=False)):
-            places = [place + (k - (len(series) - 1) / 2) * width for place in range(len(labels))]
-            axes.bar(places, heights, width, color=_COLOURS[colour], label=label)
+        beside = [sum(heights[place] > 0 for heights in series.values()) for place in range(len(labels))]
+        width, drawn = 0.8 / max(1, *beside), [0] * len(labels)
+        for (label, heights), colour in zip(series.items(), SERIES, strict=False):
+            there = [place for place in range(len(labels)) if heights[place]]
+            places = [place + (drawn[place] - (beside[place] - 1) / 2) * width for place in there]
+            axes.bar(places, [heights[place] for place in there], width, color=_COLOURS[colour], label=label)
+            for place in there:
+                drawn[place] += 1
         axes.set_xticks(range(len(labels)), labels)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         _legend(axes, len(series))

@@ -28,7 +28,7 @@ class Group:
     @property
     def first(self) -> Mean:
         """Test accuracy where it was first measured: as a rule the better of the base model's baselines."""
-        return _known(mean([run.accuracy(run.measured[0]) for run in self.runs]))
+        return self._accuracy([run.measured[0] for run in self.runs])
 
     def baseline(self, how: str) -> Mean | None:
         """Return the base model's test accuracy when asked so; None: a run did not."""
@@ -38,13 +38,15 @@ class Group:
     @property
     def last(self) -> Mean:
         """Test accuracy where it was last measured."""
-        return _known(mean([run.accuracy(run.measured[-1]) for run in self.runs]))
+        return self._accuracy([run.measured[-1] for run in self.runs])
 
     @property
     def validation(self) -> Mean | None:
         """Return the mean of each run's highest validation accuracy; None: a run has none."""
         values = [run.validation for run in self.runs]
-        return mean([v for v in values if v is not None]) if None not in values else None
+        if None in values:
+            return None
+        return mean([v for v in values if v is not None], self.runs[0].validation_interval)
 
     @property
     def flops(self) -> float | None:
@@ -63,8 +65,13 @@ class Group:
         for t in sorted(common):
             flops = _average([run.metrics[t].get("flops/cumulative") for run in self.runs])
             if flops is not None:
-                points.append((flops, _known(mean([run.accuracy(t) for run in self.runs]))))
+                points.append((flops, self._accuracy([t] * len(self.runs))))
         return points
+
+    def _accuracy(self, iterations: Sequence[int]) -> Mean:
+        """Average the runs' test accuracies after these iterations, one for each; a single run has its own interval."""
+        pairs = list(zip(self.runs, iterations, strict=True))
+        return _known(mean([run.accuracy(t) for run, t in pairs], pairs[0][0].interval(pairs[0][1])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,9 @@ Table = list[list[str]]
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 EXPLAINED = (
-    "Test accuracy, first → last: mean over the seeds with Student's 95 % interval. Validation: the highest of each "
-    "run. To an accuracy: FLOPs when the test accuracy was first as high, the mean of those runs that got there."
+    "Test accuracy, first → last: mean over the seeds with Student's 95 % interval; of one seed, that of the run "
+    "(Wilson). Validation: the highest of each run. To an accuracy: FLOPs when the test accuracy was first as high, "
+    "the mean of those runs that got there."
 )
 
 BASELINES = (
@@ -109,16 +110,20 @@ def best(comparison: Comparison) -> str | None:
     """Say in a sentence which configuration is best by validation; None: there is nothing to choose."""
     if len(comparison.groups) < 2 or not comparison.ranked:
         return None
-    first, second = comparison.groups[:2]
-    assert first.validation is not None and second.validation is not None, "they are ranked"
-    said = (
-        f"Best by validation: {comparison.labels[0]}, {_mean(first.validation)}; next: {comparison.labels[1]}, "
-        f"{_mean(second.validation)}."
-    )
-    if first.validation.low is None or second.validation.high is None:
+    found = [
+        (label, _known(group.validation)) for label, group in zip(comparison.labels, comparison.groups, strict=True)
+    ]
+    (label, first), (other, second) = found[:2]
+    if first.value == second.value:
+        tied = [f"{label}, {_mean(mean)}" for label, mean in found if mean.value == first.value]
+        return f"A tie on validation: {'; '.join(tied)}."
+    said = f"Best by validation: {label}, {_mean(first)}; next: {other}, {_mean(second)}."
+    if first.low is None or second.high is None:
         return f"{said} How certain that is takes more than one seed of each."
-    apart = first.validation.low > second.validation.high
-    return f"{said} Their intervals {'do not overlap' if apart else 'overlap'}."
+    overlap = "do not overlap" if first.low > second.high else "overlap"
+    if first.n > 1 and second.n > 1:
+        return f"{said} Their intervals {overlap}."
+    return f"{said} Their intervals {overlap}; of one seed it is the run's own, which does not know how seeds differ."
 
 
 def drawing(comparison: Comparison) -> Markup | None:
@@ -215,6 +220,11 @@ def _reached(group: Group, target: float) -> str:
     flops, runs = group.flops_to(target)
     remark = f" ({runs} of {len(group.runs)})" if 0 < runs < len(group.runs) else ""
     return quantities.scientific(flops) + remark
+
+
+def _known(mean: Mean | None) -> Mean:
+    assert mean is not None, "every configuration that is ranked has a validation accuracy"
+    return mean
 
 
 def _mean(mean: Mean | None) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 
 from star_loop.accounting.statistics import Statistics
@@ -21,9 +22,9 @@ class Figure:
     caption: str
 
 
-def figures(metrics: Sequence[Metrics]) -> Iterator[Figure]:
-    """The curves for which there are at least two points."""
-    yield from _accuracy_by_iteration(metrics)
+def figures(metrics: Sequence[Metrics], asked: str) -> Iterator[Figure]:
+    """The curves for which there are at least two points; `asked` is how questions are put (`quantities.asked`)."""
+    yield from _accuracy_by_iteration(metrics, asked)
     yield from _accuracy_by_flops(metrics)
     yield from _yield(metrics)
     yield from _loss(metrics)
@@ -40,7 +41,7 @@ def _said(curve: Curve, unit: str = "") -> str:
     return f"{curve.label} from {curve.y[0]:.3g}{unit} to {curve.y[-1]:.3g}{unit}"
 
 
-def _accuracy_by_iteration(metrics: Sequence[Metrics]) -> Iterator[Figure]:
+def _accuracy_by_iteration(metrics: Sequence[Metrics], asked: str) -> Iterator[Figure]:
     curves = []
     for label, split in (("test", "evaluation"), ("validation", "validation")):
         low, middle, high = (
@@ -54,7 +55,7 @@ def _accuracy_by_iteration(metrics: Sequence[Metrics]) -> Iterator[Figure]:
         said = "; ".join(_said(curve, " %") for curve in curves)
         alt = f"Accuracy by iteration: {said}"
         drawing = charts.lines("accuracy", curves, x="iteration", y="accuracy, %", alt=alt, whole=True)
-        caption = "Zero-shot and greedy, on held-out questions; the band is the 95 % Wilson interval."
+        caption = f"Greedy, {asked}, on held-out questions; the band is the 95 % Wilson interval."
         yield Figure(title="Accuracy by iteration", drawing=drawing, caption=caption)
 
 
@@ -113,13 +114,14 @@ def _how_often(statistics: Statistics) -> Figure:
 
 def _how_long_ago(statistics: Statistics) -> Figure:
     """AdaSTaR's key: the age of the last visit, and the win rate among those of one age."""
-    newest = int(statistics.last_sampled.max())
+    newest, ever = int(statistics.last_sampled.max()), statistics.last_sampled > 0
     mostly = 2 * statistics.wins >= statistics.attempts
-    labels, easy = histogram(statistics.last_sampled[mostly & (statistics.last_sampled > 0)], newest)
-    _, hard = histogram(statistics.last_sampled[~mostly | (statistics.last_sampled == 0)], newest)
+    labels, hard = histogram(statistics.last_sampled[ever & ~mostly], newest)
+    _, easy = histogram(statistics.last_sampled[ever & mostly], newest)
+    never = int(np.count_nonzero(~ever))
     labels[0] = "never"
-    series = {"mostly failed": hard, "mostly solved": easy}
-    alt = f"Last sampled: {hard[0]:,} never, {hard[-1] + easy[-1]:,} in iteration {labels[-1]}"
+    series = {"mostly failed": hard, "mostly solved": easy, "never sampled": [never, *[0] * (len(labels) - 1)]}
+    alt = f"Last sampled: {never:,} never, {hard[-1] + easy[-1]:,} in iteration {labels[-1]}"
     drawing = charts.bars("age", labels, series, x="last sampled in iteration", y="observations", alt=alt)
     caption = (
         f"How long ago, and how well. {alt}. AdaSTaR begins at the left, with what was solved least, and remembers "

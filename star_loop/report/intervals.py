@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mean:
-    """A mean over `n` runs; the interval's ends are None where there is only one."""
+    """A mean over `n` runs; of one run, its own interval, whose ends are None where it has none."""
 
     value: float
     low: float | None
@@ -15,8 +15,12 @@ class Mean:
     n: int
 
 
-def mean(values: Sequence[float]) -> Mean | None:
+def mean(values: Sequence[float], own: tuple[float, float] | None = None) -> Mean | None:
     """The mean of shares in [0, 1] with Student's 95 % interval, cut to [0, 1]; None: no values.
+
+    Args:
+        values: one of each run.
+        own: the first run's own interval, which is shown where it is the only one.
 
     Example:
         >>> m = mean([0.4, 0.5, 0.6])
@@ -28,7 +32,8 @@ def mean(values: Sequence[float]) -> Mean | None:
         return None
     middle = math.fsum(values) / n
     if n == 1:
-        return Mean(value=middle, low=None, high=None, n=1)
+        low, high = own or (None, None)
+        return Mean(value=middle, low=low, high=high, n=1)
     half = half_width(values)
     return Mean(value=middle, low=max(0.0, middle - half), high=min(1.0, middle + half), n=n)
 

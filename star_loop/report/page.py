@@ -40,7 +40,7 @@ def render(summary: Summary) -> str:
             summary=summary,
             subtitle=subtitle(summary.settings),
             headline=headline(summary.metrics),
-            figures=list(figures(summary.metrics)),
+            figures=list(figures(summary.metrics, quantities.asked(summary.settings))),
             skills=skill_table(summary),
             iterations=iteration_rows(summary.metrics),
             phases=phase_rows(summary.metrics),

@@ -1,5 +1,8 @@
 """How quantities and texts are written for people, on screens and pages; an en dash where one is missing."""
 
+from collections.abc import Mapping
+from typing import Any
+
 MISSING = "–"
 LONGEST = 2000
 """Characters of a text that a page shows."""
@@ -28,6 +31,19 @@ def _seen(character: str) -> str:
         if character == "\x7f"
         else "\N{REPLACEMENT CHARACTER}"
     )
+
+
+def asked(settings: Mapping[str, Any]) -> str:
+    """How the questions of training and evaluation are put, by a run's settings.
+
+    Example:
+        >>> asked({"task": {"bare_shots": 3}}), asked({"model": {"chat_template": True}})
+        ('after 3 worked examples', 'zero-shot, in the chat template')
+    """
+    task, model = (settings.get(part) or {} for part in ("task", "model"))
+    shots = task.get("bare_shots") or 0
+    said = f"after {shots} worked example{'s' * (shots != 1)}" if shots else "zero-shot"
+    return said + (", in the chat template" if model.get("chat_template") else "")
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -8,11 +8,13 @@ from typing import Any
 from star_loop.accounting.metrics import base_accuracy, baselines, best_on_validation
 from star_loop.records import Metrics
 from star_loop.run.configuration import flatten
-from star_loop.run.directory import FREE_KEYS, RunDirectory
+from star_loop.run.directory import FREE_KEYS, OWN_FOLDERS, RunDirectory
 from star_loop.run.disk import RunError
 
 _PARTS = ("iterations", "attempts")
 """Folders by which a run directory is known; the second also where nothing was committed."""
+_TEST = ("evaluation", "evaluation_shots")
+"""Figures of the test split, bare and after worked examples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,11 @@ class Run:
         """Return accuracy on test, in [0, 1]; of the base model, the better of bare and after worked examples."""
         return base_accuracy(self.metrics[iteration]) or 0.0
 
+    def interval(self, iteration: int) -> tuple[float, float] | None:
+        """Return the ends of that accuracy's own 95 % interval; None: the run does not say."""
+        accuracy, metrics = self.accuracy(iteration), self.metrics[iteration]
+        return next((_ends(metrics, kind) for kind in _TEST if metrics.get(f"{kind}/accuracy") == accuracy), None)
+
     @property
     def baselines(self) -> Mapping[str, float]:
         """Return the base model's test accuracies, by how it was asked."""
@@ -53,6 +60,11 @@ class Run:
         return None if self.validated is None else self.metrics[self.validated]["validation/accuracy"]
 
     @property
+    def validation_interval(self) -> tuple[float, float] | None:
+        """Return the ends of that accuracy's own 95 % interval; None: the run does not say."""
+        return None if self.validated is None else _ends(self.metrics[self.validated], "validation")
+
+    @property
     def flops(self) -> float | None:
         """Return what was spent so far, in the papers' convention; evaluation apart."""
         return self.metrics[-1].get("flops/cumulative")
@@ -66,12 +78,19 @@ class Run:
 
 def directories(folder: Path) -> Iterator[Path]:
     """Find every run directory at or below `folder`, in the order of their names; links are not followed."""
-    if any((folder / part).is_dir() for part in _PARTS):
+    is_run = _is_run(folder)
+    if is_run:
         yield folder
     for child in sorted(folder.iterdir()):
         plain = child.is_dir() and not child.is_symlink() and not child.name.startswith(".")
-        if plain and child.name not in (*_PARTS, "tensorboard", "export"):
+        if plain and not (is_run and child.name in OWN_FOLDERS):
             yield from directories(child)
+
+
+def _is_run(folder: Path) -> bool:
+    """Tell whether the folder has the parts of a run, which are not runs of such names themselves."""
+    parts = [folder / part for part in _PARTS]
+    return any(part.is_dir() and not any((part / inner).is_dir() for inner in _PARTS) for part in parts)
 
 
 def read(path: Path, folder: Path) -> Run:
@@ -97,6 +116,11 @@ def read(path: Path, folder: Path) -> Run:
         settings=kept,
         metrics=metrics,
     )
+
+
+def _ends(metrics: Metrics, kind: str) -> tuple[float, float] | None:
+    low, high = metrics.get(f"{kind}/accuracy_low"), metrics.get(f"{kind}/accuracy_high")
+    return None if low is None or high is None else (low, high)
 
 
 def _unimportant(key: str) -> bool:

@@ -155,7 +155,10 @@ def data_rows(metrics: Sequence[Metrics]) -> list[tuple[str, str]]:
     """List what the task found in its data: sizes, and what was left out or rewritten."""
     found = metrics[0] if metrics else {}
     return [
-        (name.removeprefix("data/").replace("/", ": ").replace("_", " "), quantities.count(value))
+        (
+            name.removeprefix("data/").removesuffix("/observations").replace("/", ": ").replace("_", " "),
+            quantities.count(value),
+        )
         for name, value in found.items()
         if name.startswith("data/")
     ]

@@ -34,6 +34,8 @@ FREE_KEYS = (
     "generator.num_cpus", "generator.num_gpus", "generator.wait", "evaluation.patience",
 )  # fmt: skip
 """Dotted keys (or their parents) that may differ between the launches of one run: how far, how shown, where."""
+OWN_FOLDERS = ("iterations", "attempts", "preparation", "export", "tensorboard")
+"""Folders in a run directory, which no run is called after."""
 
 
 OWN = ("settings", "observations", "base_weights")

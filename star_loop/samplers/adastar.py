@@ -74,13 +74,13 @@ class AdaStar(Sampler):
         return {"last": last, "win": win, "frozen": np.array([frozen], np.int32)}
 
     def metrics(self, state: State, outcome: Outcome) -> Metrics:
-        """Return m, α, how many were committed, and how far the first pass over the observations has come."""
+        """Return m, α, how many were committed, and of how many observations no visit was yet committed."""
         new = np.count_nonzero(state["last"][outcome.positions[: self._commit(outcome)]] == 0)
         return {
             "m": float(len(outcome.positions)),
             "alpha": self._alpha(outcome),
             "committed": float(self._commit(outcome)),
-            "never_sampled": float(np.count_nonzero(state["last"] == 0) - new),
+            "never_committed": float(np.count_nonzero(state["last"] == 0) - new),
             "win_rate": float(self._win_rates(outcome).mean()) if len(outcome.positions) else 0.0,
         }
 

@@ -1,4 +1,4 @@
-"""4 evaluate: a model on held-out observations, greedy and zero-shot."""
+"""4 evaluate: a model on held-out observations, greedy, without worked examples but for `task.bare_shots`."""
 
 from functools import partial
 

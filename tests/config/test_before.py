@@ -39,6 +39,7 @@ def refusal(*typed: str) -> str:
         ("name=", "name='' must be a plain name"),
         ("name=null", "name=None must be a plain name"),
         ("name=.", "name='.' must be a plain name"),
+        ("name=x/attempts", "every run has a folder attempts: choose another name"),
         ("~name", "name: this key is needed, and nobody gives it"),
         ("~task", "task: Experiment needs this key: give task=…"),
         ("task=null", "task: Experiment needs this key: give task=…"),

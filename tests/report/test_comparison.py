@@ -5,7 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,17 @@ CURVES = {
 
 def make(
     path: Path,
-    accuracies: tuple[float, ...],
+    accuracies: Sequence[float],
     seed: int,
     validation: float = 0.01,
     shots: float | None = None,
+    spread: float | None = None,
     **settings: Any,
 ) -> Path:
-    """A run with these test accuracies, `shots` of the base after examples; on validation it is `validation` better."""
+    """A run with these test accuracies, `shots` of the base after examples; on validation it is `validation` better.
+
+    An interval reaches `spread` to both sides.
+    """
     run = RunDirectory(path)
     path.mkdir(parents=True)
     config = {"name": "sweep", "seed": seed, "iterations": len(accuracies) - 1, "sampler": UNIFORM, **settings}
@@ -53,6 +57,8 @@ def make(
             "validation/accuracy": accuracy + validation,
             "flops/cumulative": (1 + 0.1 * seed) * 1e12 * t,
         }
+        for name, value in list(metrics.items())[:2] if spread else ():
+            metrics |= {f"{name}_low": value - spread, f"{name}_high": value + spread}
         if shots is not None and t == 0:
             metrics["evaluation_shots/accuracy"] = shots
         run.iteration(t).commit(adapter=None, metrics=metrics, statistics=Statistics.empty(1), beliefs={})
@@ -181,6 +187,29 @@ def test_the_page_needs_no_other_file_and_drawings_have_its_colours(sweep: Path)
     assert "var(--first)" in drawing and "var(--second)" in drawing
     assert "#0" not in re.sub(r'(href="|url\()#', "", drawing)
     assert "Test accuracy by cumulative FLOPs. 1 sampler=AdaStar: 52 % at 2.20e12 FLOPs" in html
+
+
+def test_a_tie_is_a_tie_and_one_seed_has_its_own_interval(tmp_path: Path) -> None:
+    for name, sampler in (("a", UNIFORM), ("b", ADASTAR)):
+        make(tmp_path / name, (0.1, 0.3), 0, sampler=sampler, name=name, spread=0.02)
+    shown = Page(write_comparison([tmp_path])[0].read_text(encoding="utf-8")).text
+    assert "A tie on validation: a, 31.0 % (29.0–33.0); b, 31.0 % (29.0–33.0)." in shown
+    assert "Best by validation" not in shown and "28.0–32.0" in shown
+    assert float(rows(tmp_path)[0]["last_low"]) == pytest.approx(0.28)
+    make(tmp_path / "c", (0.1, 0.5), 0, name="c", spread=0.02, start_from="base")
+    shown = Page(write_comparison([tmp_path])[0].read_text(encoding="utf-8")).text
+    assert "Best by validation: c, 51.0 % (49.0–53.0); next: a" in shown
+    assert "Their intervals do not overlap; of one seed it is the run's own" in shown
+
+
+def test_runs_are_found_whatever_they_are_called(tmp_path: Path) -> None:
+    for name in ("attempts", "export", "iterations", "tensorboard"):
+        make(tmp_path / "outputs" / name, (0.1, 0.3), 0, name=name, start_from=name)
+    for folder in ("export/0001/iterations", "attempts/x", "tensorboard/iterations"):
+        (tmp_path / "outputs/export" / folder).mkdir(parents=True)
+    comparison = compare([tmp_path / "outputs"])
+    assert sorted(comparison.labels) == ["attempts", "export", "iterations", "tensorboard"]
+    assert comparison.left_out == []
 
 
 HOSTILE = "</td><script>alert(1)</script> | $x_{ `a` \udc80\x00\n| b"

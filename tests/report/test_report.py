@@ -16,6 +16,7 @@ from star_loop.records import Metrics, Observation, Rollout
 from star_loop.report import write
 from star_loop.report.__main__ import main
 from star_loop.report.answers import CHANGES, MOST, answers
+from star_loop.report.figures import sampling
 from star_loop.report.page import visible
 from star_loop.report.summary import histogram
 from star_loop.run.directory import RunDirectory
@@ -154,6 +155,7 @@ def test_the_page_shows_what_the_files_say(run: Path) -> None:
         "1:04",  # seconds: 4 + 3 × 20
         "4 training observations: 1 never sampled, 2 solved at least once",
         "Last sampled: 4 never",
+        "Greedy, zero-shot, on held-out questions",
         "alpha – 0.25 0.25 0.25",
         "46.9 % 4.50e12 20.0 %",  # collecting used 10, 20 and 30 % of the peak
         "Questions per cell: 1 or more.",
@@ -166,6 +168,22 @@ def test_the_page_shows_what_the_files_say(run: Path) -> None:
     assert shown.elements.count("svg") == 6
     heat = [value for name, value in shown.attributes if name == "style" and value.startswith("--share")]
     assert heat[:4] == ["--share: 0.625", "--share: 0.312", "--share: 0.625", "--share: 0.312"]
+
+
+def test_a_question_after_worked_examples_is_not_called_zero_shot(run: Path) -> None:
+    (run / "config.yaml").write_text("task:\n  bare_shots: 3\nmodel:\n  chat_template: true\n")
+    shown = page(run).text
+    assert "Greedy, after 3 worked examples, in the chat template, on held-out" in shown
+    assert "zero-shot" not in shown
+
+
+def test_what_was_never_sampled_is_neither_solved_nor_failed(run: Path) -> None:
+    statistics = Statistics.empty(3)
+    statistics.attempts[:2], statistics.wins[:1], statistics.last_sampled[:2] = 2, 2, 2
+    _, drawn = sampling(statistics)
+    bars = re.findall(r'<path d="M ([\d.]+) ([\d.]+) L [^"]*" clip-path[^>]*style="fill: var\(--(\w+)\)', drawn.drawing)
+    assert {colour for *_, colour in bars} == {"first", "second", "third"}
+    assert "1 never, 2 in iteration 2" in drawn.caption
 
 
 def test_what_the_model_wrote_is_shown_as_text(run: Path) -> None:
