@@ -3,22 +3,26 @@
 import json
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 from star_loop.experiment import Experiment
-from star_loop.records import Metrics
+from star_loop.models import Pretrained
+from star_loop.records import TURN, Example, Metrics
 from star_loop.report.quantities import asked, interval, percent
-from star_loop.run.directory import IterationDirectory, RunDirectory
+from star_loop.run.directory import FREE_KEYS, IterationDirectory, RunDirectory
+from star_loop.run.disk import RunError
 
 
 def model_card(run: RunDirectory, experiment: Experiment, here: IterationDirectory, license: str) -> str:
     """Describe base, task, method, iteration, figures and command."""
     base, after, before = experiment.model, here.metrics(), run.iteration(0).metrics()
     whole = experiment.trainer.whole
-    adapter = "" if whole else "| adapter | `adapter/`: `PeftModel.from_pretrained`, or a vLLM `LoRARequest` |\n"
+    local = base.name_or_path == "tiny" or Path(base.name_or_path).expanduser().is_dir()
+    hub = "" if local else f"base_model: {in_head(base.name_or_path)}\n"
+    adapter = "" if whole else "| adapter | `adapter/`: PEFT, or a vLLM `LoRARequest` |\n"
     return f"""---
-base_model: {in_head(base.name_or_path)}
-license: {in_head(license)}
+{hub}license: {in_head(license)}
 library_name: {"transformers" if whole else "peft"}
 tags: [star_loop, {"full" if whole else "lora"}, self-improvement]
 ---
@@ -39,7 +43,91 @@ them. The licences of the base model and of the questions hold for it.
 | data | `data/`, with a card of its own |
 
 Accuracy is greedy, {asked(run.config())}, with 95 % Wilson intervals. Which iteration is the best, validation decides.
+
+## How to load it
+
+In this folder:
+
+{_fenced(_loading(base, whole=whole), "python")}
+
+## The prompt
+
+What it was trained and measured with, as the first of its training questions shows; {_put(experiment)}.
+
+{_fenced(prompt_of(here))}
+
+## Settings
+
+{_fenced(settings_of(run), "yaml")}
 """
+
+
+def name_of(base: Pretrained) -> str:
+    """Return what an adapter calls its base, so that it can be loaded: a Hub id, a directory here, or `base`.
+
+    `base` is the folder beside the adapter, for weights that come with a Python package and are nowhere else.
+    """
+    if base.directory is None:
+        return base.name_or_path
+    return "base" if stands_beside(base) else str(base.directory.resolve())
+
+
+def stands_beside(base: Pretrained) -> bool:
+    """Tell whether the base is exported with its adapter: it came with a Python package, so nobody else has it."""
+    given = Path(base.name_or_path).expanduser()
+    return base.directory is not None and base.directory != given
+
+
+def prompt_of(here: IterationDirectory) -> str:
+    """Return the first prompt that the iteration was trained on, its turns apart."""
+    first = next(iter(here.examples(absent)), None)
+    return "" if first is None else first.prompt.replace(TURN, "\n[the next turn]\n")
+
+
+def settings_of(run: RunDirectory) -> str:
+    """Return the run's configuration as YAML, without where and how it ran."""
+    from yaml import safe_dump
+
+    kept = {key: value for key, value in run.config().items() if key not in (*FREE_KEYS, "fork")}
+    return str(safe_dump(kept, sort_keys=False, allow_unicode=True)).strip()
+
+
+def absent() -> list[Example]:
+    """Say that examples which must be there are not."""
+    raise RunError("a committed iteration has no examples.jsonl: it is damaged")
+
+
+def _loading(base: Pretrained, *, whole: bool) -> str:
+    load = ["from transformers import AutoModelForCausalLM, AutoTokenizer", ""]
+    merged = 'AutoModelForCausalLM.from_pretrained("merged"), AutoTokenizer.from_pretrained("merged")'
+    if whole:
+        return "\n".join([*load, f"model, tokenizer = {merged}"])
+    name = json.dumps(name_of(base), ensure_ascii=False) + _revision(base)
+    return "\n".join([
+        "from peft import PeftModel", *load,
+        f"base, tokenizer = AutoModelForCausalLM.from_pretrained({name}), AutoTokenizer.from_pretrained({name})",
+        'model = PeftModel.from_pretrained(base, "adapter")',
+        "# or without PEFT and a base: both summed",
+        f"model, tokenizer = {merged}",
+    ])  # fmt: skip
+
+
+def _revision(base: Pretrained) -> str:
+    return "" if base.directory or base.revision is None else f", revision={json.dumps(base.revision)}"
+
+
+def _put(experiment: Experiment) -> str:
+    if not experiment.model.chat_template:
+        return "the model goes on from its end"
+    system = experiment.model.system_prompt
+    after = "" if system is None else f", after the system prompt {system!r}"
+    return f"as a user's message in the tokenizer's chat template{after}"
+
+
+def _fenced(text: str, language: str = "text") -> str:
+    """Return a block of code that nothing in the text ends."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def in_head(text: str) -> str:

@@ -1,5 +1,6 @@
 """The files of an export: each part whole or not at all."""
 
+import json
 import re
 import shutil
 from collections import defaultdict
@@ -10,12 +11,12 @@ from typing import Any
 from star_loop.config.build import build
 from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
-from star_loop.export.card import data_card, model_card
-from star_loop.models import Model
+from star_loop.export.card import absent, data_card, model_card, name_of, stands_beside
+from star_loop.models import Model, Pretrained
 from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.records import Rollout
 from star_loop.run.directory import IterationDirectory, RunDirectory
-from star_loop.run.disk import Disk, RunError, parquet_bytes
+from star_loop.run.disk import Disk, RunError, parquet_bytes, read_json
 from star_loop.run.guard import fingerprint
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -55,7 +56,7 @@ def export(run: Path, iteration: str = "best", parts: Sequence[str] | None = Non
 
     def fill(into: Path) -> None:
         if "adapter" in parts:
-            _copy_adapter(here, into / "adapter")
+            copy_adapter(here.path / "adapter", experiment.model, into / "adapter")
         if "merged" in parts:
             from star_loop.models.weights import save_merged
 
@@ -103,7 +104,7 @@ def _refuse_others(run: RunDirectory, experiment: Experiment, parts: Sequence[st
     if "data" in parts:
         task = experiment.task
         now["observations"] = fingerprint({"train": task.train(), "validation": task.validation(), "test": task.test()})
-    if "merged" in parts:
+    if "merged" in parts or ("adapter" in parts and stands_beside(experiment.model)):
         now["base_weights"] = fingerprint_weights(experiment.model)
     for key, found in now.items():
         if run.made_of().get(key, found) != found:
@@ -113,15 +114,23 @@ def _refuse_others(run: RunDirectory, experiment: Experiment, parts: Sequence[st
             )
 
 
-def _copy_adapter(here: IterationDirectory, into: Path) -> None:
-    into.mkdir()
+def copy_adapter(adapter: Path, base: Pretrained, into: Path) -> None:
+    """Copy an adapter, which then names a base that can be loaded; one that nobody else has is put beside it.
+
+    Raises:
+        RunError: it is no adapter of PEFT's.
+    """
     for name in ADAPTER:
-        source = here.path / "adapter" / name
-        if not source.exists():
+        if not (adapter / name).exists():
             raise RunError(
-                f"{source} is missing: only a run of trainer=lora has an adapter to export; give other --parts"
+                f"{adapter / name} is missing: only a run of trainer=lora has an adapter to export; give other --parts"
             )
-        shutil.copyfile(source, into / name)
+    into.mkdir()
+    configuration = read_json(adapter / ADAPTER[0]) | {"base_model_name_or_path": name_of(base)}
+    (into / ADAPTER[0]).write_text(json.dumps(configuration, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    shutil.copyfile(adapter / ADAPTER[1], into / ADAPTER[1])
+    if base.directory is not None and stands_beside(base):
+        shutil.copytree(base.directory, into.with_name("base"), ignore=shutil.ignore_patterns(".*"))
 
 
 def _write_data(run: RunDirectory, experiment: Experiment, last: int, into: Path) -> dict[str, int]:
@@ -131,7 +140,7 @@ def _write_data(run: RunDirectory, experiment: Experiment, last: int, into: Path
     pairs: dict[str, list[Any]] = {name: [] for name in ("prompt", "chosen", "rejected", "id", "iteration")}
     for t in range(1, last + 1):
         here = run.iteration(t)
-        for example in here.examples(_absent):
+        for example in here.examples(absent):
             row = {"prompt": example.prompt, "completion": example.completion, "weight": example.weight}
             _append(rationales, row | {"id": example.id, "iteration": t})
         for right, wrong in _pairs(here.rollouts()):
@@ -156,7 +165,3 @@ def _pairs(rollouts: Sequence[Rollout]) -> Iterator[tuple[Rollout, Rollout]]:
 def _append(columns: dict[str, list[Any]], row: dict[str, Any]) -> None:
     for name, value in row.items():
         columns[name].append(value)
-
-
-def _absent() -> list[Any]:
-    raise RunError("a committed iteration has no examples.jsonl: it is damaged")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,15 +14,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from star_loop.accounting.statistics import Statistics
 from star_loop.config.build import build
+from star_loop.embedded import TINY
 from star_loop.export.__main__ import main
-from star_loop.export.card import command, in_head, model_card
-from star_loop.export.files import choose, export
+from star_loop.export.card import command, in_head, model_card, name_of
+from star_loop.export.files import choose, copy_adapter, export
 from star_loop.models import Pretrained
 from star_loop.records import Example
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
 from tests.quiz import play
+from tests.small_models import write_adapter, write_llama
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -93,6 +97,45 @@ def test_the_cards_say_where_it_all_comes_from(scripted: Path) -> None:
     for card in (model, data):
         assert all(part in card for part in ("| task | Quiz |", "AdaStar", "| seed | 0 |", "`python -m star_loop"))
         assert str(scripted) not in card
+
+
+def test_the_model_card_says_how_to_load_it_and_what_it_was_trained_with(scripted: Path) -> None:
+    card = (export(scripted, "last", ["data"]) / "README.md").read_text()
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert head["license"] == "other" and "adapter" not in head
+    blocks = dict(re.findall(r"^```(\w+)\n(.*?)\n^```$", card, flags=re.M | re.S))
+    compile(blocks["python"], "card", "exec")
+    assert blocks["text"].startswith("Q: What is ") and blocks["text"].endswith("\nA: ")
+    settings = yaml.safe_load(blocks["yaml"])
+    assert settings["task"]["_target_"] == "tests.quiz.Quiz" and not {"outputs", "name", "tracker"} & set(settings)
+    assert "Accuracy is greedy, zero-shot, with" in card
+
+
+def test_nothing_in_a_prompt_ends_its_block(scripted: Path, tmp_path: Path) -> None:
+    shutil.copytree(scripted, tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
+    prompt = "```\n# A heading\n````\x1ea turn"
+    run.iteration(4).examples(lambda: [Example(position=0, id="a", prompt=prompt, completion="b")])
+    experiment = build(run.config())
+    run.iteration(4).commit(adapter=None, metrics={}, statistics=Statistics.empty(1), beliefs={})
+    card = model_card(run, experiment, run.iteration(4), "other")
+    assert "`````text\n```\n# A heading\n````\n[the next turn]\na turn\n`````\n" in card
+
+
+def test_an_exported_adapter_names_a_base_that_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from peft import AutoPeftModelForCausalLM
+
+    write_llama(tmp_path / "mine")
+    for name, base, directory in (("tiny", TINY, "base"), (str(tmp_path / "mine"), tmp_path / "mine", None)):
+        out = tmp_path / f"of {base.name}"
+        out.mkdir()
+        write_adapter(base, out / "trained")
+        copy_adapter(out / "trained", Pretrained(name_or_path=name), out / "adapter")
+        assert (out / "base").is_dir() == (directory == "base")
+        monkeypatch.chdir(out)
+        loaded = AutoPeftModelForCausalLM.from_pretrained("adapter")
+        assert loaded.peft_config["default"].base_model_name_or_path == (directory or str(base))
+    assert name_of(Pretrained(name_or_path="me/mine")) == "me/mine"
 
 
 def test_the_model_card_says_what_a_converted_base_was_made_from(scripted: Path, tmp_path: Path) -> None:
@@ -174,7 +217,7 @@ def test_the_adapter_and_the_merged_model_answer_alike_in_transformers_and_vllm(
     ]  # fmt: skip
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     out = export(tmp_path / "run")
-    assert (out / "README.md").read_text().startswith("---\nbase_model: tiny\n")
+    assert (out / "README.md").read_text().startswith("---\nlicense: other\n")
     assert str(ROOT) not in (out / "adapter/adapter_config.json").read_text()
 
     import torch
@@ -183,14 +226,13 @@ def test_the_adapter_and_the_merged_model_answer_alike_in_transformers_and_vllm(
 
     from star_loop.generators.vllm import Vllm
     from star_loop.models import Model, Pretrained
-    from star_loop.models.weights import load_model
     from star_loop.records import Request, Sampling
     from star_loop.tasks.arithmetic import Arithmetic
 
     observations = Arithmetic(levels={"addition": (4, 5)}, test_per_level=8).test()
     tokenizer = AutoTokenizer.from_pretrained(out / "merged")
     merged = AutoModelForCausalLM.from_pretrained(out / "merged")
-    tuned = PeftModel.from_pretrained(load_model(Pretrained(name_or_path="tiny")), str(out / "adapter"))
+    tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(out / "base"), str(out / "adapter"))
 
     def greedy(model: torch.nn.Module) -> list[str]:
         texts = []
