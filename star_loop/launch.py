@@ -126,16 +126,18 @@ def _loop(experiment: Experiment, run: RunDirectory, splits: load.Splits, engine
         starting if engine is None else nullcontext(engine) as started,
         fan_out(experiment.listeners, run.path, run.committed_metrics()) as session,
     ):
-        _warn(experiment)
+        _warn(experiment, splits)
         return loop(LiveRun(experiment=experiment, run=run, splits=splits, engine=started, session=session))
 
 
-def _warn(experiment: Experiment) -> None:
+def _warn(experiment: Experiment, splits: load.Splits) -> None:
     """Say what is doubtful, while the engine starts."""
     parameters = experiment.generator.cost(experiment.model).parameters
     rate = getattr(experiment.trainer, "learning_rate", None)
     for doubt in load.doubts(parameters, experiment.model.dtype, rate):
         logger.warning("%s", doubt)
+    if quota := load.unreachable(experiment.schedule, len(splits["train"]), experiment.iterations):
+        logger.warning("%s", quota)
 
 
 def _report(run: RunDirectory) -> None:

@@ -10,6 +10,7 @@ from star_loop.config.component import Component
 from star_loop.experiment import Experiment
 from star_loop.protocols import Task, Verifier
 from star_loop.records import Columns, Metrics, Observation
+from star_loop.schedule import Schedule
 from star_loop.tasks.splitting import Subset, surveyed
 
 Splits = Mapping[str, Sequence[Observation]]
@@ -60,6 +61,20 @@ def doubts(parameters: int, dtype: str, learning_rate: float | None) -> list[str
             f"model.dtype=float32: {4 * parameters / 1e9:.0f} GB of weights for {size} parameters: take bfloat16"
         )
     return found
+
+
+def unreachable(schedule: Schedule, observations: int, iterations: int) -> str | None:
+    """Say that the data cannot fill the quota of correct rationales, and what would fit; None: they can."""
+    most = observations * schedule.per_observation
+    quota = schedule.quota_at(1) if iterations else None
+    if quota is None or quota <= most:
+        return None
+    counted = "once" if schedule.per_observation == 1 else f"{schedule.per_observation} times"
+    fits = "" if schedule.quota != "beta" else f", or schedule.steps={max(1, most // (2 * schedule.batch))} for fewer"
+    return (
+        f"iteration 1 wants {quota:,} correct rationales, and each of {observations:,} questions counts {counted}: "
+        f"every iteration asks them all. Set schedule.quota=null to say so{fits}"
+    )
 
 
 def load(task: Task) -> Splits:

@@ -62,13 +62,20 @@ def _examples(live: LiveRun, iteration: int, collected: Collected, setting: Sett
 
 def _nothing_to_train_on(collected: Collected, selectors: Sequence[str]) -> str:
     """Say why there are no examples, and what would change that."""
-    within, correct = len(collected.rollouts), sum(r.correct for r in collected.rollouts)
-    unparsed = sum(r.answer is None for r in collected.rollouts)
+    rollouts, asked = collected.rollouts, len(collected.outcome.positions)
+    correct, unparsed, cut = (
+        sum(told) for told in zip(*((r.correct, r.answer is None, r.finish == "length") for r in rollouts), strict=True)
+    )
+    advice = ["easier observations, a stronger model, more rollouts (allocator.rollouts) or second_try=rationalize"]
+    if 2 * cut >= len(rollouts):
+        advice.insert(0, "a larger generator.max_tokens")
+    if 2 * unparsed >= len(rollouts):
+        advice.insert(0, "task.exemplars=<worked examples>, task.instruction or another task.verifier")
     return (
-        f"nothing to train on: {correct} of {within} rollouts of {len(collected.outcome.positions)} observations "
-        f"were correct ({unparsed} had no answer), and the selectors {selectors} kept none. Take "
-        "easier observations or a stronger model, more rollouts (allocator.rollouts), second_try=rationalize, or "
-        "check task.verifier against the texts in the wave files; then start again with another name="
+        f"nothing to train on: {correct} of {len(rollouts)} rollouts of {asked} observations "
+        f"were correct ({unparsed} had no answer, {cut} were cut off), and the selectors {selectors} kept none. Take "
+        f"{'; or '.join(advice)}; a lower generator.temperature helps a weak model. python -m star_loop.judge RUN "
+        "shows how texts are judged. Then start with another name="
     )
 
 

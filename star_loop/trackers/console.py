@@ -16,7 +16,7 @@ from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.report import quantities
 from star_loop.trackers.bar import log_above_the_bar, progress_bar
-from star_loop.trackers.remarks import remarks, with_examples
+from star_loop.trackers.remarks import Remarks, with_examples
 from star_loop.trackers.run_progress import GAP, RunProgress
 
 
@@ -73,7 +73,7 @@ class _Lines(Session):
     def __init__(
         self, screen: Screen, directory: Path, committed: Sequence[Metrics], so_far: RunProgress, every: float
     ) -> None:
-        self._screen, self._so_far, self._every = screen, so_far, every
+        self._screen, self._so_far, self._every, self._remarks = screen, so_far, every, Remarks()
         self._phase, self._done, self._asked, self._ahead = "", 0, 0, 0
         self._total: int | None = None
         self._began = self._told = time.monotonic()
@@ -117,7 +117,7 @@ class _Lines(Session):
         if (base := with_examples(metrics)) is not None:
             shown = [f"{key}={base[name]:{form}}" for key, name, form in _FIELDS if name in base]
             self._print(" ".join([f"baseline iteration={iteration} asked=with_worked_examples", *shown]))
-        for remark in remarks(metrics):
+        for remark in self._remarks.new(metrics):
             self._print(f"remark iteration={iteration} {remark}")
 
     def _print(self, line: str) -> None:
@@ -194,7 +194,7 @@ class _Table(Session):
         committed: Sequence[Metrics],
         so_far: RunProgress,
     ) -> None:
-        self._screen, self._progress, self._so_far = screen, progress, so_far
+        self._screen, self._progress, self._so_far, self._remarks = screen, progress, so_far, Remarks()
         self._columns = _columns_for(screen.width)
         self._print(Text(str(directory), style="dim", overflow="fold"))
         self._print(Text(GAP.join(f"{column.title:>{column.width}}" for column in self._columns), style="bold"))
@@ -231,7 +231,7 @@ class _Table(Session):
             row, known = {**base, "iteration": iteration}, (c for c in self._columns if c.title in _OF_BASELINE)
             cells = (f"{column.text(row):>{column.width}}" for column in known)
             self._print(Text(GAP.join([*cells, WITH_EXAMPLES]), style=style))
-        for remark in remarks(metrics):
+        for remark in self._remarks.new(metrics):
             self._print(Text(remark, style="dim", overflow="fold"))
 
     def _print(self, text: Text) -> None:

@@ -1,10 +1,14 @@
-"""What the console says below an iteration's figures: the base model's other baseline, and why nothing is right."""
+"""What the console says below an iteration's figures: the base model's other baseline, and what they warn of."""
+
+from collections.abc import Iterator
 
 from star_loop.records import Metrics
 from star_loop.report import quantities
 
 NEAR_ZERO, OFTEN = 0.05, 0.3
 """Accuracy, and share of unparsed answers, from which the form of the answers is worth a remark."""
+MANY = 10
+"""Passes over the examples of a round from which they are rather learned by heart."""
 
 
 def with_examples(metrics: Metrics) -> Metrics | None:
@@ -19,13 +23,42 @@ def with_examples(metrics: Metrics) -> Metrics | None:
     return found or None
 
 
-def remarks(metrics: Metrics) -> list[str]:
-    """Return zero or more sentences about an iteration's evaluation."""
+class Remarks:
+    """What is worth saying of an iteration; the same advice is given once."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def new(self, metrics: Metrics) -> list[str]:
+        """Return zero or more sentences about an iteration."""
+        found = {kind: text for kind, text in _remarks(metrics) if kind not in self._said}
+        self._said |= found.keys()
+        return list(found.values())
+
+
+def _remarks(metrics: Metrics) -> Iterator[tuple[str, str]]:
+    """Yield kind and text."""
     accuracy, unparsed = metrics.get("evaluation/accuracy"), metrics.get("evaluation/unparsed", 0.0)
-    if accuracy is None or accuracy > NEAR_ZERO or unparsed < OFTEN:
-        return []
-    return [
-        f"{quantities.percent(accuracy)} right, and {quantities.percent(unparsed)} of the answers could not be read: "
-        "the model does not know their form. Where it is asked without worked examples, iterations will teach it; "
-        "else try task.instruction, task.bare_shots, or a model with model.chat_template=true"
-    ]
+    examples, epochs = metrics.get("train/examples"), metrics.get("train/epochs", 0.0)
+    unread = f"{quantities.percent(unparsed)} of the answers could not be read"
+    if accuracy is not None and accuracy <= NEAR_ZERO and unparsed >= OFTEN:
+        said = (
+            f"{quantities.percent(accuracy)} right, and {unread}: the model does not know their form. Where it is "
+            "asked without worked examples, iterations will teach it; else try task.instruction, task.bare_shots, or "
+            "a model with model.chat_template=true"
+        )
+        yield "form", said
+    elif unparsed >= OFTEN:
+        said = (
+            f"{unread} and count as wrong: python -m star_loop.judge RUN --only unread shows why; task.instruction and "
+            "task.verifier say what to write and read"
+        )
+        yield "unparsed", said
+    if (cut := metrics.get("collect/truncated", 0.0)) >= OFTEN:
+        yield "cut", f"{quantities.percent(cut)} of the rationales were cut off: raise generator.max_tokens"
+    if epochs >= MANY:
+        said = (
+            f"each of the {quantities.count(examples)} examples was trained on {epochs:.0f} times, which is learning "
+            "by heart: lower schedule.steps, or set trainer.max_epochs=3"
+        )
+        yield "epochs", said

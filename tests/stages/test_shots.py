@@ -15,7 +15,7 @@ from star_loop.launch import launch
 from star_loop.models import Model
 from star_loop.records import Completion, Request
 from star_loop.trackers import Console
-from star_loop.trackers.remarks import remarks
+from star_loop.trackers.remarks import Remarks
 from tests.quiz import configure
 
 SMALL = ("task=word_problems", "task.train_per_level=8", "task.validation_per_level=1", "task.test_per_level=1")
@@ -87,7 +87,7 @@ def test_the_base_is_measured_both_ways_and_gains_count_from_the_better(tmp_path
         assert base["validation_shots/accuracy"] == base_accuracy(base) == 1.0
         assert "evaluation_shots/accuracy" not in first and base_accuracy(first) == first["evaluation/accuracy"]
         assert (tmp_path / "iterations/0000/evaluation_shots.jsonl").exists()
-    assert "task.instruction" in " ".join(remarks(base))
+    assert "task.instruction" in " ".join(Remarks().new(base))
     report = (tmp_path / "report.html").read_text()
     assert "<td>0, with worked examples</td><td>100.0 %</td>" in report
     assert "−100.0 points over the base with worked examples" in report

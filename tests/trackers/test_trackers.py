@@ -12,6 +12,7 @@ import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,10 @@ from star_loop.config.build import build
 from star_loop.config.hydra import CONF
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
+from star_loop.schedule import Schedule
+from star_loop.stages.load import unreachable
 from star_loop.trackers import Console, JsonLines, MLflow, TensorBoard, WandB, fan_out
+from star_loop.trackers.remarks import Remarks
 from star_loop.trackers.run_progress import RunProgress, seconds_left
 from tests.quiz import QUIZ, configure
 
@@ -522,6 +526,39 @@ def test_an_end_that_nobody_will_see_is_not_foretold() -> None:
     near = RunProgress(last=4)
     near.committed(1, metrics_of(1))
     assert "ends about" in near.text(200, phase=86400.0 * 400).plain
+
+
+def test_advice_is_given_once_and_only_where_it_fits() -> None:
+    said, fine = Remarks(), metrics_of(1) | {"train/epochs": 3.0, "train/examples": 400.0}
+    assert said.new(fine) == []
+    by_heart = fine | {
+        "train/epochs": 64.0,
+        "train/examples": 5.0,
+        "collect/truncated": 0.5,
+        "evaluation/unparsed": 0.4,
+    }
+    unread, cut, epochs = said.new(by_heart)
+    assert "40.0 % of the answers could not be read" in unread and "star_loop.judge RUN --only unread" in unread
+    assert "50.0 % of the rationales were cut off: raise generator.max_tokens" in cut
+    assert "each of the 5 examples was trained on 64 times" in epochs and "trainer.max_epochs" in epochs
+    assert said.new(by_heart) == []
+
+
+@pytest.mark.parametrize(
+    "keys, observations, said",
+    [
+        ({}, 320, None),
+        ({}, 56, "wants 320 correct rationales, and each of 56 questions counts once"),
+        ({}, 56, "schedule.steps=3 for fewer"),
+        ({"per_observation": 4}, 56, "counts 4 times"),
+        ({"per_observation": 6}, 56, None),
+        ({"quota": 100}, 56, "Set schedule.quota=null to say so"),
+        ({"quota": None}, 56, None),
+    ],
+)
+def test_a_quota_that_the_data_cannot_fill_is_said(keys: dict[str, Any], observations: int, said: str | None) -> None:
+    found = unreachable(Schedule(**keys), observations, iterations=1)
+    assert found is None if said is None else said in str(found)
 
 
 def test_no_color_is_honoured() -> None:
