@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from star_loop.config.before import options, settings_of_run
 from star_loop.config.explain import explain
 from star_loop.config.hydra import register, root_keys
+from star_loop.config.source import Sources
 from star_loop.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -93,9 +94,33 @@ MODULES = {
     "loud.py": "print('IMPORTED')\ndef function(): ...\nclass Bare: ...\n",
     "broken.py": "raise SystemExit('IMPORTED')\nfrom star_loop.samplers.uniform import Uniform as Mine\n",
     "torn.py": "class Mine(\n",
+    "likely.py": "print('IMPORTED')\nclass Mine(dict): ...\nclass Round(Back): ...\nBack = Round\n"
+    "def make(): ...\nMade = make()\nfrom loud import *\n",
+    "good.py": "import star_loop.protocols as p\nfrom mine import parts\nfrom mine.parts import Bare as B\n"
+    "import mine.parts\nclass One(p.Sampler): ...\nclass Two(parts.Bare): ...\nclass Three(B): ...\n"
+    "class Four(mine.parts.Bare): ...\nFive = Four\ntry:\n    from nowhere import Six\nexcept ImportError:\n    Six = B\n",
+    "mine/near.py": "from .parts import Bare\nfrom . import parts\nclass Seven(parts.Bare): ...\nfrom good import *\n",
     "mine/__init__.py": "",
-    "mine/parts.py": "from star_loop.samplers.uniform import Uniform\n\nclass Mine(Uniform):\n    def model_post_init(self, _):\n        1 / 0\n",
+    "mine/parts.py": "from star_loop.samplers.uniform import Uniform\n\nclass Mine(Uniform):\n    def model_post_init(self, _):\n        1 / 0\n"
+    "class Bare(Uniform): ...\n",
 }
+
+
+def write_modules(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, source in MODULES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(source)
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_however_a_component_is_written_it_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_modules(tmp_path, monkeypatch)
+    named = {"good": ("One", "Two", "Three", "Four", "Five", "Six"), "mine.near": ("Bare", "Seven", "Three")}
+    for module, names in named.items():
+        for name in names:
+            sources = Sources()
+            assert sources.binds(module, name) and sources.derives(module, name, "star_loop"), (module, name)
+    assert not {"good", "mine", "likely"} & set(sys.modules)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +129,10 @@ MODULES = {
         ("antigravity.fly", "is not a star_loop component and was not called"),
         ("loud.function", "is not a star_loop component and was not called"),
         ("loud.Bare", "is not a star_loop component and was not called"),
+        ("likely.Mine", "is not a star_loop component and was not called"),
+        ("likely.Round", "is not a star_loop component and was not called"),
+        ("likely.Made", "is not a star_loop component and was not called"),
+        ("likely.Starred", "is not a star_loop component and was not called"),
         ("loud.nothing", "'loud' has no 'nothing'"),
         ("nowhere.Mine", "there is no module nowhere"),
         ("mine.no.Mine", "there is no module mine.no"),
@@ -115,9 +144,6 @@ MODULES = {
 def test_what_cannot_be_a_component_is_not_imported(
     target: str, answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, source in MODULES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(source)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    write_modules(tmp_path, monkeypatch)
     assert answer in refusal(f"sampler._target_={target}")
     assert "IMPORTED" not in capsys.readouterr().out
