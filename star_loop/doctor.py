@@ -25,6 +25,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from star_loop.accounting.memory import WHOLE, activations
+from star_loop.config.screen import end, outlive_screen
 from star_loop.generators.devices import cores
 from star_loop.generators.vllm_window import wanted_torch, window, within
 from star_loop.models.device import Gpu, gpus
@@ -232,4 +233,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    outlive_screen()
+    end(main())

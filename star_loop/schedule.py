@@ -1,10 +1,14 @@
 """How much each iteration wants: β_t correct rationales, σ_t optimiser steps."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from star_loop.config.component import Component
+
+MOST = 10**9
+"""Optimiser steps of a round, beyond which nothing grows: no round was ever so long."""
 
 
 class Schedule(Component):
@@ -37,7 +41,9 @@ class Schedule(Component):
     """Observations per wave, the atom of generation: a finished wave is never generated again."""
 
     def steps_at(self, iteration: int) -> int:
-        """Return σ_t."""
+        """Return σ_t; it grows up to a thousand million."""
+        if self.steps >= MOST or (iteration - 1) * math.log(self.growth) >= math.log(MOST / self.steps):
+            return max(MOST, self.steps)
         return int(self.steps * self.growth ** (iteration - 1) + 1e-9)
 
     def training_steps(self, iteration: int) -> int | None:

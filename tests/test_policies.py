@@ -171,6 +171,8 @@ def test_the_papers_schedule() -> None:
     ]  # fmt: skip
     assert schedule.beta(1) == schedule.quota_at(1) == 320
     assert Schedule(quota=None).quota_at(1) is None
+    for growth in (1.0000001, 1.2, 1e300):  # nothing that is legal is too large
+        assert Schedule(growth=growth).steps_at(10**12) <= 10**9 == Schedule(growth=1e300).steps_at(2)
     assert Schedule(quota=7).quota_at(5) == 7
     assert Schedule(train_by="epochs").training_steps(1) is None
 

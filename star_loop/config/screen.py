@@ -1,12 +1,13 @@
 """What a command shows and logs can go away while it works: a pipe, a terminal, a full disk. The work goes on."""
 
+import errno
 import io
 import logging
 import os
 import select
 import signal
 import sys
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class Screen(io.FileIO):
         os.dup2(nowhere, descriptor)  # also for the processes that are started later
         os.close(nowhere)
         name = {1: "standard output", 2: "standard error"}.get(descriptor, f"file {descriptor}")
+        if error.errno != errno.EPIPE:
+            _lost.add(descriptor)
         _untold.append(f"{name} cannot be written any more ({error.strerror}): the work goes on without it")
         if logging.getLogger().handlers:
             tell_what_is_gone()
@@ -63,6 +66,8 @@ class LogFile(logging.FileHandler):
 
 
 _untold: list[str] = []
+_lost: set[int] = set()
+"""Descriptors that took less than was to be shown, but for pipes whose readers have seen enough."""
 
 
 def tell_what_is_gone() -> None:
@@ -85,6 +90,12 @@ def outlive_screen() -> None:
             lasting = _lasting(stream, descriptor)
             setattr(sys, name, lasting)
             setattr(sys, f"__{name}__", lasting)
+
+
+def end(status: int) -> NoReturn:
+    """End a command that shows what it has found: with 1 where standard output could not take all of it."""
+    sys.stdout.flush()
+    sys.exit(status or int(1 in _lost))
 
 
 def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from star_loop.config.screen import end, outlive_screen
 from star_loop.export.files import PARTS, export
 from star_loop.export.hub import push
 from star_loop.run.disk import RunError
@@ -46,4 +47,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    outlive_screen()
+    end(main())

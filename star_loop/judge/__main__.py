@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+from star_loop.config.screen import end, outlive_screen
 from star_loop.errors import ConfigError
 from star_loop.judge.texts import Text, of_file, of_run, task_of
 from star_loop.protocols import Verifier
@@ -115,4 +116,5 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    outlive_screen()
+    end(main())

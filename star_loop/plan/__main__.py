@@ -5,11 +5,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from star_loop.accounting.flops import Shapes, shapes_of
 from star_loop.config.build import build
+from star_loop.config.screen import end, outlive_screen
 from star_loop.doctor import Size
 from star_loop.experiment import Experiment
 from star_loop.generators.devices import stated
@@ -21,6 +23,7 @@ from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
 
 GPUS = (1, 8, 64, 512, 4096)
+_MOST_SPANS = 1000
 OBSERVATIONS = (10**4, 10**5, 10**6, 10**7, 10**8, 10**9)
 
 
@@ -128,17 +131,24 @@ def slots_of(experiment: Experiment) -> int:
 
 def job_of(experiment: Experiment, wanted: argparse.Namespace) -> Job:
     """The run's own job, with what the flags change."""
-    iterations = wanted.iterations or experiment.iterations
+    spans = spans_of(wanted.iterations or experiment.iterations)
+    middles = [first + 1 + span // 2 for first, span in zip(accumulate(spans, initial=0), spans, strict=False)]
     quotas = [
         experiment.schedule.quota_at(iteration) if wanted.quota is None else wanted.quota or None
-        for iteration in range(1, iterations + 1)
+        for iteration in middles
     ]
     return Job(
-        observations=1, quotas=quotas, slots=slots_of(experiment),
+        observations=1, quotas=quotas, spans=spans, slots=slots_of(experiment),
         wave=wanted.wave or experiment.schedule.wave, share=wanted.share,
         batch=wanted.batch or experiment.schedule.batch,
         gpus_each=wanted.gpus_each or stated(getattr(experiment.generator, "tensor_parallel_size", 1)),
     )  # fmt: skip
+
+
+def spans_of(iterations: int) -> list[int]:
+    """Cut so many iterations into at most a thousand spans of nearly equal length, each alike within itself."""
+    spans = min(iterations, _MOST_SPANS)
+    return [iterations * (k + 1) // spans - iterations * k // spans for k in range(spans)]
 
 
 def scaled(
@@ -198,4 +208,5 @@ def _shown(prediction: Prediction) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    outlive_screen()
+    end(main())

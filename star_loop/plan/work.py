@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ class Job:
     observations: int
     quotas: Sequence[int | None]
     """Accepted rationales of each iteration; None: everything is asked."""
+    spans: Sequence[int] = ()
+    """How many iterations in a row each of them stands for; empty: one."""
     wave: int = 256
     share: int | None = None
     """Requests of a share; None: a wave is divided evenly."""
@@ -100,21 +103,23 @@ class Model:
 
     def predict(self, job: Job, gpus: int) -> Prediction:
         """Predict the launch on so many GPUs (a CPU counts as one)."""
-        parts = [self.iteration(job, done, gpus) for done in range(len(job.quotas))]
-        seconds = _summed([part.seconds for part in parts])
-        flops = _summed([part.flops for part in parts])
+        spans = job.spans or [1] * len(job.quotas)
+        before = [0, *accumulate(spans)]  # the middle one speaks for those of its span
+        parts = [self.iteration(job, k, before[k] + spans[k] // 2, gpus) for k in range(len(job.quotas))]
+        seconds = _summed([part.seconds for part in parts], spans)
+        flops = _summed([part.flops for part in parts], spans)
         seconds["evaluate"] += self._evaluation(job, job.engines(gpus))  # of the base model
         seconds["train"] += self.rates.load
         seconds["start"] = self.rates.start + READING * job.observations
         flops["evaluate"] += sum(self.habits.held_out) * self.habits.flops_generated
         return Prediction(seconds=seconds, flops=flops)
 
-    def iteration(self, job: Job, done: int, gpus: int) -> Prediction:
-        """Predict the iteration after `done` others, without the start."""
+    def iteration(self, job: Job, k: int, done: int, gpus: int) -> Prediction:
+        """Predict the iteration after `done` others, with the k-th quota, without the start."""
         rates, habits, network = self.rates, self.habits, self.network
         engines, nodes = job.engines(gpus), math.ceil(gpus / network.node)
         accepted, tries = (numbers[min(done, len(numbers) - 1)] for numbers in (habits.accepted, habits.tries))
-        quota = job.quotas[done] or job.observations
+        quota = job.quotas[k] or job.observations
         asked = min(math.ceil(quota / max(accepted, 1e-9) / job.wave) * job.wave, job.observations)
         waves = math.ceil(asked / job.wave)
         wave = [call(share * asked / waves, job, habits, engines) for share in (1.0, tries - 1)]
@@ -165,11 +170,11 @@ def call(requests: float, job: Job, habits: Habits, engines: int) -> Call:
     return Call(rounds * steps, alone * (habits.prompt + mean))
 
 
-def _summed(parts: Sequence[Mapping[str, float]]) -> defaultdict[str, float]:
+def _summed(parts: Sequence[Mapping[str, float]], times: Sequence[int]) -> defaultdict[str, float]:
     sums: defaultdict[str, float] = defaultdict(float)
-    for part in parts:
+    for part, number in zip(parts, times, strict=True):
         for name, value in part.items():
-            sums[name] += value
+            sums[name] += number * value
     return sums
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from star_loop.config.screen import end, outlive_screen
 from star_loop.report import write, write_comparison
 from star_loop.run.disk import RunError
 
@@ -76,4 +77,5 @@ def _share(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    outlive_screen()
+    end(main())

@@ -4,6 +4,7 @@ Nothing that is finished is ever written twice, and nothing is deleted but adapt
 and the journal of what has arrived of a wave once the wave is finished.
 """
 
+import errno
 import json
 import os
 import socket
@@ -19,7 +20,7 @@ from star_loop.records import Metrics, Observation
 from star_loop.run.arrived import Arrivals
 from star_loop.run.checksums import Ledger
 from star_loop.run.configuration import read_configuration
-from star_loop.run.disk import Disk, RunError, read_json
+from star_loop.run.disk import Disk, RunError, naming, read_json
 from star_loop.run.iteration import IterationDirectory as IterationDirectory
 from star_loop.run.iteration import iteration_number
 from star_loop.tasks.splitting import surveyed
@@ -34,6 +35,8 @@ FREE_KEYS = (
     "generator.num_cpus", "generator.num_gpus", "generator.wait", "evaluation.patience",
 )  # fmt: skip
 """Dotted keys (or their parents) that may differ between the launches of one run: how far, how shown, where."""
+_LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""How a file system says that it has no locks, or none left."""
 OWN_FOLDERS = ("iterations", "attempts", "preparation", "export", "tensorboard")
 """Folders in a run directory, which no run is called after."""
 
@@ -187,19 +190,30 @@ class RunDirectory:
         """Hold the directory for one launch. The lock dies with its process.
 
         Raises:
-            RunError: another launch holds it; names its process and host.
+            RunError: another launch holds it; names its process and host. Or the file system has no locks.
         """
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
         self.path.mkdir(parents=True, exist_ok=True)
         holder = self.path / ".lock.holder"
         try:
-            with FileLock(self.path / ".lock", timeout=0):
-                holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-                yield
+            lock = self.disk.lock(self.path / ".lock")
         except Timeout as error:
             who = holder.read_text() if holder.exists() else "another process"
             raise RunError(f"{self.path} is in use by {who}: wait for it, stop it, or choose another name=") from error
+        except OSError as error:
+            if error.errno not in _LOCKLESS:
+                raise
+            raise RunError(
+                f"{error.filename} cannot be locked ({error.strerror}), so two launches might write into one run: "
+                "choose outputs= on a file system with locks (of NFS: mounted without nolock, its lockd running)"
+            ) from error
+        try:
+            with naming(holder):
+                holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            yield
+        finally:
+            lock.release()
 
     def publish_observations(self, splits: Mapping[str, Sequence[Observation]]) -> None:
         """Write `observations.parquet`: ids and texts, once, so that positions can be joined to ids."""

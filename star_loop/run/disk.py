@@ -7,10 +7,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 class RunError(ValueError):
@@ -42,6 +45,20 @@ class Disk:
     def rename(self, source: Path, target: Path) -> None:
         """Atomically move within one file system."""
         source.replace(target)
+
+    def lock(self, path: Path) -> "BaseFileLock":
+        """Take a lock that dies with its process.
+
+        Raises:
+            filelock.Timeout: another process has it.
+            OSError: the file system has no locks.
+        """
+        from filelock import FileLock
+
+        lock = FileLock(path, timeout=0)
+        with naming(path):
+            lock.acquire()
+        return lock
 
     def publish(self, path: Path, data: bytes) -> None:
         """Publish a whole file, or none."""

@@ -66,6 +66,28 @@ def test_help_fits_into_every_pipe_and_every_character_set(tmp_path: Path) -> No
     assert (done.returncode, done.stderr) == (0, b"") and done.stdout.isascii()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("redirected, status", [("| true", 0), (">/dev/full", 1)])
+def test_commands_that_show_what_they_find_end_without_a_traceback(
+    redirected: str, status: int, tmp_path: Path
+) -> None:
+    line = f'set -o pipefail; echo "So it is 12." | "$@" {redirected}'
+    judge = [sys.executable, "-m", "star_loop.judge", "--gold", "12"]
+    done = subprocess.run(
+        ["bash", "-c", line, "bash", *judge], cwd=tmp_path, env=environment(), capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (status, b"")
+
+
+def test_every_command_outlives_its_screen() -> None:
+    package = ROOT / "star_loop"
+    for path in [package / "doctor.py", *package.glob("*/__main__.py")]:
+        if path.parent.name != "embedded":  # which is built once, by hand
+            assert path.read_text().endswith('if __name__ == "__main__":\n    outlive_screen()\n    end(main())\n'), (
+                path
+            )
+
+
 def test_a_log_that_cannot_be_written_says_so_once_and_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     for place in ("/dev/full", "/dev/null/launch.log"):
         log = LogFile(place, delay=True)

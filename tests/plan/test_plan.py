@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from star_loop.accounting.statistics import Statistics
 from star_loop.plan import rates
-from star_loop.plan.__main__ import main
+from star_loop.plan.__main__ import main, spans_of
 from star_loop.plan.rates import Growth, Rates, fit, habits, measured, steps_of
 from star_loop.plan.work import Job, Model, longest
 from star_loop.records import Rollout
@@ -168,3 +168,11 @@ def test_non_negative_coefficients_are_recovered(true: list[float]) -> None:
     found = fit([(row, float(row @ true)) for row in features])
     assert (found >= 0).all()
     assert features @ found == pytest.approx(features @ true, rel=1e-6)
+
+
+@given(st.integers(0, 3000) | st.integers(10**9, 10**12))
+def test_any_number_of_iterations_is_cut_into_few_spans(iterations: int) -> None:
+    spans = spans_of(iterations)
+    assert sum(spans) == iterations and len(spans) <= 1000
+    assert not spans or max(spans) - min(spans) <= 1
+    assert iterations > 1000 or set(spans) <= {1}

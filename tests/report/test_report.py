@@ -247,7 +247,7 @@ def test_the_base_model_alone_has_a_page(tmp_path: Path) -> None:
     assert "Only the base model has been measured so far" in shown.text
     assert "25.0 %" in shown.text and "→" not in shown.text
     assert "svg" not in shown.elements
-    assert "evaluation of the base model" in shown.text
+    assert "answers of the base model to the test questions" in shown.text
 
 
 @pytest.mark.parametrize("dropped", ["evaluation/", "validation/", "collect/", "train/", "flops/", "seconds/", ""])

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import BaseFileLock
 
 from star_loop.launch import launch
-from star_loop.run.disk import Disk
+from star_loop.run.disk import Disk, RunError
 from tests.quiz import QUIZ, configure, contents, play
 from tests.run.test_resume import FailingDisk, Interrupted, run_with
 
@@ -43,6 +44,19 @@ class ReadOnlyDisk(Disk):
 
     def rename(self, source: Path, target: Path) -> None:
         self._refuse(target)
+
+
+class LocklessDisk(Disk):
+    """A network's, whose locks nobody serves."""
+
+    def lock(self, path: Path) -> BaseFileLock:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), str(path))
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"run/\.lock cannot be locked \(No locks available\).*choose outputs= on"):
+        run_with(LocklessDisk(), tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == []
 
 
 @pytest.mark.parametrize(
