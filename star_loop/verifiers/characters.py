@@ -11,6 +11,8 @@ _SAME = {
     "": "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff",
 }  # fmt: skip
 _ONE = {other: character for character, others in _SAME.items() for other in others}
+_KEPT = "ℂℍℕℙℚℝℤ"
+"""Double-struck capitals are sets of numbers, not letters."""
 _VALUED = ("<super>", "<sub>", "<fraction>")
 """Decompositions of characters whose position is part of their value."""
 
@@ -32,7 +34,7 @@ def _plain(character: str) -> str:
     digit = unicodedata.decimal(character, None)
     if digit is not None:
         return str(digit)
-    if unicodedata.decomposition(character).startswith(_VALUED):
+    if character in _KEPT or unicodedata.decomposition(character).startswith(_VALUED):
         return character
     wide = unicodedata.normalize("NFKC", character)
     return "".join(_ONE.get(part, part) for part in wide)

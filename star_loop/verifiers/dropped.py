@@ -15,6 +15,7 @@ _MARKS = {
 _RELATION = re.compile(r"[<>]|\\(?:[lg]e|[lg]eq|[lg]t|neq?)(?![A-Za-z])")
 _NAMED = re.compile(r"\A[^=<>]*(?<![<>!:])=")
 _LETTER = re.compile(r"[A-Za-z]")
+_CAPITALS = re.compile(r"(?<![A-Za-z\\])[A-Z](?: ?[A-Z])+(?![A-Za-z])")
 _DEGREES = re.compile(r"(?P<number>\d+(?:\.\d+)?)\^\{? ?\\circ ?\}?")
 _CIRCULAR = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 
@@ -32,14 +33,18 @@ def marks(mathematics: str) -> Counter[str]:
 def same_marks(gold: str, answer: str) -> bool:
     """Tell whether two answers have the same marks, a name before `=` on one side aside; letters alone must be equal.
 
+    Capitals in a row are a name, or a product that may not commute: their order counts.
+
     Example:
-        >>> same_marks("f'(x)=2x", "2x"), same_marks("f'", "f"), same_marks("A", "a")
-        (True, False, False)
+        >>> same_marks("f'(x)=2x", "2x"), same_marks("f'", "f"), same_marks("A", "a"), same_marks("AB", "BA")
+        (True, False, False, False)
     """
     if ("=" in gold) != ("=" in answer):
         gold, answer = (_NAMED.sub("", each) for each in (gold, answer))
     letters = all(_LETTER.fullmatch(each) for each in (gold, answer))
-    return marks(gold) == marks(answer) and not (letters and gold != answer)
+    one, other = ([name.replace(" ", "") for name in _CAPITALS.findall(each)] for each in (gold, answer))
+    shuffled = sorted(one) != sorted(other) and sorted(map(sorted, one)) == sorted(map(sorted, other))
+    return marks(gold) == marks(answer) and not (letters and gold != answer) and not shuffled
 
 
 def relates(mathematics: str) -> bool:

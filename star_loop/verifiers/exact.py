@@ -1,15 +1,21 @@
 """The normalised text or number after an answer marker, as in GSM8K's `#### 72`."""
 
+import re
+
 from pydantic import Field
 
 from star_loop.protocols import Verifier
 from star_loop.records import How, Observation, Verdict
 from star_loop.verifiers.characters import plain_characters
-from star_loop.verifiers.numbers import plain_number
+from star_loop.verifiers.numbers import plain_number, value_of
 from star_loop.verifiers.reply import reply
 from star_loop.verifiers.sentences import another_number, taken_back
 from star_loop.verifiers.units import same_currency, same_quantity
 from star_loop.verifiers.wrapping import block, unwrap
+
+_INITIALS = re.compile(r"(?<![^\W_])([^\W\d_]\.) (?=[^\W\d_]\.)")
+"""Two initials, which are written with a space between them or without."""
+_AFTER_INITIALS = re.compile(r"((?:(?<![^\W_])|(?<=\.))[^\W\d_]\.)(?=[^\W\d_]{2})")
 
 
 def normalise(answer: str) -> str:
@@ -18,8 +24,8 @@ def normalise(answer: str) -> str:
     Numbers are compared as written, digit by digit: no rounding, and no limit to their length.
 
     Example:
-        >>> [normalise(a) for a in ("1,000.", "+08.50", "-0", "$5", "  New\\tYork. ", "**13.20%**")]
-        ['1000', '8.5', '0', '5', 'new york', '13.2%']
+        >>> [normalise(a) for a in ("1,000.", "+08.50", "-0", "$5", "  New\\tYork. ", "**13.20%**", "J. R. R. Tolkien")]
+        ['1000', '8.5', '0', '5', 'new york', '13.2%', 'j.r.r. tolkien']
     """
     before, text = None, answer
     while text != before:
@@ -29,7 +35,7 @@ def normalise(answer: str) -> str:
 
 def _once(answer: str) -> str:
     text = _bare(answer).casefold().replace(" °", "°")
-    return plain_number(text) or text.rstrip(". ")
+    return plain_number(text) or _AFTER_INITIALS.sub(r"\1 ", _INITIALS.sub(r"\1", text)).rstrip(". ")
 
 
 def _bare(answer: str) -> str:
@@ -44,8 +50,10 @@ class Exact(Verifier):
     """Correct: what follows the last marker, up to the end of its line, is the gold answer in another spelling at most.
 
     Spelling is case, spaces, trailing periods, thousands separators, leading and trailing zeros, `+`, `-0`, a currency
-    sign, the script of the digits, quotation marks, and Markdown or LaTeX around the answer. A percentage is not the
-    number before its `%`.
+    sign, the script of the digits, words for digits, quotation marks, and Markdown or LaTeX around the answer. A
+    percentage is its value (`13.2%` is 0.132), not the number before its `%`, and a fraction is its value (`1 1/2` is
+    1.5) unless that is a whole number. The currency must be one that the gold answer or the question names, if any is
+    named.
 
     Example:
         >>> gold = Observation(id="1", question="How many metres are a kilometre?", answer="1000")
@@ -77,10 +85,11 @@ class Exact(Verifier):
         if not answer or taken_back(rest[:_FAR]) or another_number(answer, rest[:_FAR]):
             how = "taken back" if answer else "empty answer"
             return Verdict(answer=None, correct=False, how=how, reading=reading)
-        gold = normalise(observation.answer)
-        correct = answer == gold and same_currency(_bare(observation.answer), _bare(found))
-        if not correct and self.units and same_quantity(_bare(observation.answer), _bare(found), observation.question):
+        gold, words, stated = normalise(observation.answer), _bare(observation.answer), _bare(found)
+        correct = answer == gold or _same_value(words, stated)
+        if not correct and self.units and same_quantity(words, stated, observation.question):
             answer, correct = gold, True
+        correct = correct and same_currency(words, stated, observation.question)
         return Verdict.compared(answer, correct, "marker" if self.marker else "whole text", reading=reading)
 
     def statement(self, observation: Observation) -> str:
@@ -98,3 +107,11 @@ class Exact(Verifier):
         _, marker, tail = text.rpartition(self.marker)
         found, rest = block(tail.strip())
         return (found if marker else None), rest
+
+
+def _same_value(gold: str, answer: str) -> bool:
+    """Tell whether a percentage or a fraction is written in another way; `10/5` for 2 may be something else."""
+    if not {*"%/\\¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"} & {*gold, *answer} and "cent" not in gold + answer:
+        return False
+    one, other = value_of(gold), value_of(answer)
+    return one is not None and one == other and (one.denominator > 1 or "/" not in gold + answer)

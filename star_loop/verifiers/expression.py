@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Literal
 
 from star_loop.records import Observation, Verdict
-from star_loop.verifiers.sentences import sentences
+from star_loop.verifiers.sentences import denied, sentences
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import Statement
 from star_loop.verifiers.wrapping import unwrap
@@ -33,6 +33,9 @@ _COMMANDS = {
     "!": "",
     " ": "",
 }
+_TIMES = re.compile(r"(?<=[0-9)]) *[xX] *(?=[0-9(])")
+_SAID = re.compile(r", *(?=[A-Za-z])| +(?=because\b|since\b)")
+"""What separates an expression from words about it."""
 _LATEX = re.compile(rf"\\({'|'.join(map(re.escape, _COMMANDS))})(?![A-Za-z])")
 _FRACTION = re.compile(r"\\[dt]?frac *\{([^{}]*)\} *\{([^{}]*)\}")
 _SPACE = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")
@@ -62,16 +65,17 @@ class Expression(Stated):
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Judge the stated expression; `answer` is without what it is said to equal."""
         verdict = super().judge(observation, text)
-        return verdict if verdict.answer is None else replace(verdict, answer=verdict.answer.partition("=")[0])
+        return verdict if verdict.answer is None else replace(verdict, answer=_sides(verdict.answer)[0])
 
     def read(self, stated: Statement, observation: Observation) -> str | None:
         """Return the expression with what it is said to equal, without spaces."""
-        first, *later = (_spelt(sentence) for sentence in sentences(stated.line))
+        alone = _spelt if stated.how == "fallback" else _alone
+        first, *later = map(alone, sentences(stated.line))
         return first if _readable(first) and not any(_readable(other) and other != first for other in later) else None
 
     def compare(self, answer: str, observation: Observation) -> str:
         """Evaluate the expression, and check its numbers and what it is said to equal."""
-        left, *results = answer.split("=")
+        left, *results = _sides(answer)
         value, used = evaluate(left)
         fault = self._fault(observation, value, used)
         return fault or ("false equation" if any(evaluate(r)[0] != value for r in results) else "equal")
@@ -99,9 +103,24 @@ class Expression(Stated):
             return "unreadable target"
 
 
+def _alone(words: str) -> str:
+    """Spell the expression that a sentence begins with, unless the words behind it deny it or add another one."""
+    expression = _spelt(words)
+    said = None if _readable(expression) else _SAID.search(words)
+    return _spelt(words[: said.start()]) if said and not denied(words[said.start() :]) else expression
+
+
+def _sides(answer: str) -> list[str]:
+    """The expression, and what it is said to equal: what comes first, unless that is a mere number (`24 = 8 * 3`)."""
+    sides = answer.split("=")
+    first = next((side for side in sides if not side.isdigit()), sides[0])
+    sides.remove(first)
+    return [first, *sides]
+
+
 def _spelt(words: str) -> str:
     """Spell it in ASCII, without spaces between signs and without LaTeX."""
-    plain = _LATEX.sub(lambda match: _COMMANDS[match[1]], words)
+    plain = _TIMES.sub("*", _LATEX.sub(lambda match: _COMMANDS[match[1]], words))
     return _SPACE.sub("", unwrap(_FRACTION.sub(r"((\1)/(\2))", plain)).translate(_SIGNS))
 
 
@@ -153,12 +172,15 @@ def _sum(tokens: Sequence[str], at: int, depth: int) -> tuple[Fraction, int]:
 
 
 def _product(tokens: Sequence[str], at: int, depth: int) -> tuple[Fraction, int]:
+    start = at
     value, at = _factor(tokens, at, depth)
-    while at < len(tokens) and tokens[at] in "*/":
-        factor, end = _factor(tokens, at + 1, depth)
+    while at < len(tokens) and (tokens[at] in "*/" or tokens[at] == "("):
+        if tokens[at] == "(" and "/" in tokens[start:at]:
+            raise Unreadable("a quotient of a product without a sign")
+        factor, end = _factor(tokens, at + (tokens[at] != "("), depth)
         if tokens[at] == "/" and not factor:
             raise Unreadable("division by zero")
-        value, at = (value * factor if tokens[at] == "*" else value / factor), end
+        value, at = (value / factor if tokens[at] == "/" else value * factor), end
     return value, at
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from star_loop.records import Observation
 from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.languages import any_of, follows
-from star_loop.verifiers.sentences import claim, denied
+from star_loop.verifiers.sentences import claim, denied, reason
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import Statement
 from star_loop.verifiers.wrapping import unwrap, without_emphasis
@@ -75,7 +75,9 @@ class Label(Stated):
             if sentence.startswith(spelling) and (behind := follows(self.phrases).match(sentence, len(spelling))):
                 rest = self._without_echo(spelt[spelling], claim(sentence[behind.start() :]))
                 others = any_of(other for other, label in spelt.items() if label != spelt[spelling])
-                doubtful = re.search(rf"(?<!\w)(?:{others})(?!\w)", rest)
+                doubtful = re.search(rf"(?<!\w)(?:{others})(?!\w)", rest) or re.match(
+                    rf"(?:{others})\W*(?:[,.;!]|\Z)", reason(sentence[behind.start() :])
+                )
                 return None if doubtful or denied(rest) else spelt[spelling]
         return None
 

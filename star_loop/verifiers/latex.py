@@ -1,10 +1,12 @@
 """One spelling for mathematics in LaTeX: what only changes how it looks is taken out, without an algebra system."""
 
 import re
+import unicodedata
 from fractions import Fraction
 from functools import lru_cache
 
 from star_loop.verifiers.numbers import plain_number
+from star_loop.verifiers.wrapping import without_looks
 
 _PLAIN = re.compile(r"-?[0-9]+(?:\.[0-9]+)?%?")
 _SIZES = re.compile(
@@ -24,7 +26,10 @@ _ITALIC = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|textit|mathnormal
 _SPACES = re.compile(r"(?:(?<!\\)\\[,;: ]|(?<=\S)~|\\q?quad(?![A-Za-z])|\s)+")
 _MIXED = re.compile(r"(?<![\d.}^_])(-?)(\d+) ?(?:\\frac\{(\d+)\}\{(\d+)\}|(?<= )(\d+)/(\d+)(?![\d.^]))")
 _SCIENTIFIC = re.compile(r"(?<![A-Za-z\d.])(-?\d+(?:\.\d+)?)[eE]([-+]?\d{1,6})(?![A-Za-z\d.])")
-_JOINED = re.compile(r" *,? *(?:\\(?:text|mathrm|mbox) *\{ *(?:and|or) *\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])) *")
+_JOINED = re.compile(
+    r" *,? *(?:\\(?:lor|vee)(?![A-Za-z])|\\(?:text|mathrm|mbox) *\{ *(?:and|or) *\}"
+    r"|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])) *"
+)
 _REPEATING = re.compile(
     r"(?<![\d.,])(?P<whole>\d*)\.(?P<once>\d*)\\(?:overline|bar) *\{?(?P<again>(?<=\{)\d+(?=\})|\d)\}?"
 )
@@ -34,17 +39,36 @@ _SIGNS = {
     "±": "pm", "∪": "cup", "∩": "cap", "∅": "emptyset", "∈": "in", "θ": "theta", "α": "alpha", "β": "beta",
     "γ": "gamma", "λ": "lambda", "μ": "mu", "φ": "phi", "ω": "omega",
 }  # fmt: skip
-_FRACTIONS = ("½12", "⅓13", "⅔23", "¼14", "¾34", "⅕15", "⅖25", "⅗35", "⅘45", "⅙16", "⅚56", "⅛18", "⅜38", "⅝58", "⅞78")
+_FRACTIONS = {sign: unicodedata.normalize("NFKC", sign).split("\u2044") for sign in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"}
 _TRANSLATED = str.maketrans(
     {sign: rf"\{name} " for sign, name in _SIGNS.items()}
-    | {sign: rf"\frac{{{above}}}{{{below}}}" for sign, above, below in map(tuple, _FRACTIONS)}
-    | {"°": r"^\circ ", "ℝ": r"\mathbb{R}"}
+    | {sign: rf"\frac{{{above}}}{{{below}}}" for sign, (above, below) in _FRACTIONS.items()}
+    | {sign: rf"\mathbb{{{unicodedata.normalize('NFKC', sign)}}}" for sign in "ℂℍℕℙℚℝℤ"}
+    | {"°": r"^\circ ", "Ω": r"\Omega ", "⟨": r"\langle ", "⟩": r"\rangle ", "∨": r"\lor ", "∧": r"\land "}
 )
 _RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
 _LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
 _UPPER, _LOWER = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+"), str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _TEXT_DEGREE = re.compile(r"\\(?:text|mathrm) *\{ *° *\}")
-_ROOT = re.compile(r"√ *(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))")
+_ROOT = re.compile(r"([√∛∜]) *(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))")
+_DEGREES = {"√": "", "∛": "[3]", "∜": "[4]"}
+_ANGLED = re.compile(r"\\([lr])angle(?![A-Za-z])")
+_CURRENCY = re.compile(
+    r"\\(?:text *\{ *\\)?(?:pounds|euro)(?![A-Za-z]) *\}?"
+    r"|(?<![A-Za-z\\])(?:USD|EUR|GBP|[A-Z]{1,2}(?=\\?\$)) ?(?=\\?\$?\d)|(?<=\d) ?(?:USD|EUR|GBP)(?![A-Za-z])"
+)
+_TEXT = r"(?: |~|\\[,;: ])*(?:\\(?:text|mathrm) *\{ *)?"
+_TIMES = re.compile(
+    r"(?P<one>\\(?:text|mathrm) *\{[A-Za-z ]*) *(?:\} *\\cdot *\\(?:text|mathrm) *\{|\\cdot) *(?P<two>[A-Za-z ]*\})"
+    r"|(?<=\d) +(?P<first>[kM]?N|kg|[kM]?W|A|V) *\\cdot *(?P<second>[msh])\Z"
+)
+"""Between two units."""
+_OHM = re.compile(rf"(?<=\d){_TEXT}(?P<prefix>[kM]?) *\}}?{_TEXT}\\Omega(?![A-Za-z]) *\}}?\Z")
+_MICRO = re.compile(rf"(?<=\d){_TEXT}\\mu(?![A-Za-z]) *\}}?{_TEXT}(?P<unit>[msg])\}}?\Z")
+_SQUARED = re.compile(r"(?<=\d) +(?P<unit>[mcdk]?m)\^\{?(?P<power>[23])\}?\Z")
+_OHMS = {"": "ohm", "k": "kiloohm", "M": "megaohm"}
+_MICROS = {"m": "micrometer", "s": "microsecond", "g": "microgram"}
+"""Units that LaTeX writes as mathematics."""
 
 
 @lru_cache(maxsize=1 << 14)
@@ -57,7 +81,8 @@ def spelt(words: str) -> str:
         >>> [spelt(w) for w in ("1½", "12\\\\,345", "x² ≤ 4", "1 \\\\text{ or } -2", "\\\\dfrac12")]
         ['(1+\\\\frac{1}{2})', '12345', 'x^{2}\\\\le 4', '1,-2', '\\\\frac{1}{2}']
     """
-    words = words if words.isascii() else _from_unicode(words)
+    words = without_looks(words if words.isascii() else _from_unicode(words))
+    words = _with_units(_CURRENCY.sub("", words))
     words = _FRACTION.sub(r"\\frac", _SIZES.sub("", words))
     words = _GROUPED.sub(lambda number: re.sub(r"\D", "", number[0]), _UPRIGHT.sub(r"\1", _ITALIC.sub(r"\1", words)))
     words = _BRACED.sub(lambda number: number[0].replace(",", ""), words)
@@ -68,8 +93,24 @@ def spelt(words: str) -> str:
     return _BASED.sub(r"\g<digits>", words).strip()
 
 
+def _with_units(words: str) -> str:
+    if "\\" in words:
+        words = _TIMES.sub(
+            lambda u: rf"\text{{{u['first']} {u['second']}}}" if u["first"] else f"{u['one']} {u['two']}", words
+        )
+        words = _ANGLED.sub(lambda angle: "(" if angle[1] == "l" else ")", words)
+        words = _OHM.sub(lambda ohm: rf"\text{{ {_OHMS[ohm['prefix']]}}}", words)
+        words = _MICRO.sub(lambda micro: rf"\text{{ {_MICROS[micro['unit']]}}}", words)
+    return _SQUARED.sub(r"\\text{ \g<unit>}^\g<power>", words)
+
+
+def _product(units: re.Match[str]) -> str:
+    first, second = units["first"], units["second"]
+    return rf"\text{{{first} {second}}}" if first else f"{units['one']} {units['two']}"
+
+
 def _from_unicode(words: str) -> str:
-    words = _ROOT.sub(lambda root: rf"\sqrt{{{root[1] or root[2]}}}", _TEXT_DEGREE.sub("°", words))
+    words = _ROOT.sub(lambda root: rf"\sqrt{_DEGREES[root[1]]}{{{root[2] or root[3]}}}", _TEXT_DEGREE.sub("°", words))
     words = _RAISED.sub(lambda raised: f"^{{{raised[0].translate(_UPPER)}}}", words)
     return _LOWERED.sub(lambda low: f"_{{{low[0].translate(_LOWER)}}}", words).translate(_TRANSLATED)
 

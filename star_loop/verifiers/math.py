@@ -15,15 +15,26 @@ from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.dropped import same_marks
 from star_loop.verifiers.latex import equal_at_sight, plain, spelt
 from star_loop.verifiers.math_pool import MathPool, Question
+from star_loop.verifiers.numbers import in_digits
 from star_loop.verifiers.sentences import sentences
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import Statement
 from star_loop.verifiers.structure import Parts, comparable, kind, parts, same_base
 from star_loop.verifiers.touching import read_with
-from star_loop.verifiers.units import names
+from star_loop.verifiers.units import names, same_currency, speaks
 from star_loop.verifiers.wrapping import unwrap
 
-_NAME = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z]\))?|\([A-Za-z](?:, ?[A-Za-z])+\)")
+_NAME = re.compile(
+    r"(?:m ?)?\\(?:angle|triangle|overline|vec|mathbf|widehat) ?(?:\{[A-Za-z ]+\}|[A-Z](?: ?[A-Z])*)"
+    r"|\\?[A-Za-z]+(?:_\{?\w+\}?)?'*(?:\([^()=<>]{1,20}\))?|\([A-Za-z](?:, ?[A-Za-z])+\)|\|? ?[A-Z]{2,3} ?\|?"
+)
+_CALLED = re.compile(
+    r"\\(?:text|textbf|mathrm|mbox|operatorname) *\{(?P<words>[A-Za-z' ,-]*)(?P<is>[:=]?) *\} *(?P<sign>=|:)? *"
+)
+"""Words that name what follows: `\text{Area} = `, `\text{The area is }`."""
+_SPELT = re.compile(r"(?:\\(?:text|mathrm) *\{ *)?[a-z]+(?:[ -][a-z ]*)?\}?(?: *[\d.,]+)?\Z", re.IGNORECASE)
+_UPRIGHT = re.compile(r"\\(?:text|mathrm) *\{([^{}]*)\}")
+_IS = ("is", "are", "equals")
 
 
 class Math(Stated):
@@ -69,13 +80,13 @@ class Math(Stated):
 
     def read(self, stated: Statement, observation: Observation) -> str | None:
         """Return the stated mathematics; a second, different one behind it leaves none."""
-        gold, line = _bare(observation.answer), read_with(stated)
+        gold, line = _bare(observation.answer), _value(read_with(stated))
         if line is None or line in (gold, observation.answer) or spelt(line) == spelt(gold):
             return line
         first, *later = sentences(line)
         if parts(first) is None or any(_is_another(other, first) for other in later):
             return None
-        number = plain(first)
+        number = plain(first) if same_currency(gold, first, observation.question) else None
         return number or (first if first and stated.how == "marker" else None)
 
     def compare(self, answer: str, observation: Observation) -> str:
@@ -84,7 +95,7 @@ class Math(Stated):
         return compared if isinstance(compared, str) else "open"
 
     def _read(self, observation: Observation, text: str) -> "Verdict | _Open":
-        stated = self.find(text)
+        stated = self.find(text, observation)
         answer = self.read(stated, observation) if stated else None
         if stated is None or answer is None:
             return Verdict(answer=None, correct=False, how=How.NO_ANSWER, reading=stated.reading if stated else {})
@@ -125,13 +136,26 @@ class _Open:
 
 
 def _bare(answer: str) -> str:
-    return unwrap(plain_characters(answer))
+    return _value(unwrap(plain_characters(answer))) or ""
+
+
+def _value(line: str | None) -> str | None:
+    """Leave out the words that only name a value, and write a number in words in digits."""
+    called = _CALLED.match(line) if line else None
+    if line and called and called.end() < len(line):
+        words = called["words"].casefold().split()
+        named = bool(called["sign"] or called["is"]) or words[-1:] in [[verb] for verb in _IS]
+        if named and not any(speaks(word) for word in words if word not in _IS):
+            line = unwrap(line[called.end() :])
+    return in_digits(" ".join(_UPRIGHT.sub(r" \1 ", line).split())) if line and _SPELT.match(line) else line
 
 
 def _compared(answer: str, observation: Observation) -> "str | Question":
     """`equal` or `different`, where that can be told at sight; else what to ask Math-Verify."""
     gold = _bare(observation.answer)
     number, wanted = plain(answer), plain(gold)
+    if not same_currency(gold, answer, observation.question):
+        return "different"
     if (number is not None and number == wanted) or answer == gold or spelt(answer) == spelt(gold):
         return "equal"
     ours, golden = parts(answer), parts(gold)

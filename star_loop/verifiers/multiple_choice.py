@@ -10,9 +10,9 @@ from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.exact import normalise
 from star_loop.verifiers.languages import any_of, follows
 from star_loop.verifiers.numbers import plain_number
-from star_loop.verifiers.sentences import answered, claim, denied
+from star_loop.verifiers.sentences import answered, claim, denied, reason
 from star_loop.verifiers.stated import Stated
-from star_loop.verifiers.statement import ENGLISH, Statement
+from star_loop.verifiers.statement import ENGLISH, Statement, statement
 from star_loop.verifiers.wrapping import unwrap, without_emphasis
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -22,6 +22,7 @@ _ENCLOSED = re.compile(rf"{_OPTION}[(\[{{]{_SIGN}[)\]}}](?P<rest>.*)", re.DOTALL
 _BARE = re.compile(
     rf"{_OPTION}{_SIGN}(?:(?:[).:,]| +[-–—](?= )) *(?P<rest>.*)|(?P<reason>\W.*))?", re.DOTALL | re.IGNORECASE
 )
+_TWICE = re.compile(r"([(\[])\1(\w{1,2})([)\]])\3")
 _BEHIND = re.compile(rf"(?P<text>.+?) *\({_SIGN}\)", re.DOTALL)
 _LETTER = re.compile(r"(?<![\w'])\(?([A-Z])\)?(?![\w'])|\(([a-z1-9])\)")
 _WHICH = re.compile(r"\A\s*(?:which is|which|that is|i\.e\.)(?!\w)", re.IGNORECASE)
@@ -44,8 +45,24 @@ _LONGEST = 1000
 _NOT_ANOTHER = re.compile(
     r"(?:and |but )?\b(?:not|rather than|instead of|unlike) +(?:option |choice )?\(?([A-Z])\)?(?!\w)"
 )
-_SHIELD = "\ue000"
-_INNER = re.compile(r"[.;?](?=\s)")
+_CONTRAST = re.compile(
+    r"\b(?:not|no|never|cannot|wrong|incorrect|false|fails?|neither|nor|only|too|less|unlike|impossible|without|lacks?"
+    r"|hardly|rather|ruled|eliminated?|excluded?|bad|poor|would|if)\b|n['’]t\b",
+    re.IGNORECASE,
+)
+"""A reason that begins with another option says with one of these words why it is none."""
+_SUBJECT = re.compile(r"\(?(?P<letter>[A-Z])\)?(?= *(?:[.,;]|\Z|and\b|is\b|are\b|was\b|also\b|too\b|works?\b|fits?\b))")
+_IS_SO = re.compile(r"\W*(?:\Z|(?:is|are|was|were|has|have|can|fits?|works?|does|do)\b)")
+_IS = re.compile(r"\A *(?:is|are|was) +(?:(?:the|an|a) +)?")
+_ALSO_RIGHT = re.compile(
+    r"\(?\b([B-Z])\)? (?:is|are|was|works|seems)(?: also| too| equally| just as)? *"
+    r"(?:right|correct|possible|valid|true|too|also)\b"
+)
+_INITIALS = re.compile(r"[A-Z]\. ?(?:[A-Z]\. ?)*[A-Z][a-z]")
+_SHIELDED = {".": "\ue000", ";": "\ue001", "?": "\ue002", "!": "\ue003"}
+_SHIELD, _UNSHIELD = str.maketrans(_SHIELDED), str.maketrans({shield: mark for mark, shield in _SHIELDED.items()})
+_INNER = re.compile(r"[.;?!](?=\s|\Z)|(?<![^\W_])[^\W\d_]\.")
+"""What could end a sentence or be a letter by itself, inside an option's words."""
 
 
 class MultipleChoice(Stated):
@@ -63,17 +80,25 @@ class MultipleChoice(Stated):
 
     def read(self, stated: Statement, observation: Observation) -> str | None:
         """Return the letter of the option; a second, different one behind it leaves none."""
-        inner, choices = _shielded(observation.choices)
-        if inner:
-            stated = replace(stated, line=inner.sub(lambda option: _shield(option[0]), stated.line))
-        first = _SURE.sub("", stated.sentences[0], count=1)
+        choices = observation.choices
+        first = _SURE.sub("", stated.sentences[0].translate(_UNSHIELD), count=1)
         if stated.how == "fallback" and not _HEDGED.search(first):
             first = answered(first)
         found = read_choice(first, choices, alone=stated.how == "fallback", phrases=self.phrases)
-        others = {read_choice(clause, choices, alone=True) for clause in stated.later}
+        others = {read_choice(clause.translate(_UNSHIELD), choices, alone=True) for clause in stated.later}
         if found is None or _is_another_number(first, choices):
             return None
         return LETTERS[found] if others <= {None, found} else None
+
+    def find(self, text: str, observation: Observation) -> Statement | None:
+        """Return where the text states its answer, whatever marks the options have in them."""
+        options = _marked(observation.choices)
+        if options is None:
+            return super().find(text, observation)
+        stated = statement(
+            options.sub(lambda option: option[0].translate(_SHIELD), text), self.phrases, thinking=self.thinking
+        )
+        return replace(stated, reply=stated.reply.translate(_UNSHIELD)) if stated else None
 
     def compare(self, answer: str, observation: Observation) -> str:
         """Compare with the gold option."""
@@ -91,16 +116,14 @@ class MultipleChoice(Stated):
 
 
 @lru_cache(maxsize=4096)
-def _shielded(choices: tuple[str, ...]) -> tuple[re.Pattern[str] | None, tuple[str, ...]]:
-    """(the options with a mark inside that could end a sentence, as in `St. Louis`; all of them with another mark)"""
-    plain = [unwrap(plain_characters(choice)) for choice in choices]
-    marked = [choice for choice in plain if _INNER.search(choice)]
-    pattern = re.compile(any_of(marked), re.IGNORECASE) if marked else None
-    return pattern, tuple(_shield(choice) for choice in plain)
-
-
-def _shield(words: str) -> str:
-    return _INNER.sub(_SHIELD, words)
+def _marked(choices: tuple[str, ...]) -> re.Pattern[str] | None:
+    """The options with a mark inside that could end a sentence, as in `St. Louis` or `J.R.R. Tolkien`; None: none."""
+    plain = [choice.strip().rstrip(".") for choice in choices]
+    marked = [choice for choice in plain if len(choice) > 1 and _INNER.search(choice)]
+    if not marked:
+        return None
+    options = any_of(marked).replace(r"\.\ ", r"\.").replace(r"\.", r"\.?\s?")
+    return re.compile(rf"(?<![^\W_])(?:{options})(?![^\W_])", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
@@ -124,10 +147,12 @@ def read_choice(
 
 @lru_cache(maxsize=1 << 14)
 def _read_choice(words: str, choices: tuple[str, ...], alone: bool, phrases: tuple[str, ...]) -> int | None:
-    words, texts = without_emphasis(unwrap(plain_characters(words))), _texts(choices)
+    words, texts = _TWICE.sub(r"(\2)", without_emphasis(unwrap(plain_characters(words)))), _texts(choices)
     match, whole = _ENCLOSED.fullmatch(words) or _BARE.fullmatch(words), _by_text(words, texts)
     if whole is not None and not (match and words in (match["sign"], f"({match['sign']})")):
         return whole
+    if match and _INITIALS.match(words):
+        match = None
     if match:
         index, reason = _index(match["sign"], texts), match.groupdict().get("reason")
         if index is not None and not reason:
@@ -186,7 +211,7 @@ def _fits(rest: str, index: int, texts: Sequence[str], alone: bool) -> bool:
     if not text or text == texts[index]:
         return True
     rest = _NOT_ANOTHER.sub(lambda no: "" if no[1] != LETTERS[index] else no[0], rest)
-    if alone or denied(rest) or _has_words_of_another(rest, index, texts):
+    if alone or denied(rest) or _has_words_of_another(rest, index, texts) or _reasons_for_another(rest, index, texts):
         return False
     letters = {LETTERS.find((one or other).upper()) for one, other in _LETTER.findall(claim(rest))}
     return not letters & set(range(len(texts))) - {index, LETTERS.index("A"), LETTERS.index("I")}
@@ -201,3 +226,19 @@ def _has_words_of_another(rest: str, index: int, texts: Sequence[str]) -> bool:
     number = _LEADING_NUMBER.match(words)
     value = plain_number(number[0].rstrip(".,")) if number else None
     return value not in (None, texts[index]) and all(map(plain_number, texts))
+
+
+def _reasons_for_another(rest: str, index: int, texts: Sequence[str]) -> bool:
+    """Tell whether the reason that follows a letter is one for another option: "because glass is magnetic"."""
+    if any(index != LETTERS.find(letter) < len(texts) for letter in _ALSO_RIGHT.findall(rest)):
+        return True
+    given = reason(rest)
+    if not given or _CONTRAST.search(given.partition(".")[0]):
+        return False
+    subject, others = _SUBJECT.match(given), {*range(len(texts))} - {index}
+    if subject and LETTERS.find(subject["letter"]) in others:
+        said = _IS.sub("", given[subject.end() :])
+        return not said.casefold().startswith(texts[LETTERS.find(subject["letter"])] or " ")
+    words = _BEFORE_WORDS.sub("", given, count=1).casefold()
+    begun = max((text for text in texts if text and words.startswith(text)), key=len, default="")
+    return bool(begun) and begun != texts[index] and _IS_SO.match(words, len(begun)) is not None

@@ -32,6 +32,7 @@ _TAKEN_BACK = re.compile(
     r"| \(?(?:[a-z]|[-+$]*[0-9][0-9.,]*)\)?(?:[.!,\n]|\Z| is\b| fits\b))"
     r"|actually[,:] (?![^.!?\n]*\b(?:is|are|was|were|has|have|had|holds?|works?|follows|can|we|you)\b)"
     r"|or\b[^.!?\n]*\?"
+    r"|it (?:(?:really|all) )?depends(?=[,.!;\n]| though| on\b|\Z)"
     r"|i (?:was|am) (?:wrong|mistaken)|i made a mistake|i retract|i take (?:that|this|it) back"
     r"|let me (?:reconsider|rethink|think again)|reconsidering"
     r"|(?:that|this|it)(?: is|['’]s| was) (?:wrong|incorrect|false|mistaken|impossible|not (?:right|correct|true))"
@@ -57,7 +58,8 @@ _ALSO = re.compile(
 )
 """What says of another answer that it is right."""
 _DENIAL = re.compile(
-    r"\b(?:not|wrong|incorrect|false|never|impossible|neither|nor|or|and|if|unless|except|as well as)\b|n['’]t\b|/",
+    r"\b(?:not|wrong|incorrect|false|never|impossible|neither|nor|or|and|if|unless|except|as well as|it depends)\b"
+    r"|n['’]t\b|/",
     re.IGNORECASE,
 )
 _REASON = re.compile(r"\b(?:because|since|(?<!well )as(?! well\b| is\b)|given|for(?! now\b))\b", re.IGNORECASE)
@@ -126,6 +128,11 @@ def another_number(line: str, rest: str) -> bool:
 def claim(rest: str) -> str:
     """Return what follows an answer, up to the reason that is given for it."""
     return _REASON.split(rest, maxsplit=1)[0]
+
+
+def reason(rest: str) -> str:
+    """Return the reason that is given behind an answer; nothing, where none is given."""
+    return "".join(_REASON.split(rest, maxsplit=1)[1:]).strip(" ,:")
 
 
 def denied(rest: str) -> bool:

@@ -40,7 +40,7 @@ class Stated(Verifier):
 
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Find the statement, read the answer in it and compare it with the gold one."""
-        stated = self.find(text)
+        stated = self.find(text, observation)
         answer = self.read(stated, observation) if stated else None
         if stated is None or answer is None:
             return Verdict(answer=None, correct=False, how=How.NO_ANSWER, reading=stated.reading if stated else {})
@@ -52,7 +52,7 @@ class Stated(Verifier):
             reading={**stated.reading, "answer": answer},
         )
 
-    def find(self, text: str) -> Statement | None:
+    def find(self, text: str, observation: Observation) -> Statement | None:
         """Return where the text states its answer; None: nowhere, or a number and then another one."""
         stated = statement(text, self.phrases, thinking=self.thinking)
         return None if stated and another_number(stated.line, stated.rest) else stated

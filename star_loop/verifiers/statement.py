@@ -28,6 +28,12 @@ _CLOSING = re.compile(r"</(?:final_)?answer>", re.IGNORECASE)
 _BULLETS = re.compile(r"[\s*_:]*(?:\n[-*] +[^\d\s].*)+")
 _BULLET = re.compile(r"\n[-*] +")
 _BETWEEN_BOXES = re.compile(r"(?:[\s$,;]|\\[()\[\],;]|\\text *\{ *(?:and|or) *\}|\\quad|and\b|or\b){0,20}")
+_NAMED_BETWEEN = re.compile(
+    r"[\s$,;\\()\[\]]*(?:,|;|\\text *\{ *(?:and|or) *\}|\\quad|and\b|or\b)[\s$,;\\()\[\]]*(?:(?:and|or)\b[\s$]*)?"
+    r"(?P<name>[A-Za-z])(?:_\{?\w\}?)? *= *"
+)
+_NAME_BEFORE = re.compile(r"(?<![A-Za-z])(?P<name>[A-Za-z])(?:_\{?\w\}?)? *= *\Z")
+"""`x=\\boxed{3}$ or $x=\\boxed{4}$` are two values of one unknown."""
 _SAYS = r"(?:think|believe|say|claim|mean|conclude|suggest|argue)(?:s|ed|ing)?"
 _THE = r"(?:that\s+)?(?:\w+\s+){0,2}\Z"
 _DENIED_BEFORE = re.compile(
@@ -38,6 +44,12 @@ _DENIED_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _HEADING = re.compile(r"(?:\A|\n)[#>*_\-\s]*(?:the |your |my )?(?:final |correct |right )?\Z", re.IGNORECASE)
+_SHORT = re.compile(
+    r"[ *_]+(?:[(\[]?[A-Za-z0-9][)\]]?|[-+$]*[0-9][0-9.,]*[%$]?|yes|no|true|false)[ .!*_]*", re.IGNORECASE
+)
+"""An answer behind a noun at the beginning of a line, with nothing between them: `Answer B`."""
+_NAME = 12
+"""Characters of a name and a sign before a box."""
 _BEFORE = 60
 """Characters before a phrase in which a condition is looked for."""
 _LONGEST = 1000
@@ -133,7 +145,8 @@ def _states(text: str, match: re.Match[str], phrases: tuple[str, ...]) -> bool:
         rest = text[match.end() : match.end() + _BEFORE].partition("\n")
         last = verb(phrases)
         if not (last and last.search(rest[0])):  # a heading, alone in its line
-            return bool(rest[1]) and not rest[0].strip(" *_#") and _HEADING.search(text, lead, start) is not None
+            begins = _HEADING.search(text, lead, start) is not None
+            return begins and ((bool(rest[1]) and not rest[0].strip(" *_#")) or _SHORT.fullmatch(rest[0]) is not None)
     return not (doubt(phrases).search(text, lead, start) or _DENIED_BEFORE.search(text, lead, start))
 
 
@@ -143,10 +156,21 @@ def _boxes(text: str, start: int) -> tuple[str, int, int]:
     boxes = [content]
     for match in reversed(list(_BOX.finditer(text, max(0, start - _LONGEST), start))):
         earlier, its_end = _box(text, match.start())
-        if not _BETWEEN_BOXES.fullmatch(text, its_end, start):
+        if not _joined(text, match.start(), its_end, start):
             break
         boxes, start = [earlier, *boxes], match.start()
     return ", ".join(boxes) if len(set(boxes)) > 1 else content, start, end
+
+
+def _joined(text: str, earlier: int, its_end: int, start: int) -> bool:
+    """Tell whether two boxes state one answer together."""
+    if _BETWEEN_BOXES.fullmatch(text, its_end, start):
+        return True
+    between, before = (
+        _NAMED_BETWEEN.fullmatch(text, its_end, start),
+        _NAME_BEFORE.search(text, earlier - _NAME, earlier),
+    )
+    return between is not None and before is not None and between["name"] == before["name"]
 
 
 def _box(text: str, start: int) -> tuple[str, int]:

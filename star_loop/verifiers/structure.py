@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import Literal
 
@@ -33,8 +34,13 @@ _TRAILING = re.compile(
 )
 _DEGREE = re.compile(r"\^\{? ?\\circ ?\}?")
 _PERCENT = re.compile(r" ?\\?% *\Z")
+_PERCENTS = re.compile(r"(?<![\w.}])(?P<sign>-?)(?P<number>\d+(?:\.\d+)?) ?\\?%")
 _PERCENT_WORD = re.compile(r"\bper ?cent\b|\bpct\b\.?", re.IGNORECASE)
 _LETTERS = re.compile(r"(?<![A-Za-z\\])(?:[A-Za-z]{3,}|or|is|no|to|in|of|by|we|it)(?![A-Za-z])", re.IGNORECASE)
+_FIGURE = re.compile(
+    r"\\(?:angle|triangle|overline|square|widehat|vec) *\{?[A-Z ]{2,8}\}?|(?<![A-Za-z\\])[A-Z]{3,4}(?= *=)"
+)
+"""The name of a figure by its corners."""
 _ABOUT = ("~", "\\approx", "\\sim", "\\neq", "\\ne ")
 """Before a number, they make it none."""
 _INSIDE = re.compile(r"(?:\\\{|[(\[])(?P<inside>.*?)(?:\\\}|[)\]])", re.DOTALL)
@@ -102,6 +108,9 @@ def parts(words: str) -> Parts | None:
         said.append(trailing["words"].strip())
     if _is_no_mathematics(mathematics):
         return None
+    mathematics = (
+        _PERCENTS.sub(_share, mathematics) if len(_split(mathematics)) > 1 or mathematics[:1] == "(" else mathematics
+    )
     percent = _PERCENT.search(mathematics)
     said = [_PERCENT_WORD.sub("percent", each) for each in said]
     told = names(" ".join(said))
@@ -113,9 +122,14 @@ def parts(words: str) -> Parts | None:
 
 
 def _is_no_mathematics(mathematics: str) -> bool:
-    prose = _LETTERS.search(_without_functions(_ENVIRONMENT.sub("", mathematics)))
+    prose = _LETTERS.search(_without_functions(_FIGURE.sub("", _ENVIRONMENT.sub("", mathematics))))
     ends = _OPEN_END.search(mathematics) or _BARE_FUNCTION.fullmatch(mathematics)
     return bool(prose or ends) or mathematics.startswith(_ABOUT)
+
+
+def _share(percentage: re.Match[str]) -> str:
+    """Write one percentage of several as the number it is."""
+    return percentage["sign"] + (plain(f"{Decimal(percentage['number']).scaleb(-2):f}") or "")
 
 
 def _paired(mathematics: str) -> tuple[str, list[str]] | None:

@@ -25,8 +25,10 @@ _MARK = re.compile(r"!+(?=\s|\Z|[*)<])|\||[*_`]+(?=\s|\Z|[.,;:!?)<])")
 """Outside of a formula, an exclamation mark, the end of a table's cell, or of emphasis."""
 _DASH = re.compile(r"\s+(?:--?|–|—)\s+(?=[A-Za-z(])|--|\*\*")
 _ANOTHER = re.compile(
-    r"[\s,;*]*(?:[,;]|\b(?:or|and)\b)[\s*]*(?:also\s+|possibly\s+|maybe\s+)?(?:\\[(\[]|\$)?"
-    r"(?:[a-z] *= *)?-?(?:\d|\\[dt]?frac|\\sqrt)(?![^.]*\bcases?\b)"
+    r"[\s,;*]*(?:[,;]|\b(?:or|and)\b)[\s*]*(?:(?:also|possibly|maybe|perhaps|even|an?|the|it is)\s+)*(?:\\[(\[]|\$)?"
+    r"(?:[a-z] *= *)?-?(?:\d|\\[dt]?frac|\\sqrt|\\boxed)(?![^.]*\bcases?\b)"
+    r"(?!\S*\$? (?:(?:is|are|was|does|do|would|can|must)(?: be| an?)? "
+    r"(?:not\b|no\b|extraneous|invalid|reject|impossible|discard|excluded)|\w+n['’]t\b|cannot\b|fails?\b))"
 )
 _DENIED = re.compile(
     r"[\s,;:*(\[]*(?:(?:is|was|were|would|could|can|does|did|cannot|must|seems?|are|has)\b|\w+n['’]t\b)[^,;.]*"
@@ -47,6 +49,14 @@ _BEFORE_OPERATOR = re.compile(
     r"(?:[+*/^_<|]|\d|\\(?:cdot|times|div|pm|mp|neq?|not *=|sqrt|sin|cos|tan|log|ln)|\\[dt]?frac *(?:\{[^{}]*\} *)?\{?"
     r"|\\sqrt *\{|[\^_] *\{)\s*\Z"
 )
+_ELEMENT_BEFORE = re.compile(
+    r"[\d}],\Z|(?:\A|\$|\\[(\[])\s*-?\d+\.\Z|[(\[{][^()\[\]\n]*[\d}]\$?\s*[,;]\s*(?:\$|\\[(\[])?\s*\Z"
+)
+"""It makes the box an element of a list, or the digits behind a point."""
+_COMMA_BEFORE = re.compile(r"[\d})][,;]\s*\Z")
+_OPENED = re.compile(r"(?<!\\)(?:\\[{])?(?P<opening>[(\[])\s*(?:\$\$?|\\[(\[])?\s*\Z")
+_CLOSED = re.compile(r"(?<!\\)[)\]]")
+_CLOSINGS = {"(": ")", "[": "]"}
 _MINUS = re.compile(r"(?P<lead>.*?)(?P<sign>[-−]) *\Z", re.DOTALL)
 _BEGINS = re.compile(r"(?:\A|[=$(\[:,]|\\[(\[]|[A-Za-z]{2})\s*\Z")
 _EMPHASIS = re.compile(
@@ -67,6 +77,8 @@ def read_with(stated: Statement) -> str | None:
     before, after = stated.before, stated.after
     while before and before[-1] in _EMPHASIZING and after.startswith(before[-1]):
         before, after = before[:-1], after[1:]
+    if _is_element(before.rpartition("\n")[2], after, formula=_formula(before)):
+        return None
     line = _behind(_formula(before), stated.line, after)
     return None if line is None else _before(before, line)
 
@@ -76,6 +88,14 @@ def _formula(before: str) -> bool:
     return bool(before.replace(r"\$", "").count("$") % 2) or any(
         before.rfind(opening) > before.rfind(closing) for opening, closing in ((r"\(", r"\)"), (r"\[", r"\]"))
     )
+
+
+def _is_element(before: str, after: str, *, formula: bool) -> bool:
+    """Tell whether a box is one of several elements, or stands in a bracket that never closes."""
+    if _ELEMENT_BEFORE.search(before) or (formula and _COMMA_BEFORE.search(before)):
+        return True
+    opened, closed = _OPENED.search(before), _CLOSED.search(after)
+    return opened is not None and (closed is None or closed[0] != _CLOSINGS[opened["opening"]])
 
 
 def _before(before: str, line: str) -> str | None:

@@ -3,31 +3,40 @@
 import re
 from collections.abc import Iterable
 
-from star_loop.verifiers.numbers import plain_number
+from star_loop.verifiers.numbers import currencies, in_digits, plain_number
 from star_loop.verifiers.sentences import listed
 
 _SPELLINGS = {
     "second": "s sec", "minute": "min mins", "hour": "h hr hrs", "day": "", "week": "wk", "month": "mo",
     "year": "yr yrs",
-    "dollar": "$ usd buck", "cent": "¢", "percent": "% pct percentage",
+    "dollar": "$ usd cad aud buck", "cent": "¢", "percent": "% pct percentage",
     "millimeter": "mm millimetre", "centimeter": "cm centimetre", "meter": "m metre", "kilometer": "km kilometre",
     "inch": "in inches", "foot": "ft feet", "yard": "yd yds", "mile": "mi",
     "milligram": "mg milligramme", "gram": "g gramme", "kilogram": "kg kilo kilogramme", "ounce": "oz",
-    "pound": "lb lbs £",
+    "pound": "lb lbs gbp £",
     "milliliter": "ml millilitre", "liter": "l litre", "degree": "° deg", "square": "sq", "cubic": "cu", "mph": "",
     "thousand": "k", "million": "mn mio", "billion": "bn", "am": "a.m", "pm": "p.m",
-    "rupee": "rs ₹", "euro": "€", "yen": "¥",
+    "rupee": "rs inr ₹", "euro": "eur €", "yen": "jpy ¥", "ruble": "rub ₽", "franc": "chf",
+    "newton": "n", "joule": "j", "watt": "w", "volt": "v", "ampere": "amp", "hertz": "hz", "pascal": "pa", "kelvin": "",
+    "ohm": "ω", "kiloohm": "kω", "megaohm": "mω", "micrometer": "μm micron",
+    "kilojoule": "kj", "kilowatt": "kw", "radian": "rad",
+    "nanometer": "nm nanometre", "microgram": "μg mcg", "microsecond": "μs", "millisecond": "ms", "mole": "mol",
 }  # fmt: skip
 _NAMES = {short: name for name, shorts in _SPELLINGS.items() for short in shorts.split()}
+_CURRENCIES = listed("dollar cent euro pound rupee yen won ruble franc real")
 _FAMILIES = (
     listed("second minute hour day week month year decade century"),
-    listed("dollar cent euro rupee yen"),
-    listed("millimeter centimeter meter kilometer inch foot yard mile"),
-    listed("milligram gram kilogram ton ounce pound"),
+    _CURRENCIES,
+    listed("nanometer micrometer millimeter centimeter meter kilometer inch foot yard mile"),
+    listed("microgram milligram gram kilogram ton ounce pound"),
+    listed("newton joule kilojoule watt kilowatt volt ampere hertz pascal kelvin ohm kiloohm mole"),
     listed("milliliter liter gallon quart pint cup"),
 )
 """Units of which one cannot stand for another."""
 _POWERS = {"square": "2", "cubic": "3"}
+_RAISED = str.maketrans({"²": "^2", "³": "^3"})
+_PREFIXES = listed("kilo mega giga milli micro nano")
+"""They name a unit only beside one, or where the gold answer or the question has it in full."""
 _CHANGING = listed(
     "ten hundred thousand lakh million crore billion trillion dozen gross score half halve third quarter "
     "fourth fifth sixth seventh eighth ninth tenth eleventh twelfth fifteenth sixteenth twentieth hundredth thousandth "
@@ -46,15 +55,14 @@ _SPEAKING = listed(
 _CALENDAR = listed("month year decade century")
 """Units that the question must name, unless the gold answer has them and the other has none."""
 _PLURALS = listed("people men women children fish sheep deer mice geese teeth oxen cacti dice")
-_LETTERS = listed("m g h s l n j w v c f")
+_LETTERS = listed("m g h s l n j w v c f ω")
 """Single letters that are units; others (`42x`, `3i`) are mathematics."""
 _LETTERS_LARGE = {"K": "thousand", "M": "million", "B": "billion"}
 _LARGE = re.compile(r"(?<![A-Za-z])[KMB](?![A-Za-z])")
 _QUANTITY = re.compile(
     r"(?P<number>[-+]? ?[$€£¥₹]?[0-9][0-9., ]*%?|[-+]?\.[0-9]+) ?(?P<words>[^\W\d_°].*|°.*)", re.DOTALL
 )
-_CURRENCY = re.compile(r"[$€£¥₹]")
-_SECOND = re.compile(r"(?<![^\W\d_^{])[0-9]")
+_SECOND = re.compile(r"(?<![^\W\d_])(?<![\^{])[0-9]")
 """A digit that is no power: of `3 inches` behind `5 feet`."""
 _ASKED = re.compile(
     r"\b(?:how (?:many|much)|what|which|in|as an?|(?:what|which) (?:is|was) the|the(?= perc?)) +"
@@ -62,7 +70,7 @@ _ASKED = re.compile(
 )
 """What a question asks for."""
 _WORD = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*|[°$€£¥₹%¢]|(?<=\^)[23]")
-_UNIT = re.compile(r"[^\W\d_°](?:[^\W\d_]|[ .'/°²³-]|\^?[23])*|° ?[a-z]?|%")
+_UNIT = re.compile(r"[^\W\d_°](?:[^\W\d_]|[ .'/°·⋅-]|\^?[23])*|° ?[a-z]?|%")
 _MOST = 6
 """Words of a unit."""
 
@@ -74,14 +82,24 @@ def quantity(answer: str) -> tuple[str, str] | None:
         >>> quantity("1,200 km per hour")
         ('1200', 'km per hour')
     """
+    answer = _with_digits(answer.translate(_RAISED))
     match = _QUANTITY.fullmatch(answer)
     if match is None:
-        number, currency = plain_number(answer), _CURRENCY.search(answer)
+        number, currency = plain_number(answer), sorted(currencies(answer))
         if number and number.endswith("%"):
             return number[:-1], "%"
         return (number, currency[0]) if number and currency else None
     number = plain_number(match["number"].rstrip(" ,."))
     return (number, match["words"]) if number is not None and not _SECOND.search(match["words"]) else None
+
+
+def _with_digits(answer: str) -> str:
+    """Write the number that some words begin with in digits: "five apples"."""
+    words = answer.split(" ", _MOST) if answer[:1].isalpha() else []
+    for k in range(len(words), 0, -1):
+        if (number := in_digits(first := " ".join(words[:k]))) != first:
+            return " ".join([number, *words[k:]])
+    return answer
 
 
 def same_quantity(gold: str, answer: str, question: str) -> bool:
@@ -95,10 +113,19 @@ def same_quantity(gold: str, answer: str, question: str) -> bool:
     return one[0] is not None and one[0] == other[0] and same_unit(one[1], other[1], question)
 
 
-def same_currency(gold: str, answer: str) -> bool:
-    """Tell whether two answers have the same currency sign, or one of them has none."""
-    one, other = ({*_CURRENCY.findall(each)} for each in (gold, answer))
-    return one == other or not (one and other)
+def same_currency(gold: str, answer: str, question: str) -> bool:
+    """Tell whether an answer is in the currency of the gold one, or of the question where that has none; or in none.
+
+    Example:
+        >>> asked = "How many dollars is it?"
+        >>> [same_currency("5", "€5", question) for question in ("?", asked)], same_currency("$5", "5", asked)
+        ([True, False], True)
+    """
+    found = currencies(answer)
+    if not found:
+        return True
+    wanted = currencies(gold) or currencies(question) | {*names(question)} & _CURRENCIES
+    return not wanted or bool(found & wanted) or ("cent" in wanted and bool(found & {"dollar", "euro"}))
 
 
 def same_unit(gold: str, answer: str, question: str) -> bool:
@@ -121,7 +148,7 @@ def names(words: str) -> list[str]:
         >>> names("cm^{2}"), names("square centimetres")
         (['centimeter', '2'], ['centimeter', '2'])
     """
-    words = _LARGE.sub(lambda letter: f" {_LETTERS_LARGE[letter[0]]} ", words)
+    words = _LARGE.sub(lambda letter: f" {_LETTERS_LARGE[letter[0]]} ", words.translate(_RAISED))
     found = [_name(word) for word in _WORD.findall(words.casefold().replace("{", "").replace("}", ""))]
     if len(found) == 2 and found[0] in _POWERS:
         found = [found[1], _POWERS[found[0]]]
@@ -131,6 +158,11 @@ def names(words: str) -> list[str]:
 def is_known(word: str) -> bool:
     """Tell whether a word is in the list of units and of words that change a value."""
     return _name(word) in _SPELLINGS or _name(word) in _CHANGING
+
+
+def speaks(word: str) -> bool:
+    """Tell whether a word says something about a value that no name and no unit says: "not", "than", "maybe"."""
+    return bool({word, word.removesuffix("s")} & _SPEAKING)
 
 
 def changes_value(word: str) -> bool:
@@ -150,7 +182,9 @@ def _is_unit(words: str, asked: set[str]) -> bool:
     units, written = names(words), _WORD.findall(words.casefold())
     if not units or len(units) > _MOST or not _UNIT.fullmatch(words.casefold().replace("{", "").replace("}", "")):
         return False
-    if any({word, word.removesuffix("s")} & _SPEAKING for word in written):
+    if any(map(speaks, written)):
+        return False
+    if {*written} & _PREFIXES and not asked & {*units}:
         return False
     if len(written[0]) == 1 and written[0].isalpha() and written[0] not in _LETTERS:
         return False

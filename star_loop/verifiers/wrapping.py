@@ -20,9 +20,16 @@ _COMMAND = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|[mf]box|boxed|framebox|emph|underline|bm) *\{"
 )
 _TAG = re.compile(r"<(?P<name>b|i|u|em|strong|code|span|p|answer|final_answer)>(.*)</(?P=name)>", re.DOTALL)
-_STYLED = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt)|emph|underline) *\{([^{}]*)\}")
+_STYLED = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|cal|bb|scr|frak)|emph|underline|bm) *\{([^{}]*)\}"
+)
+_SPACED = re.compile(r"\\q?quad(?![A-Za-z]) *|\\[,;:! ]|(?<=[\w)])~(?=[\w(])")
 _EMPHASIS = re.compile(r"\*\*|__|`|(?<![\w*])[*_](?=[A-Za-z(])|(?<=[A-Za-z).])[*_](?!\w)")
-_STYLE = re.compile(r"\\(?:displaystyle|textstyle)(?![A-Za-z]) *")
+_STYLE = re.compile(
+    r"\\(?:(?:display|text|script)style|tiny|small|normalsize|large|Large|LARGE|huge|Huge|bf|rm|it)(?![A-Za-z]) *"
+    r"|\\color *(?:\{\w*\}|(?!\{)(?=\w)) *|(?:\\left|\\right|\\[bB]ig{1,2}[lrm]?)(?=[()\[\]|.]|\\[{}|]) *"
+    r"|\\(?:textcolor|colorbox) *\{\w*\} *(?=\{)"
+)
 _BLOCKS = (("$$", "$$"), ("\\[", "\\]"), ("```", "```"))
 _LONGEST = 2000
 """Characters of an answer that may have a wrapper; the digits of a longer one are compared as they are."""
@@ -65,7 +72,17 @@ def _without_layer(words: str) -> str:
         return found[0] if found and found[1] == len(words) else words
     if tag := _TAG.fullmatch(words):
         return tag[2]
-    return _STYLE.sub("", words, count=1) if words.startswith("\\") else words
+    return without_looks(words) if words.startswith("\\") else words
+
+
+def without_looks(words: str) -> str:
+    """Take out what sets the size or the colour of mathematics.
+
+    Example:
+        >>> [without_looks(words) for words in ("\\\\large 5", "\\\\color{red}5", "\\\\bigl(5\\\\bigr)")]
+        ['5', '5', '(5)']
+    """
+    return _STYLE.sub("", words) if "\\" in words else words
 
 
 def without_emphasis(words: str) -> str:
@@ -75,7 +92,7 @@ def without_emphasis(words: str) -> str:
         >>> without_emphasis("B** (the *iron*), not_x")
         'B (the iron), not_x'
     """
-    return _EMPHASIS.sub("", _STYLED.sub(r"\1", words))
+    return _EMPHASIS.sub("", _SPACED.sub(" ", _STYLED.sub(r"\1", without_looks(words))))
 
 
 def block(tail: str) -> tuple[str, str]:

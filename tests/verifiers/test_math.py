@@ -177,7 +177,7 @@ def test_equal_mathematics(gold: str, answer: str) -> None:
     "gold, answer",
     [("\\frac{1}{2}", "\\frac{2}{1}"), ("[0,1)", "[0,1]"), ("5", "5,6"), ("5", "5!"), ("3", "3x"), ("2", "1=2"), ("x+1", "y+1"),
      ("\\sqrt{2}", "1.41"), ("5", "\\{5\\text{ or }6\\}"), ("(1,2)", "(2,1)"), ("5", "5 \\neq 6"), ("3", "\\frac{3}{0}"),
-     ("\\text{blue}", "\\text{red}"), ("x^2", "x^3"), ("5", "five"), ("2", "2 = 3"), ("10", "1,0"), ("\\pi", "\\pi^2")],
+     ("\\text{blue}", "\\text{red}"), ("x^2", "x^3"), ("5", "six"), ("2", "2 = 3"), ("10", "1,0"), ("\\pi", "\\pi^2")],
 )  # fmt: skip
 def test_different_mathematics(gold: str, answer: str) -> None:
     assert not VERIFIER.judge(asked(gold), f"\\boxed{{{answer}}}").correct
