@@ -36,7 +36,7 @@ class Evaluation(Component):
     ) -> list[tuple[int, int, Request]]:
         """Return (position, attempt, request) of everything to ask; `sampling` is that of collecting."""
         max_tokens = self.max_tokens or sampling.max_tokens
-        greedy = Sampling(temperature=0.0, max_tokens=max_tokens, stop=sampling.stop)
+        greedy = Sampling(temperature=0.0, max_tokens=max_tokens, stop=sampling.stop, thinking=sampling.thinking)
         drawn = replace(sampling, temperature=self.temperature, max_tokens=max_tokens)
         kinds = [(Decoding.GREEDY, greedy, 1)] + ([(Decoding.SAMPLED, drawn, self.samples)] if self.samples else [])
         return [

@@ -100,5 +100,5 @@ class Experiment(Component):
         g = self.generator
         return Sampling(
             temperature=g.temperature, max_tokens=g.max_tokens, top_p=g.top_p, top_k=g.top_k, min_p=g.min_p,
-            repetition_penalty=g.repetition_penalty, stop=self.task.stop,
+            repetition_penalty=g.repetition_penalty, stop=self.task.stop, thinking=g.thinking_tokens,
         )  # fmt: skip

@@ -230,6 +230,9 @@ class Generator(Component, ABC):
     """Sample from tokens that are at least this share as probable as the most probable one (arXiv 2407.01082)."""
     repetition_penalty: float = Field(1.0, gt=0)
     """Above 1: tokens that prompt and completion hold already become less probable (arXiv 1909.05858)."""
+    thinking_tokens: int | None = Field(None, ge=1)
+    """Longest reasoning of a thinking model, after its `<think>`: then `</think>` is written for it, and the reply has
+    the rest of `max_tokens`. None: reasoning ends by itself, or with `max_tokens`."""
 
     @abstractmethod
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> AbstractContextManager[Engine]:

@@ -10,7 +10,9 @@ from pydantic import Field
 
 from star_loop.generators.sampled import read_sampled
 from star_loop.generators.serving import Sequences, Serving, warn_too_long
+from star_loop.generators.thinking import ThinkingBudget
 from star_loop.models import Model, Pretrained
+from star_loop.models.chat import THINKS, THOUGHT
 from star_loop.models.device import device
 from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress
 from star_loop.records import Completion, Request, Sampling
@@ -161,6 +163,7 @@ class TransformersEngine(Serving):
             output = self.model.generate(
                 input_ids=ids.to(self.model.device), attention_mask=mask.to(self.model.device),
                 generation_config=config, stopping_criteria=StoppingCriteriaList([stops] if sampling.stop else []),
+                logits_processor=self._budget(sampling),
             )  # fmt: skip
         rows = output[:, width:].tolist()
         return [
@@ -179,6 +182,13 @@ class TransformersEngine(Serving):
             text=text, tokens=len(written), prompt_tokens=prompt_tokens, ids=ids,
             finish="length" if length is None else "stop",
         )  # fmt: skip
+
+    def _budget(self, sampling: Sampling) -> Any:
+        from transformers import LogitsProcessorList
+
+        begins, ends = (self._tokenizer(t, add_special_tokens=False).input_ids for t in (THINKS, THOUGHT))
+        budget = sampling.thinking
+        return LogitsProcessorList([] if budget is None else [ThinkingBudget(begins, ends, budget)])
 
     def _encode(self, prompt: str) -> list[int]:
         from star_loop.models.weights import encode_prompt

@@ -18,6 +18,7 @@ from star_loop.models import Model, Pretrained
 USES = {
     "__init__.py": ("LLM", "SamplingParams"),
     "config/model.py": ("ModelConfig.dtype", "ModelConfig.max_model_len", "ModelConfig.get_vocab_size"),
+    "config/reasoning.py": ("ReasoningConfig.reasoning_start_str", "ReasoningConfig.reasoning_end_str"),
     "entrypoints/llm.py": (
         "LLM.collective_rpc", "LLM.reset_prefix_cache", "LLM.sleep", "LLM.wake_up", "LLM.__init__(seed)",
         "LLM.__init__(enforce_eager)", "LLM.__init__(kv_cache_memory_bytes)",
@@ -38,6 +39,7 @@ USES = {
     "sampling_params.py": (
         "RequestOutputKind.FINAL_ONLY", "SamplingParams.output_kind", "SamplingParams.prompt_logprobs",
         "SamplingParams.allowed_token_ids", "SamplingParams.detokenize", "SamplingParams.seed",
+        "SamplingParams.thinking_token_budget",
     ),
     "utils/torch_utils.py": ("set_random_seed",),
     "v1/engine/llm_engine.py": (
@@ -117,6 +119,13 @@ def sampling(**fields: Any) -> Any:
     from vllm.sampling_params import RequestOutputKind
 
     return SamplingParams(output_kind=RequestOutputKind.FINAL_ONLY, **fields)
+
+
+def reasoning(begins: str, ends: str) -> Any:
+    """Return what `LLM` takes as `reasoning_config`, so that `sampling` may have a `thinking_token_budget`."""
+    from vllm.config.reasoning import ReasoningConfig
+
+    return ReasoningConfig(reasoning_start_str=begins, reasoning_end_str=ends)
 
 
 def swap_lora(llm: Any, previous: Any, adapter: Path | None) -> Any:

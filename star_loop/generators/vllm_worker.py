@@ -13,6 +13,7 @@ from star_loop.generators.process import Send, connect_to_parent
 from star_loop.generators.sampled import read_sampled
 from star_loop.generators.serving import advice
 from star_loop.models import Model, Pretrained
+from star_loop.models.chat import THINKS, THOUGHT
 from star_loop.seeding import seed_for
 
 Fields = Mapping[str, Any]
@@ -130,6 +131,8 @@ class VllmWorker:
         }  # fmt: skip
         if wanted["max_num_batched_tokens"] is not None:
             arguments["max_num_batched_tokens"] = wanted["max_num_batched_tokens"]
+        if wanted["thinking_tokens"] is not None:
+            arguments["reasoning_config"] = vllm_internals.reasoning(THINKS, THOUGHT)
         if wanted["adapter"] == "lora":
             ranks = vllm_internals.LORA_RANKS
             rank = next((rank for rank in ranks if rank >= wanted["max_lora_rank"]), ranks[-1])
@@ -189,6 +192,7 @@ class VllmWorker:
             n=1 if greedy else request["n"],
             temperature=request["temperature"], top_p=request["top_p"], top_k=request["top_k"], min_p=request["min_p"],
             repetition_penalty=request["repetition_penalty"], max_tokens=request["max_tokens"],
+            thinking_token_budget=request["thinking"],
             seed=seed, stop_token_ids=[self.end], stop=list(request["stop"]), detokenize=bool(request["stop"]),
         )  # fmt: skip
 

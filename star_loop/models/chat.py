@@ -11,8 +11,8 @@ from typing import Any
 from star_loop.models.pretrained import Pretrained
 from star_loop.records import TURN
 
-THOUGHT = "</think>"
-"""What ends the reasoning of a thinking model."""
+THINKS, THOUGHT = "<think>", "</think>"
+"""What begins and ends the reasoning of a thinking model."""
 
 
 def messages(prompt: str, base: Pretrained) -> list[dict[str, str]]:

@@ -65,6 +65,8 @@ class Sampling:
     """Sample from tokens that are at least this share as probable as the most probable one."""
     repetition_penalty: float = 1.0
     """Divides the positive logits of tokens that prompt and completion hold, and multiplies the negative ones."""
+    thinking: int | None = None
+    """Tokens of reasoning after `<think>`, at which `</think>` is written for the model; None: as many as it takes."""
     stop: tuple[str, ...] = ()
     """Generation ends before any of these; they are not part of the text."""
 
