@@ -315,6 +315,14 @@ CARELESS = replace(
     taught="careless",
 )
 
+STRONG = replace(
+    RATIONALES,
+    title="Rationales of one strong teacher",
+    question="The same, where all rationales are right, one teacher's, and nearly in the student's own notation",
+    core=(),
+    taught="strong",
+)
+
 STUDIES = {
     "stopping": STOPPING,
     "order": ORDER,
@@ -326,4 +334,5 @@ STUDIES = {
     "mixture": MIXTURE,
     "rationales": RATIONALES,
     "careless": CARELESS,
+    "strong": STRONG,
 }

@@ -3,7 +3,8 @@
 They stand for a pool of rationales by different models (LARK's setting), in ways that a student of column arithmetic
 can tell apart. The `competent` write every step rightly, in styles of their own: the student's, operands swapped, each
 row twice, the question first, the answer first. Of the `careless` only the first and the last do; the others leave the
-steps out, write them in an order that nobody can compute in, or get carries wrong.
+steps out, write them in an order that nobody can compute in, or get carries wrong. `strong` is one teacher, sampled
+five times: every step is right and in the student's own notation, but for the order of two operands here and there.
 """
 
 import json
@@ -20,6 +21,8 @@ from star_loop.verifiers.columns import ANSWER
 
 CARELESS = 1 / 3
 """Share of the rows in which the careless teacher writes other carries."""
+SWAPPED = 1 / 4
+"""Share of the rows in which the strong teacher has the operands the other way round."""
 
 
 def write(path: Path, task: Task, pool: str, seed: int) -> None:
@@ -38,11 +41,11 @@ def rationales(observation: Observation, pool: str, seed: int) -> dict[str, str]
     assert observation.rationale is not None
     steps, _, answer = observation.rationale.rpartition(ANSWER)
     rows = steps.split(";")[:-1]
-    luck = rng(seed, "careless", observation.id)
+    luck, sampled = rng(seed, "careless", observation.id), rng(seed, "strong", observation.id)
     written = {
         "competent": {
             "whole": rows,
-            "swapped": [f"{row[0]}{row[2]}{row[1]}{row[3:]}" for row in rows],
+            "swapped": [_swapped(row) for row in rows],
             "repeated": [row for row in rows for _ in range(2)],
             "question first": [observation.question, *rows],
             "answer first": [answer, *rows],
@@ -54,8 +57,15 @@ def rationales(observation: Observation, pool: str, seed: int) -> dict[str, str]
             "wrong carries": [_careless(row, luck) for row in rows],
             "repeated": [row for row in rows for _ in range(2)],
         },
+        "strong": {
+            f"draw {k}": [_swapped(row) if sampled.random() < SWAPPED else row for row in rows] for k in range(5)
+        },
     }[pool]
     return {name: "".join(f"{row};" for row in lines) + ANSWER + answer for name, lines in written.items()}
+
+
+def _swapped(row: str) -> str:
+    return f"{row[0]}{row[2]}{row[1]}{row[3:]}"
 
 
 def _careless(row: str, luck: np.random.Generator) -> str:

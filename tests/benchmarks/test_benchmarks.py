@@ -109,7 +109,7 @@ def test_of_two_overrides_of_a_key_the_later_counts() -> None:
     assert settings(["a=1", "b=1", "a=2"]) == settings(["a=2", "b=1"]) != settings(["a=2", "b=1", "a=1"])
 
 
-@pytest.mark.parametrize("kind", ["competent", "careless"])
+@pytest.mark.parametrize("kind", ["competent", "careless", "strong"])
 def test_every_teacher_is_right(tmp_path: Path, kind: str) -> None:
     task = Arithmetic(train_per_level=3, validation_per_level=1, test_per_level=1)
     teachers.write(tmp_path / "pool.jsonl", task, kind, 5)
@@ -118,10 +118,11 @@ def test_every_teacher_is_right(tmp_path: Path, kind: str) -> None:
     for observation in task.train():
         texts = teachers.rationales(observation, kind, 5)
         styles.update(len(set(texts.values())) * [observation.id])
-        assert texts["whole"] == observation.rationale
+        assert texts.get("whole", observation.rationale) == observation.rationale
         for text in texts.values():
             assert task.verifier.judge(observation, text).correct
-    assert sum(styles.values()) > 4.5 * len(task.train())  # here and there two of the five write the same
+    # Here and there two of the five write the same, and the draws of one teacher often do.
+    assert sum(styles.values()) > (2.5 if kind == "strong" else 4.5) * len(task.train())
 
 
 def test_a_repeated_pool_holds_the_same_questions_ten_times() -> None:
