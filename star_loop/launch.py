@@ -21,7 +21,15 @@ from star_loop.report import write as write_report
 from star_loop.run.directory import FREE_KEYS, RunDirectory
 from star_loop.run.disk import Disk, RunError
 from star_loop.run.fork import adopt, clear_fetched, fetch
-from star_loop.run.guard import bind, fingerprint, guard_config, guard_files, guard_identity, settings_fingerprint
+from star_loop.run.guard import (
+    besides,
+    bind,
+    fingerprint,
+    guard_config,
+    guard_files,
+    guard_identity,
+    settings_fingerprint,
+)
 from star_loop.stages import load
 from star_loop.stages.checkpoint import Checkpoint, last_checkpoint
 from star_loop.stages.live import LiveRun
@@ -156,6 +164,7 @@ def _identity(experiment: Experiment, splits: load.Splits, config: Mapping[str, 
             continue
     return {
         "observations": fingerprint(splits),
+        "choices_and_meta": besides(splits),
         "base_weights": fingerprint_weights(experiment.model),
         "settings": settings_fingerprint(config, FREE_KEYS),
         "star_loop": version("star_loop"),

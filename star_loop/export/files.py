@@ -17,7 +17,7 @@ from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.records import Rollout
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.run.disk import Disk, RunError, parquet_bytes, read_json
-from star_loop.run.guard import fingerprint
+from star_loop.run.guard import besides, fingerprint
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 PARTS = ("adapter", "merged", "data")
@@ -100,10 +100,11 @@ def _experiment(run: Path) -> Experiment:
 
 def _refuse_others(run: RunDirectory, experiment: Experiment, parts: Sequence[str]) -> None:
     """Data and weights that are not those of the run any more."""
-    now = {}
+    now: dict[str, str] = {}
     if "data" in parts:
         task = experiment.task
-        now["observations"] = fingerprint({"train": task.train(), "validation": task.validation(), "test": task.test()})
+        splits = {"train": task.train(), "validation": task.validation(), "test": task.test()}
+        now |= {"observations": fingerprint(splits), "choices_and_meta": besides(splits)}
     if "merged" in parts or ("adapter" in parts and stands_beside(experiment.model)):
         now["base_weights"] = fingerprint_weights(experiment.model)
     for key, found in now.items():

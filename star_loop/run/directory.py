@@ -41,7 +41,7 @@ OWN_FOLDERS = ("iterations", "attempts", "preparation", "export", "tensorboard")
 """Folders in a run directory, which no run is called after."""
 
 
-OWN = ("settings", "observations", "base_weights")
+OWN = ("settings", "observations", "choices_and_meta", "base_weights")
 """What of `identity.json` tells a run from others."""
 
 
@@ -109,7 +109,7 @@ class RunDirectory:
         last, ours = self.latest(), self.made_of()
         for number in range(self.inherited() + 1, last.number + 1 if last else 0):
             theirs = self.iteration(number).state().made_of
-            if any(ours.get(key, theirs.get(key)) != theirs.get(key) for key in OWN):
+            if any(theirs.get(key, ours.get(key)) != ours.get(key, theirs.get(key)) for key in OWN):
                 raise _misplaced(self.iteration(number), "is of another run: other settings, data or weights")
 
     def inherited(self) -> int:

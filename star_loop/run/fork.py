@@ -7,6 +7,7 @@ from pathlib import Path
 from star_loop.run.commit import IterationState
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError, read_json
+from star_loop.run.guard import HARD, differs
 from star_loop.run.iteration import iteration_number
 from star_loop.run.mirror import download
 
@@ -58,8 +59,8 @@ def adopt(run: RunDirectory, source: Path) -> None:
     state = origin.iteration(last).state()
     theirs_made_of = state.made_of or read_json(origin.path / "identity.json")
     ours_made_of = read_json(run.path / "identity.json")
-    for key in ("observations", "base_weights"):
-        if theirs_made_of.get(key) != ours_made_of.get(key):
+    for key in HARD:
+        if differs(theirs_made_of, ours_made_of, key):
             raise RunError(
                 f"fork={source} learned from other {key.replace('_', ' ')}: a fork continues on the same ones. To "
                 "start from its model on others, export it and give model.name_or_path"

@@ -22,7 +22,7 @@ from star_loop.tasks.splitting import surveyed
 
 logger = logging.getLogger(__name__)
 
-HARD = ("observations", "base_weights")
+HARD = ("observations", "choices_and_meta", "base_weights")
 """Fingerprints in `identity.json` that never change in a run."""
 _IDENTIFYING = ("id", "question", "answer")
 _OF_A_RUN = (
@@ -42,7 +42,7 @@ def bind(run: RunDirectory, config: Mapping[str, Any], identity: Mapping[str, An
     """
     path = run.path / "identity.json"
     made_of = read_json(run.ledger.check(path.name)) if path.exists() else identity
-    others = any(made_of.get(key) != identity.get(key) for key in HARD)
+    others = any(differs(made_of, identity, key) for key in HARD)
     if others or _differing(run, config, free):
         logger.warning("nothing was committed here under other settings; what they left is in %s", _set_aside(run))
     guard_config(run, config, free)
@@ -107,7 +107,7 @@ def guard_identity(run: RunDirectory, identity: Mapping[str, Any]) -> list[str]:
         return []
     before = read_json(run.ledger.check(path.name))
     for key in HARD:
-        if before.get(key) != identity.get(key):
+        if differs(before, identity, key):
             raise RunError(
                 f"the {key.replace('_', ' ')} changed since {run.path} began (fingerprint {before.get(key)}, now "
                 f"{identity.get(key)}): restore them to continue this run, or choose another name="
@@ -117,6 +117,12 @@ def guard_identity(run: RunDirectory, identity: Mapping[str, Any]) -> list[str]:
         for key, value in identity.items()
         if key not in (*HARD, "settings") and before.get(key) != value
     ]
+
+
+def differs(before: Mapping[str, Any], now: Mapping[str, Any], key: str) -> bool:
+    """Tell whether a run was made of something else; one that knows nothing of options yet cannot tell of them."""
+    known = key in before or key != "choices_and_meta"
+    return known and before.get(key) != now.get(key)
 
 
 def guard_files(run: RunDirectory) -> None:
@@ -177,3 +183,11 @@ def fingerprint(splits: Mapping[str, Sequence[Observation]]) -> str:
             texts = zip(*(map(encode_basestring_ascii, rows[name].to_pylist()) for name in _IDENTIFYING), strict=True)
             digest.update("".join(f"[{', '.join(row)}]" for row in texts).encode())  # as `json.dumps` writes it
     return digest.hexdigest()
+
+
+def besides(splits: Mapping[str, Sequence[Observation]]) -> str:
+    """SHA-256 over every observation's options, and what else its answers are judged by; empty: there is neither."""
+    parts = {split: surveyed(observations).besides for split, observations in splits.items()}
+    if not any(part.any() for part in parts.values()):
+        return ""
+    return hashlib.sha256(b"".join(part.astype(">u8").tobytes() for part in parts.values())).hexdigest()

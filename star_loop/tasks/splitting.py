@@ -106,6 +106,11 @@ class Subset(Sequence[Observation]):
         """Return int64 [n, 4]: see `Survey`; of this process."""
         return self.source.survey.hashes[self.indices]
 
+    @property
+    def besides(self) -> NDArray[np.uint64]:
+        """Return uint64 [n]: of the options and of what else answers are judged by; 0: there is neither."""
+        return self.source.survey.besides[self.indices]
+
     def rows(self) -> Iterator[Any]:
         """`pyarrow.RecordBatch`es of `star_loop.tasks.survey.FIELDS`, in order."""
         return self.source.survey.rows(self.indices)

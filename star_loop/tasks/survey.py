@@ -5,6 +5,7 @@ What is found lies in memory-mapped Arrow: the memory that a row takes is a few 
 
 import errno
 import hashlib
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ class Survey:
     """`pyarrow.RecordBatch`es of `FIELDS`."""
     digests: Digests
     """uint64 [n, 2]: of the id and of the group, whatever their case and spaces; the same in every process."""
+    besides: NDArray[np.uint64]
+    """uint64 [n]: of the options and of what else answers are judged by (`meta`); 0: there is neither."""
     hashes: NDArray[np.int64]
     """int64 [n, 4]: of the id, of the question, of the question with its options, and of the gold answer in its one
     spelling; good for this process only."""
@@ -60,6 +63,7 @@ def survey(observations: Sequence[Observation], group: Group) -> Survey:
 
     kinds = _kinds()
     digests, hashes = np.empty((len(observations), 2), np.uint64), np.empty((len(observations), 4), np.int64)
+    besides = np.zeros(len(observations), np.uint64)
 
     def batches() -> Iterator[Any]:
         for start in range(0, len(observations), BATCH):
@@ -67,10 +71,19 @@ def survey(observations: Sequence[Observation], group: Group) -> Survey:
             here = slice(start, start + len(rows))
             digests[here, 0], digests[here, 1] = [digest(o.id) for o in rows], [digest(group(o)) for o in rows]
             hashes[here] = [_hashes(o) for o in rows]
+            besides[here] = [_besides(o) for o in rows]
             columns = [arrow.array([getattr(o, name) for o in rows], kind) for name, kind in kinds.items()]
             yield arrow.record_batch(columns, names=FIELDS)
 
-    return Survey(batches=mapped(arrow.schema(kinds.items()), batches()), digests=digests, hashes=hashes)
+    found = mapped(arrow.schema(kinds.items()), batches())
+    return Survey(batches=found, digests=digests, hashes=hashes, besides=besides)
+
+
+def _besides(observation: Observation) -> int:
+    if not observation.choices and not observation.meta:
+        return 0
+    text = json.dumps([observation.choices, observation.meta], sort_keys=True, default=str)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def _hashes(observation: Observation) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ import pytest
 from star_loop.export.files import export
 from star_loop.launch import launch
 from star_loop.run.disk import RunError
+from star_loop.run.guard import differs
 from star_loop.tasks.table import read
 from tests.quiz import configure, contents
 
@@ -65,6 +66,27 @@ def test_a_run_is_that_of_the_rows_at_its_launch_and_an_export_refuses_others(tm
 
 
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="no limits of processes")
+def test_options_and_tests_of_an_answer_are_data_too(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    rows = [{"q": f"Which is {k}?", "a": "A", "options": [str(k), "none"], "sum": k} for k in range(40)]
+    keys = [*overrides(path), "task.choices=options", "task.first_choice=null"]
+    WRITE["jsonl"](path, rows)
+    launch(configure(*keys), tmp_path / "run")
+    known = json.loads((tmp_path / "run/identity.json").read_text())
+    WRITE["jsonl"](path, [row | {"options": [row["options"][0], "another"]} for row in rows])
+    with pytest.raises(RunError, match="the choices and meta changed since"):
+        launch(configure(*keys, "iterations=3"), tmp_path / "run")
+    with pytest.raises(RunError, match="the choices and meta changed since the run began"):
+        export(tmp_path / "run", "last", ["data"])
+    with pytest.raises(RunError, match="learned from other choices and meta"):
+        launch(configure(*keys, f"fork={tmp_path}/run/iterations/0001"), tmp_path / "fork")
+    WRITE["jsonl"](path, rows)
+    launch(configure(*keys, "iterations=3"), tmp_path / "run")
+    assert json.loads((tmp_path / "run/identity.json").read_text()) == known
+    older = {key: value for key, value in known.items() if key != "choices_and_meta"}
+    assert not differs(older, known, "choices_and_meta") and differs({}, known, "observations")
+
+
 def test_a_temporary_folder_without_room_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     WRITE["jsonl"](path, ROWS * 400)
