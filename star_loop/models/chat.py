@@ -62,6 +62,7 @@ def check(tokenizer: Any, base: Pretrained) -> None:
         )
     try:
         rendered = render(tokenizer, "How much?", base)
+        end_of_turn(tokenizer, base)
     except Exception as error:  # a template is a program of its own
         raise ValueError(
             f"the chat template of {base.name_or_path!r} fails: {type(error).__name__}: {error}"

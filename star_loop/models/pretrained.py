@@ -13,6 +13,10 @@ from star_loop.models.packaged import find, home, obtain
 from star_loop.models.provenance import read_provenance
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_OTHERS = re.compile(
+    r"For(MaskedLM|PreTraining|NextSentencePrediction|MultipleChoice|\w*(Classification|Answering|Detection|Segmentation))$"
+)
+"""Architectures that do not write: `transformers` would load some of them all the same, as decoders."""
 _IDENTITY = (".json", ".safetensors", ".model", ".txt", ".jinja", ".py")
 
 
@@ -151,6 +155,11 @@ def _check_directory(directory: Path, name: str) -> None:
         missing.append("*.safetensors")
     if missing:
         listing = ", ".join(found[:8]) or "nothing"
+        if "adapter_config.json" in found:
+            raise ValueError(
+                f"model.name_or_path={name!r}: {directory} is a PEFT adapter, without the base that it belongs to: "
+                "give the whole model, such as merged/ of an export"
+            )
         raise ValueError(
             f"model.name_or_path={name!r}: {directory} has no {' and no '.join(missing)} (found: {listing}). "
             "Save the model there with save_pretrained(), which writes both."
@@ -168,6 +177,16 @@ def _check_configuration(path: Path) -> None:
         raise ValueError(f"{path} is not JSON ({error}): download or save the model again") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} is not a JSON object: download or save the model again")
+    named = [name for name in _listed(found.get("architectures")) if _OTHERS.search(name)]
+    if named or found.get("is_encoder_decoder") is True:
+        what = named[0] if named else "a model of an encoder and a decoder"
+        raise ValueError(
+            f"{path} says {what}, which does not continue texts: take a causal language model (…ForCausalLM)"
+        )
+
+
+def _listed(names: Any) -> list[str]:
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def _check_header(path: Path) -> None:
@@ -182,16 +201,22 @@ def _check_header(path: Path) -> None:
 
 
 def _cached(pretrained: Pretrained) -> bool:
+    return isinstance(_cached_configuration(pretrained), str)
+
+
+def _cached_configuration(pretrained: Pretrained) -> Any:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(pretrained.name_or_path, "config.json", revision=pretrained.revision)
-    return isinstance(found, str)
+    return try_to_load_from_cache(pretrained.name_or_path, "config.json", revision=pretrained.revision)
 
 
 def _check_cache(pretrained: Pretrained) -> None:
     from huggingface_hub import constants
 
-    if not constants.HF_HUB_OFFLINE or _cached(pretrained):
+    if isinstance(cached := _cached_configuration(pretrained), str):
+        _check_configuration(Path(cached))
+        return
+    if not constants.HF_HUB_OFFLINE:
         return
     raise ValueError(
         f"model.name_or_path={pretrained.name_or_path!r} is neither a directory nor in the Hub cache, "

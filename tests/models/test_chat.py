@@ -74,6 +74,7 @@ def test_the_template_s_own_tokens_are_tokens_and_the_bos_stands_once() -> None:
         (PLAIN, {"template_arguments": {"enable_thinking": False}}, r"ignores enable_thinking"),
         (DROPS_SYSTEM, {"system_prompt": "Be brief."}, r"drops model\.system_prompt"),
         (FAILS, {}, r"the chat template of 'nobody/chatty' fails: .*alternate"),
+        ("{% if messages|length > 1 %}" + FAILS + "{% endif %}x", {}, r"fails: .*alternate"),
     ],
 )
 def test_what_a_template_does_not_heed_is_an_error(template: str | None, keys: dict, message: str) -> None:

@@ -15,6 +15,7 @@ from star_loop.accounting.flops import shapes_of
 from star_loop.generators.serving import Canary
 from star_loop.launch import EXPECTED
 from star_loop.models import Model, Pretrained
+from star_loop.models.finite import check_finite
 from star_loop.models.weights import load_beside, load_merged, load_model, load_tokenizer
 from star_loop.protocols import EngineError
 from star_loop.records import Example
@@ -195,6 +196,51 @@ def test_nor_is_training_continued_from_it(sound: Path, tmp_path: Path, how: str
     with pytest.raises(ValueError, match=str(directory)):
         Lora(r=8, lora_alpha=8, threads=1).train(examples, start, tmp_path / "next", steps=1, seed=0)
     assert not list((tmp_path / "next").iterdir())
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
+def test_a_base_of_no_numbers_is_named_before_anything_is_generated(
+    sound: Path, tmp_path: Path, kind: torch.dtype, value: float | None
+) -> None:
+    directory = Path(shutil.copytree(sound / "base", tmp_path / "base"))
+    weights = {name: tensor.to(kind) for name, tensor in load_file(directory / "model.safetensors").items()}
+    last = sorted(weights)[-1]
+    weights[last].view(-1)[-1] = torch.finfo(kind).max if value is None else value
+    save_file(weights, directory / "model.safetensors")
+    pretrained = Pretrained(name_or_path=str(directory))
+    if value is None:
+        check_finite(pretrained)
+    else:
+        with pytest.raises(
+            ValueError, match=rf"model\.safetensors has numbers that are not finite \(first in {last}\)"
+        ):
+            check_finite(pretrained)
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"architectures": ["BertForMaskedLM"]}, "says BertForMaskedLM, which does not continue texts"),
+        ({"architectures": ["Qwen2ForSequenceClassification"]}, "says Qwen2ForSequenceClassification"),
+        ({"architectures": None, "is_encoder_decoder": True}, "says a model of an encoder and a decoder"),
+        ({"architectures": ["GPT2LMHeadModel"]}, None),
+        ({"architectures": None}, None),
+    ],
+)
+def test_another_architecture_is_named(sound: Path, tmp_path: Path, changes: dict[str, Any], said: str | None) -> None:
+    directory = Path(shutil.copytree(sound / "base", tmp_path / "base"))
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | changes))
+    if said is None:
+        return Pretrained(name_or_path=str(directory)).check()
+    with pytest.raises(ValueError, match=said):
+        Pretrained(name_or_path=str(directory)).check()
+
+
+def test_an_adapter_is_no_base(sound: Path) -> None:
+    with pytest.raises(ValueError, match="is a PEFT adapter, without the base that it belongs to"):
+        Pretrained(name_or_path=str(sound / "adapter")).check()
 
 
 def test_weights_that_make_no_numbers_do_not_pass_for_new_ones() -> None:

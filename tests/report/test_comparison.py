@@ -331,6 +331,13 @@ def test_a_sweep_ends_with_the_command_that_compares_its_runs(tmp_path: Path) ->
     ]  # fmt: skip
 
 
+def test_a_sweep_over_names_ends_with_the_folder_that_was_written(tmp_path: Path) -> None:
+    sweep = [sys.executable, "-m", "star_loop", *QUIZ, "-m", "iterations=0", "name=n1,n2", f"outputs={tmp_path}"]
+    done = subprocess.run(sweep, cwd=ROOT, check=True, capture_output=True, text=True)
+    folder = Path(shlex.split(done.stdout.splitlines()[-1])[-1])
+    assert sorted(path.parent.name for path in folder.glob("*/iterations")) == ["name=n1", "name=n2"]
+
+
 @pytest.mark.parametrize(
     "settings, expected",
     [
