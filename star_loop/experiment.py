@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from star_loop.accounting.metrics import VOTES
 from star_loop.config.component import Component
 from star_loop.evaluation import Evaluation
 from star_loop.models import Pretrained
@@ -84,9 +85,23 @@ class Experiment(Component):
         for name, selector in self.selectors.items():
             if selector.scored and self.scorer is None:
                 raise ValueError(f"selectors.{name} weighs rationales by their scores: add scorer=student")
+        if self.task.labels == "majority":
+            self._check_votes()
         self.trainer.check_base(self.model)
         if (rank := self.generator.rank_beside) is not None:
             self.trainer.check_beside(rank)
+
+    def _check_votes(self) -> None:
+        if self.second_try == "rationalize":
+            raise ValueError(
+                "second_try=rationalize shows the gold answers, which task.labels=majority does without: take "
+                "second_try=none or resample"
+            )
+        if (rollouts := getattr(self.allocator, "rollouts", VOTES)) < VOTES:
+            raise ValueError(
+                f"task.labels=majority counts the answers of a question, and allocator.rollouts={rollouts} draws no "
+                "more: give allocator.rollouts=8"
+            )
 
     @property
     def listeners(self) -> dict[str, Tracker]:

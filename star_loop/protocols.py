@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,9 @@ class Task(Component, ABC):
 
     verifier: Verifier
     """What judges the answers."""
+    labels: Literal["gold", "majority"] = "gold"
+    """What collected rationales are judged by: the gold answers, or the answer that most rationales of a question give;
+    golds are then only compared with, and need not exist."""
     turns: bool = False
     """Whether a prompt's worked examples are turns of a conversation (`records.TURN`), where the task knows how."""
 

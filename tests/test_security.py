@@ -240,7 +240,7 @@ def test_a_secret_in_a_command_is_refused_before_anything_is_written(
 # ----------------------------------------------------------------------------------------------------- broad handlers
 
 SWALLOWED = {
-    "stages/judge.py: _verdicts": "the verifier's boundary: asked one by one after that",
+    "stages/judge.py: verdicts": "the verifier's boundary: asked one by one after that",
     "stages/judge.py: _verdict": "the verifier's boundary: not correct, and logged",
     "verifiers/algebra.py: compare": "the same boundary, in the process of the algebra system",
     "trackers/fan_out.py: close": "the tracker fan-out: reported, and the run goes on",

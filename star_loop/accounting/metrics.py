@@ -123,6 +123,27 @@ def baselines(metrics: Metrics) -> dict[str, float]:
     return {how: metrics[name] for how, name in named.items() if name in metrics}
 
 
+VOTES = 2
+"""Rationales of a question that must give the same answer, or it gets no label by majority."""
+
+
+def label_metrics(rollouts: Sequence[Rollout], right: Sequence[bool]) -> Metrics:
+    """Figures of labels by majority vote.
+
+    Args:
+        rollouts: those that count, judged by majority.
+        right: of each label that has a gold answer, whether it is this answer.
+    """
+    asked = {r.position for r in rollouts}
+    labels = {r.position for r in rollouts if r.correct}
+    votes = [r.correct for r in rollouts if r.position in labels and not r.hinted]
+    return {
+        "collect/labelled": len(labels) / max(len(asked), 1),
+        "collect/label_votes": _mean(votes),
+        **({"collect/label_agreement": _mean(right)} if right else {}),
+    }
+
+
 def base_accuracy(metrics: Metrics) -> float | None:
     """The better of an iteration's two test accuracies, bare and after worked examples; None: it was not measured.
 

@@ -56,6 +56,8 @@ def iteration_rows(metrics: Sequence[Metrics]) -> list[dict[str, str]]:
             "correct": quantities.count(m.get("collect/correct")),
             "accepted": quantities.count(m.get("collect/accepted")),
             "faithful": quantities.percent(m.get("collect/faithful")),
+            "labelled": quantities.percent(m.get("collect/labelled")),
+            "labels right": quantities.percent(m.get("collect/label_agreement")),
             "examples": quantities.count(m.get("train/examples")),
             "loss": f"{m['train/loss']:.4f}" if "train/loss" in m else quantities.MISSING,
             "generated": quantities.count(m.get("tokens/generated")),

@@ -14,6 +14,7 @@ from star_loop.run.directory import IterationDirectory
 from star_loop.searches.balance import Setting
 from star_loop.seeding import rng
 from star_loop.stages.checkpoint import Checkpoint
+from star_loop.stages.labels import agreement
 from star_loop.stages.live import LiveRun
 from star_loop.stages.rollouts import draw, serve
 
@@ -77,7 +78,10 @@ def collect(
         raise BootstrapError(f"nothing to train on: {type(sampler).__name__} proposed no observation at all")
     outcome = _counted(concatenate(outcomes), quota, schedule.per_observation)
     figures = collect_metrics(outcome, rollouts, quota, accepted(outcome, schedule.per_observation))
-    return Collected(rollouts=rollouts, outcome=outcome, beliefs=beliefs), figures
+    collected = Collected(rollouts=rollouts, outcome=outcome, beliefs=beliefs)
+    if live.experiment.task.labels == "majority":
+        figures |= agreement(live.experiment.task, live.splits["train"], collected.counted)
+    return collected, figures
 
 
 def _units(quota: int | None, observations: int, per_observation: int) -> int:
@@ -108,11 +112,15 @@ def _draw_wave(
             further = _further(live, iteration, proposal.positions, judged, number)
             if not further:
                 break
-            judged += draw(live, iteration, wave, Try.SECOND + number, further, journal, temperature=temperature)
+            judged += draw(
+                live, iteration, wave, Try.SECOND + number, further, journal, temperature=temperature, before=judged
+            )
         if experiment.second_try != "none":
             hint = experiment.second_try == "rationalize"
             again = _failed(judged)
-            judged += draw(live, iteration, wave, Try.SECOND, again, journal, temperature=temperature, hint=hint)
+            judged += draw(
+                live, iteration, wave, Try.SECOND, again, journal, temperature=temperature, hint=hint, before=judged
+            )
     return judged
 
 

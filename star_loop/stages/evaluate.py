@@ -8,6 +8,7 @@ from star_loop.records import Metrics, Rollout
 from star_loop.run.directory import IterationDirectory
 from star_loop.seeding import seed_for
 from star_loop.stages.live import LiveRun
+from star_loop.stages.load import has_golds
 from star_loop.stages.rollouts import Journal, ask, serve
 
 
@@ -26,7 +27,7 @@ def evaluate(live: LiveRun, iteration: IterationDirectory, model: Model, *, shot
     for split, name in (("validation", f"validation{suffix}"), ("test", f"evaluation{suffix}")):
         observations = live.splits[split]
         due = split == "validation" or experiment.evaluation.measures_test(iteration.number, experiment.iterations)
-        if len(observations) and due:
+        if len(observations) and due and has_golds(experiment.task, observations):
             compute = partial(_answers, live, iteration.number, split, model, shots)
             rollouts = iteration.evaluation(name if shots else split, compute)
             figures |= evaluation_metrics(name, rollouts, observations)

@@ -28,10 +28,10 @@ def judge_all(task: Task, drawn: Sequence[Drawn], *, reject_truncated: bool) -> 
     that quotes the hint marker would teach the model to ask for the answer. Where the prompt left no room, there is
     nothing to judge.
     """
-    verdicts = _verdicts(task, [(each.request.observation, each.completion.text) for each in drawn])
+    found = verdicts(task, [(each.request.observation, each.completion.text) for each in drawn])
     return [
         _rollout(each, _vetoed(task, each.completion, verdict, reject_truncated=reject_truncated))
-        for each, verdict in zip(drawn, verdicts, strict=True)
+        for each, verdict in zip(drawn, found, strict=True)
     ]
 
 
@@ -55,7 +55,7 @@ def _rollout(drawn: Drawn, verdict: Verdict) -> Rollout:
     )  # fmt: skip
 
 
-def _verdicts(task: Task, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
+def verdicts(task: Task, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
     """Judge all at once; where that fails, one by one, to find out which text it is."""
     try:
         return task.verifier.judge_all(asked)

@@ -1,5 +1,6 @@
 """What is looked at before anything expensive starts: the observations, the verifier's own golds, the world."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,9 @@ from star_loop.protocols import Task, Verifier
 from star_loop.records import Columns, Metrics, Observation
 from star_loop.schedule import Schedule
 from star_loop.tasks.splitting import Subset, surveyed
+from star_loop.verifiers.rewards import Rewards
+
+logger = logging.getLogger(__name__)
 
 Splits = Mapping[str, Sequence[Observation]]
 SMALL, HIGHEST_RATE = 50e6, 1e-3
@@ -96,8 +100,18 @@ def load(task: Task) -> Splits:
         for place, observation in enumerate(observations[:GOLDS_PROVEN]):
             if split == "train" and place == 0:
                 prove_total(task.verifier, observation)
-            prove_gold(task, split, observation)
+            if observation.answer or not (task.labels == "majority" or isinstance(task.verifier, Rewards)):
+                prove_gold(task, split, observation)
+    for split in ("validation", "test"):
+        if not has_golds(task, splits[split]):
+            what = "not every question has a gold answer, so no accuracy is measured"
+            logger.warning("%s: %s: give task.%s_path with golds", split, what, split)
     return splits
+
+
+def has_golds(task: Task, observations: Sequence[Observation]) -> bool:
+    """Tell whether an accuracy can be measured: without labels by majority every verifier has what it needs."""
+    return task.labels == "gold" or all(observation.answer for observation in observations)
 
 
 def _distinct(splits: Mapping[str, Subset]) -> None:

@@ -10,6 +10,7 @@ from star_loop.protocols import Progress
 from star_loop.records import Completion, Request, Rollout, Try
 from star_loop.seeding import Purpose, seed_for
 from star_loop.stages.judge import Drawn, judge_all
+from star_loop.stages.labels import by_majority
 from star_loop.stages.live import LiveRun
 
 Asked = tuple[int, int, Request]
@@ -36,14 +37,17 @@ def draw_pilots(
 
 def draw(
     live: LiveRun, iteration: int, wave: Purpose, attempt: int, draws: Mapping[int, int], journal: Journal, *,
-    temperature: float | None = None, hint: bool = False,
+    temperature: float | None = None, hint: bool = False, before: Sequence[Rollout] = (),
 ) -> list[Rollout]:  # fmt: skip
     """Judged rollouts of training observations by the model that is served: `draws` of each position.
+
+    They are judged by the golds, or with `task.labels=majority` by each other.
 
     Args:
         wave: its number, or the name of draws that belong to no wave; it seeds them.
         temperature: stands in for the generator's own.
         hint: whether the prompts show the answer.
+        before: what the wave has so far.
     """
     experiment, observations = live.experiment, live.splits["train"]
     prompt = experiment.task.prompt if live.shots else experiment.task.bare_prompt
@@ -60,7 +64,10 @@ def draw(
         for position, rollouts in draws.items() if rollouts
     ]  # fmt: skip
     seed = seed_for(experiment.seed, "wave", iteration, wave, attempt)
-    return ask(live, asked, seed, journal, reject_truncated=True)
+    judged = ask(live, asked, seed, journal, reject_truncated=True)
+    if experiment.task.labels == "majority":
+        return by_majority(experiment.task, observations, judged, before)
+    return judged
 
 
 def ask(

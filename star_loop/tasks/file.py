@@ -125,7 +125,8 @@ class File(Columned):
             guessed = Counter(type(self.verifier.choose(o)).__name__ for o in train[:_GUESSED])
             notes += [f"verifier guessed from the golds: {name} for {count:,}" for name, count in guessed.most_common()]
         logger.info("%s: %s", source, "; ".join(notes))
-        logger.info("%s: the first golds as they were read: %s", source, "; ".join(self._golds()))
+        if self.answer is not None:
+            logger.info("%s: the first golds as they were read: %s", source, "; ".join(self._golds()))
         for split in ("validation", "test"):
             if 0 < (n := len(splits[split])) < _FEW:
                 logger.warning(
@@ -152,7 +153,7 @@ class File(Columned):
             return "from 1" if self.first_choice else "from 0"
         tables = self._tables.items()
         numbered = (row for split, table in tables for row in Rows(self, split, table).numbered())
-        return how_counted(numbered, self.answer, str(self.path or self.repository))
+        return how_counted(numbered, self.answer or "", str(self.path or self.repository))
 
     def _opening(self, observation: Observation) -> str:
         said = self.instruction

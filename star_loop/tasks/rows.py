@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
@@ -28,7 +28,7 @@ from star_loop.tasks.prompting import Prompted
 from star_loop.tasks.table import Table
 from star_loop.verifiers.guess import Guess, announced, named
 from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice, read_choice
-from star_loop.verifiers.rewards import json_values
+from star_loop.verifiers.rewards import Rewards, json_values
 
 _DIGITS = 9
 """Of a number of a game."""
@@ -45,8 +45,8 @@ class Columned(Prompted):
     """What announces an answer: languages (`[en,fr]`) and phrases of your own; None: what the verifier listens for."""
     question: str = "question"
     """A column, or a text with columns in braces: `{Body} {Question}`."""
-    answer: str = "answer"
-    """The key of the gold answer."""
+    answer: str | None = "answer"
+    """The key of the gold answer; None: there are none (`task.labels=majority`, or a reward of your own)."""
     id: str | None = None
     """None: file name and row."""
     choices: str | tuple[str, ...] | None = None
@@ -70,6 +70,14 @@ class Columned(Prompted):
             return keys
         verifier = named(keys.get("verifier", cls.model_fields["verifier"].default))
         return {**keys, "verifier": announced(verifier, keys["phrases"])}
+
+    @model_validator(mode="after")
+    def _something_to_judge_by(self) -> Self:
+        if self.answer is None and self.labels == "gold" and not isinstance(self.verifier, Rewards):
+            raise ValueError(
+                "without gold answers (answer=null) give labels=majority, or a function of your own as verifier"
+            )
+        return self
 
     @property
     @abstractmethod
@@ -104,7 +112,7 @@ class Rows(Sequence[Observation]):
         task, row, place = self.task, self.table[index], self.table.place(index)
         cell = partial(_cell, row, place)
         choices = _choices(task, row, place)
-        answer, rationale = _gold(task, row, place, choices)
+        answer, rationale = ("", None) if self._bare(index) else _gold(task, row, place, choices)
         observation = Observation(
             id=f"{self.split}/{index:07}" if task.id is None else cell(task.id),
             question=_COLUMN.sub(lambda m: _inserted(row, place, m[1]), task.question)
@@ -121,11 +129,25 @@ class Rows(Sequence[Observation]):
 
     def written_gold(self, index: int) -> Any:
         """The gold answer of a row as the table has it."""
-        return pick(self.table[index], self.task.answer, self.table.place(index))
+        return "" if self._bare(index) else pick(self.table[index], self.task.answer or "", self.table.place(index))
+
+    def _bare(self, index: int) -> bool:
+        """Tell whether a row has no gold answer and needs none: only what is learned from is labelled by majority."""
+        task = self.task
+        if task.answer is None:
+            return True
+        if task.labels == "gold" or self.split != "train":
+            return False
+        try:
+            return pick(self.table[index], task.answer, self.table.place(index)) in (None, "")
+        except RowError:  # there is no such column
+            return True
 
     def numbered(self) -> Iterator[tuple[int, tuple[str, ...], str]]:
         """The number, the options and the place of each row whose gold is a number, and none of the options' labels."""
         for index in range(len(self)):
+            if self._bare(index):
+                continue
             row, place = self.table[index], self.table.place(index)
             answer, _ = _read_gold(self.task, row, place)
             number = option_number(answer)
@@ -179,10 +201,12 @@ def _gold(task: Columned, row: Row, place: str, choices: tuple[str, ...]) -> tup
 
 def _read_gold(task: Columned, row: Row, place: str) -> tuple[str, str | None]:
     """(the gold answer as it is written, the whole solution that it stands in, if it does)"""
+    column = task.answer or ""
+    value = pick(row, column, place)
     if task.verifier.verbatim:
-        return _verbatim(pick(row, task.answer, place), task.answer, place), None
-    written = gold_text(pick(row, task.answer, place), task.answer, place)
-    marked = marked_gold(written, task.answer, place)
+        return _verbatim(value, column, place), None
+    written = gold_text(value, column, place)
+    marked = marked_gold(written, column, place)
     return (written, None) if marked is None else (marked, written)
 
 

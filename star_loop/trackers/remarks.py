@@ -36,8 +36,20 @@ class Remarks:
         return list(found.values())
 
 
+def _labels(metrics: Metrics) -> str:
+    """Say that labels are no golds, and how good they are."""
+    labelled, votes = (quantities.percent(metrics[f"collect/{name}"]) for name in ("labelled", "label_votes"))
+    agreement = metrics.get("collect/label_agreement")
+    golds = "no golds to compare with"
+    if agreement is not None:
+        golds = f"{quantities.percent(agreement)} of them are the golds"
+    return f"labels by majority: {labelled} of the questions have one, {votes} of their rationales gave it, {golds}"
+
+
 def _remarks(metrics: Metrics) -> Iterator[tuple[str, str]]:
     """Yield kind and text."""
+    if "collect/labelled" in metrics:
+        yield (said := _labels(metrics)), said  # at each iteration
     accuracy, unparsed = metrics.get("evaluation/accuracy"), metrics.get("evaluation/unparsed", 0.0)
     examples, epochs = metrics.get("train/examples"), metrics.get("train/epochs", 0.0)
     unread = f"{quantities.percent(unparsed)} of the answers could not be read"

@@ -39,7 +39,8 @@ class Guess(Verifier):
 
     def choose(self, observation: Observation) -> Verifier:
         """The verifier for one observation."""
-        if observation.choices and read_choice(observation.answer, observation.choices) is not None:
+        unknown = not observation.answer  # a gold that labels by majority do without
+        if observation.choices and (unknown or read_choice(observation.answer, observation.choices) is not None):
             return self._verifiers["multiple_choice"]
         if observation.meta.get("numbers"):
             return self._verifiers["expression"]

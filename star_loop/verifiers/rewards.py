@@ -124,7 +124,9 @@ class Rewards(Verifier):
         return _filled(self._form(observation), observation.answer)
 
     def instruction(self, observation: Observation) -> str:
-        """Ask for this form."""
+        """Ask for this form; without a gold answer, for nothing."""
+        if self.form is None and not observation.answer:
+            return ""
         form = self._form(observation)
         if form == "{answer}":
             return "Think step by step. Write the answer alone in the last line."

@@ -1,0 +1,130 @@
+"""Labels by majority: the most frequent answer of a question judges its rationales, and golds are only compared with."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from star_loop.config.build import build
+from star_loop.errors import ConfigError
+from star_loop.launch import advance
+from star_loop.records import Completion, How, Observation, Request, Rollout, Sampling
+from star_loop.run.directory import RunDirectory
+from star_loop.stages.judge import Drawn, judge_all
+from star_loop.stages.labels import agreement, by_majority
+from star_loop.tasks.file import File
+from star_loop.trackers.remarks import Remarks
+from tests.quiz import QUIZ, Quiz, configure, contents, play
+
+TASK = Quiz(n=4)
+GOLDS = TASK.train()
+OWN = [key for key in QUIZ if not key.startswith("task.")]
+
+
+def judged(texts: list[tuple[int, str]], attempt: int = 0) -> list[Rollout]:
+    """Rollouts of these positions, judged by the golds, which are the positions."""
+    counts: Counter[int] = Counter()
+    drawn = []
+    for position, text in texts:
+        request = Request(prompt="", observation=GOLDS[position], sampling=Sampling(temperature=1, max_tokens=9))
+        finish = "length" if text.endswith("…") else "stop"
+        completion = Completion(text=text.rstrip("…"), tokens=3, prompt_tokens=3, finish=finish)  # type: ignore[arg-type]
+        drawn.append(Drawn(position, attempt, counts[position], request, completion))
+        counts[position] += 1
+    return judge_all(TASK, drawn, reject_truncated=True)
+
+
+ANSWERS = st.sampled_from(["#### 0", "#### 1", "#### 2.0", "#### 2", "none", "#### 1…"])
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), ANSWERS), max_size=24))
+def test_the_most_frequent_answer_that_two_gave_is_what_is_correct(texts: list[tuple[int, str]]) -> None:
+    rollouts = judged(texts)
+    found = by_majority(TASK, GOLDS, rollouts)
+    assert [(r.position, r.sample, r.text) for r in found] == [(r.position, r.sample, r.text) for r in rollouts]
+    for position in range(4):
+        own = [r for r in rollouts if r.position == position]
+        votes = [r.answer for r in own if r.answer is not None and r.how != How.TRUNCATED]
+        best = max(votes, key=votes.count, default=None)  # of equals, the first
+        label = best if best is not None and votes.count(best) > 1 else None
+        correct = [r.correct for r in found if r.position == position]
+        assert correct == [label is not None and r.answer == label and r.how != How.TRUNCATED for r in own]
+    assert {r.how for r in found if r.how == How.TRUNCATED} == {r.how for r in rollouts if r.how == How.TRUNCATED}
+
+
+def test_a_later_round_keeps_the_label_of_the_first() -> None:
+    first = by_majority(TASK, GOLDS, judged([(1, "#### 5"), (1, "#### 5"), (1, "#### 1")]))
+    later = judged([(1, "#### 1"), (1, "#### 1"), (1, "#### 5")], attempt=2)
+    assert [r.correct for r in by_majority(TASK, GOLDS, later, first)] == [False, False, True]
+    assert [r.correct for r in by_majority(TASK, GOLDS, later)] == [True, True, False]
+
+
+def test_labels_are_compared_with_golds_where_these_exist() -> None:
+    texts = [(0, "#### 0"), (0, "#### 0"), (0, "#### 3"), (1, "#### 7"), (1, "#### 7"), (2, "#### 2"), (2, "#### 4")]
+    found = by_majority(TASK, GOLDS, judged(texts))
+    figures = agreement(TASK, GOLDS, found)
+    assert figures == {
+        "collect/labelled": pytest.approx(2 / 3), "collect/label_votes": 4 / 5, "collect/label_agreement": 0.5,
+    }  # fmt: skip
+    assert "50.0 % of them are the golds" in Remarks().new(figures)[0]
+    bare = [Observation(id=o.id, question=o.question, answer="") for o in GOLDS]
+    assert "collect/label_agreement" not in agreement(TASK, bare, found)
+    assert "no golds to compare with" in Remarks().new(agreement(TASK, bare, found))[0]
+
+
+def test_a_run_learns_from_what_agrees_and_is_measured_by_golds(tmp_path: Path) -> None:
+    keys = ("task.labels=majority", "allocator.rollouts=4")
+    play(tmp_path / "a", *keys)
+    figures = json.loads((tmp_path / "a/iterations/0001/metrics.json").read_text())
+    assert 0 < figures["collect/labelled"] <= 1 and "evaluation/accuracy" in figures
+    rollouts = [Rollout.from_json(line) for line in (tmp_path / "a/iterations/0001/waves/000.jsonl").open()]
+    for position in {r.position for r in rollouts}:
+        right = {r.answer for r in rollouts if r.position == position and r.correct}
+        assert len(right) <= 1
+    play(tmp_path / "b", *keys)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "key, says", [("allocator.rollouts=1", "draws no more"), ("second_try=rationalize", "shows the gold answers")]
+)
+def test_what_cannot_vote_or_shows_golds_is_refused(key: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        build(configure(*QUIZ, "task.labels=majority", "allocator.rollouts=4", key)).check()
+
+
+def rows(tmp_path: Path, golds: bool) -> Path:
+    path = tmp_path / f"{golds}.jsonl"
+    found = [
+        {"question": f"{golds} {k}?", "choices": ["a", "b"], **({"answer": "B"} if golds else {})} for k in range(40)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in found))
+    return path
+
+
+def test_rows_for_learning_may_lack_golds_and_held_out_ones_are_then_not_measured(tmp_path: Path) -> None:
+    keys = ["task=file", f"task.path={rows(tmp_path, golds=False)}", "task.labels=majority", "task.choices=choices",
+            "allocator.rollouts=3", "sampler=uniform"]  # fmt: skip
+    measured = build(configure(*OWN, *keys, f"task.test_path={rows(tmp_path, golds=True)}")).task
+    assert isinstance(measured, File)
+    assert {o.answer for o in measured.train()} == {""} and {o.answer for o in measured.test()} == {"B"}
+    assert "letter" in measured.bare_prompt(measured.train()[0]) or "(X)" in measured.bare_prompt(measured.train()[0])
+    answers = tmp_path / "pool.jsonl"
+    texts = [{"id": o.id, "text": f"The answer is ({'AB'[k > 0]})."} for o in measured.train() for k in range(3)]
+    answers.write_text("".join(json.dumps(text) + "\n" for text in texts))
+    config = configure(*OWN, *keys, "task.answer=null", "generator=pool", f"generator.path={answers}",
+                       "model=scripted", "trainer=scripted", "iterations=1")  # fmt: skip
+    run = RunDirectory(tmp_path / "run")
+    with run.locked():
+        advance(build(config), run, config)
+    figures = json.loads((tmp_path / "run/iterations/0001/metrics.json").read_text())
+    assert figures["collect/labelled"] == 1 and figures["collect/label_votes"] == pytest.approx(2 / 3)
+    assert not {name for name in figures if name.startswith(("validation/", "evaluation/", "collect/label_agreement"))}
+
+
+def test_without_golds_there_must_be_something_to_judge_by(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give labels=majority, or a function of your own"):
+        build(configure(*OWN, "task=file", f"task.path={rows(tmp_path, golds=False)}", "task.answer=null"))
