@@ -99,6 +99,9 @@ def _refuse_bare(annotation: Any, value: Any, key: str) -> None:
 
 
 def _explain(target: type[Component], problem: Any, key: str, arguments: Mapping[str, Any]) -> str:
+    if not problem["loc"]:  # a validator of the whole component, in its own words
+        said = problem["msg"].removeprefix("Value error, ")
+        return said if not key or said.startswith(f"{key}.") else f"{key}: {said}"
     where = _join(key, ".".join(map(str, _written(problem["loc"], arguments))))
     if problem["type"] == "extra_forbidden":
         known = sorted(target.model_fields)
