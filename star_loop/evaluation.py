@@ -1,6 +1,6 @@
 """How a model is measured: greedily on held-out observations, optionally with samples beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pydantic import Field
@@ -22,6 +22,8 @@ class Evaluation(Component):
     how much of what is gained is the form of the answer."""
     max_tokens: int | None = Field(None, ge=1)
     """None: as many as in collecting."""
+    limit: int | None = Field(None, ge=1)
+    """Ask so many questions of each held-out split, spread evenly over it; None: all."""
     test_every: int = Field(1, ge=1)
     """Measure the test split every so many iterations; always before the first and after the last."""
     patience: int | None = Field(None, ge=1)
@@ -31,10 +33,26 @@ class Evaluation(Component):
         """Tell whether the test split is measured after this iteration."""
         return iteration % self.test_every == 0 or iteration == last
 
+    def positions(self, observations: int) -> list[int]:
+        """Return which of a split's observations are asked.
+
+        Example:
+            >>> Evaluation(limit=3).positions(10), Evaluation(limit=3).positions(2)
+            ([0, 3, 6], [0, 1])
+        """
+        asked = min(observations, self.limit or observations)
+        return [k * observations // asked for k in range(asked)]
+
     def requests(
-        self, observations: Sequence[Observation], prompts: Sequence[str], sampling: Sampling, seed: int
+        self, asked: Mapping[int, tuple[Observation, str]], sampling: Sampling, seed: int
     ) -> list[tuple[int, int, Request]]:
-        """Return (position, attempt, request) of everything to ask; `sampling` is that of collecting."""
+        """Return (position, attempt, request) of everything to ask.
+
+        Args:
+            asked: observation and prompt by position.
+            sampling: that of collecting.
+            seed: the run's.
+        """
         max_tokens = self.max_tokens or sampling.max_tokens
         greedy = Sampling(temperature=0.0, max_tokens=max_tokens, stop=sampling.stop, thinking=sampling.thinking)
         drawn = replace(sampling, temperature=self.temperature, max_tokens=max_tokens)
@@ -43,5 +61,5 @@ class Evaluation(Component):
             (position, kind, Request(prompt=prompt, observation=observation, sampling=how, n=n,
                                      seed=seed_for(seed, "evaluate", observation.id, kind)))
             for kind, how, n in kinds
-            for position, (observation, prompt) in enumerate(zip(observations, prompts, strict=True))
+            for position, (observation, prompt) in asked.items()
         ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from star_loop.accounting.metrics import VOTES
-from star_loop.config.component import Component
+from star_loop.config.component import Component, Words
 from star_loop.evaluation import Evaluation
 from star_loop.models import Pretrained
 from star_loop.preparations import Preparation
@@ -42,6 +42,10 @@ class Experiment(Component):
     """`<run>/iterations/<NNNN>`: begin with that run's iterations up to this one; of a mirror, as a URL."""
     mirror: str | None = None
     """`s3://bucket/folder`, `file:///folder`, …: copy what is committed to `<mirror>/<name>` (fsspec)."""
+    tags: Words = ()
+    """By which trackers and the report find the run again: `tags=[baseline,7b]`."""
+    notes: str | None = None
+    """What is to be remembered of it, for trackers and the report."""
     task: Task
     """Where questions and prompts come from."""
     model: Pretrained

@@ -9,7 +9,12 @@ Example:
     3
 """
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+Words = Annotated[tuple[str, ...], BeforeValidator(lambda given: given.split(",") if isinstance(given, str) else given)]
+"""Several words: a list, or a text with commas."""
 
 
 class Component(BaseModel):

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -58,7 +59,8 @@ SWEEP = ("-m", "--multirun")
 
 
 def register() -> None:
-    """Make `${folder:…}`, `${safe:…}` and `${slug:…}` known to the configuration."""
+    """Make `${folder:…}`, `${safe:…}`, `${slug:…}` and Hydra's own, such as `${now:…}`, known to the configuration."""
+    setup_globals()
     OmegaConf.register_new_resolver("folder", folder, replace=True)
     OmegaConf.register_new_resolver("safe", safe, replace=True)
     OmegaConf.register_new_resolver("slug", slug, replace=True)

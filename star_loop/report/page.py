@@ -59,6 +59,7 @@ def subtitle(settings: Mapping[str, Any]) -> str:
     model, task, sampler = (part if isinstance(part, Mapping) else {} for part in found)
     classes = [part["_target_"].rpartition(".")[2] for part in (task, sampler) if "_target_" in part]
     parts = [model.get("name_or_path"), *classes, f"seed {settings['seed']}" if "seed" in settings else None]
+    parts += settings["tags"] if isinstance(settings.get("tags"), list) else [settings.get("tags")]
     return visible(" · ".join(str(part) for part in parts if part))
 
 

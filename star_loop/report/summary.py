@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from star_loop.accounting.statistics import Statistics
+from star_loop.evaluation import Evaluation
 from star_loop.records import How, Metrics, Rollout
 from star_loop.report.answers import Answers, answers
 from star_loop.report.files import table
@@ -73,7 +74,7 @@ def read(path: Path) -> Summary:
         settings=settings,
         metrics=run.committed_metrics(),
         statistics=_statistics(last),
-        questions=_questions(path),
+        questions=_questions(path, settings),
         rollouts=sample(run),
         last=last.number,
         unread=reasons(_every_rollout(last)),
@@ -138,6 +139,9 @@ def _too_long(run: RunDirectory, metrics: Sequence[Metrics]) -> list[str]:
     return list(found)
 
 
-def _questions(path: Path) -> Counter[Cell]:
+def _questions(path: Path, settings: Mapping[str, Any]) -> Counter[Cell]:
     rows = table(path, ["skill", "level"], filters=[("split", "=", "test")])
-    return Counter((row["skill"], row["level"]) for row in rows)
+    evaluation = settings.get("evaluation")
+    limit = evaluation.get("limit") if isinstance(evaluation, Mapping) else None
+    asked = Evaluation.model_validate({"limit": limit}).positions(len(rows))
+    return Counter((rows[position]["skill"], rows[position]["level"]) for position in asked)

@@ -41,8 +41,9 @@ def examine(
     """Ask the model every observation of a held-out split, zero-shot or after the worked examples of collecting."""
     experiment, observations = live.experiment, live.splits[split]
     prompt = experiment.task.prompt if shots else experiment.task.bare_prompt
-    prompts = [prompt(observation) for observation in observations]
-    asked = experiment.evaluation.requests(observations, prompts, experiment.sampling, experiment.seed)
+    chosen = {position: observations[position] for position in experiment.evaluation.positions(len(observations))}
+    prompts = {position: (observation, prompt(observation)) for position, observation in chosen.items()}
+    asked = experiment.evaluation.requests(prompts, experiment.sampling, experiment.seed)
     live.session.phase(iteration, split, len(asked))
     serve(live, model, f"iteration {iteration}, {split}{' after worked examples' if shots else ''}")
     seed = seed_for(experiment.seed, "evaluate", iteration, split)

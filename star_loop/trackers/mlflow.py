@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from star_loop.config.component import Words
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.run.configuration import flatten
@@ -31,6 +32,10 @@ class MLflow(Tracker):
     """Where the runs are kept; None: `mlflow.db` (SQLite) beside the run directory, one for all of a folder."""
     experiment: str = "star_loop"
     """The experiment's name in MLflow."""
+    tags: Words = ()
+    """The run's; `tags=` gives them."""
+    notes: str | None = None
+    """The run's; `notes=` gives them."""
 
     @contextmanager
     def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
@@ -50,12 +55,20 @@ class MLflow(Tracker):
         session, status = _Run(client, identifier, directory), "FAILED"
         try:
             _log_parameters(client, identifier, directory)
+            self._label(client, identifier)
             for t, metrics in enumerate(committed):
                 session.log(t, metrics)
             yield session
             status = "FINISHED"
         finally:
             client.set_terminated(identifier, status)
+
+    def _label(self, client: Any, identifier: str) -> None:
+        """Set each tag to true, and the notes where MLflow's pages show them."""
+        for tag in self.tags:
+            client.set_tag(identifier, _plain(tag), "true")
+        if self.notes is not None:
+            client.set_tag(identifier, "mlflow.note.content", self.notes)
 
     def _run(self, client: Any, directory: Path) -> str:
         """The identifier of this directory's run, which is set to running."""

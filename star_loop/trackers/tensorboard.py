@@ -1,11 +1,12 @@
 """Curves in TensorBoard: every metric of every committed iteration as a scalar, the iteration as its step."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from star_loop.config.component import Words
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.run.directory import RunDirectory
@@ -19,6 +20,11 @@ class TensorBoard(Tracker):
     Each launch writes one event file anew from the committed iterations and empties the former launch's, so a resumed
     run shows every iteration once. After `log` has returned, its records are in the file.
     """
+
+    tags: Words = ()
+    """The run's; `tags=` gives them. They stand under TEXT, as the notes do."""
+    notes: str | None = None
+    """The run's; `notes=` gives them."""
 
     @contextmanager
     def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
@@ -34,6 +40,7 @@ class TensorBoard(Tracker):
         unfinished = folder / ".events.unfinished"
         with unfinished.open("wb") as file:
             events = _Events(file)
+            events.say({"tags": ", ".join(self.tags), "notes": self.notes or ""})
             for iteration, metrics in enumerate(committed):
                 events.write(committed_at(directory, iteration), iteration, metrics)
             unfinished.replace(folder / f"{_PREFIX}{launch:010d}{_SUFFIX}")
@@ -66,6 +73,20 @@ class _Events(Session):
 
     def log(self, iteration: int, metrics: Metrics) -> None:
         self.write(time.time(), iteration, metrics)
+
+    def say(self, texts: Mapping[str, str]) -> None:
+        """Write an event with those of the texts that say something."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.plugins.text.metadata import create_summary_metadata
+        from tensorboard.util.tensor_util import make_tensor_proto
+
+        for name, text in texts.items():
+            if text:
+                kind, said = create_summary_metadata(name, ""), make_tensor_proto([text.encode()])
+                summary = Summary(value=[Summary.Value(tag=name, metadata=kind, tensor=said)])
+                self._records.write(Event(wall_time=time.time(), summary=summary).SerializeToString())
+        self._records.flush()
 
     def write(self, wall_time: float, iteration: int, metrics: Metrics) -> None:
         """Write one event with a scalar per metric."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from star_loop.config.component import Words
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.run.configuration import flatten
@@ -26,6 +27,10 @@ class Trackio(Tracker):
 
     project: str = "star_loop"
     """The project's name in trackio."""
+    tags: Words = ()
+    """The run's; `tags=` gives them."""
+    notes: str | None = None
+    """The run's; `notes=` gives them."""
 
     @contextmanager
     def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
@@ -42,9 +47,10 @@ class Trackio(Tracker):
         digest = hashlib.sha256(str(directory.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
         former = _former(trackio, self.project, digest)
         settings = {key: value for key, value in flatten(RunDirectory(directory).config()).items() if key}
+        settings |= {"tags": list(self.tags), "notes": self.notes, _KEY: digest}
         with redirect_stdout(io.StringIO()):  # it greets on the screen, which is the console's
             run = trackio.init(
-                project=self.project, name=directory.name, config={**settings, _KEY: digest},
+                project=self.project, name=directory.name, config=settings,
                 embed=False, auto_log_gpu=False, auto_log_cpu=False,
             )  # fmt: skip
         try:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from star_loop.config.component import Words
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.run.directory import RunDirectory
@@ -26,6 +27,10 @@ class WandB(Tracker):
     """The user or team; None: W&B's own default."""
     mode: Literal["offline", "online"] = "offline"
     """`offline`: files that `wandb sync` uploads; `online`: logs at once."""
+    tags: Words = ()
+    """The run's; `tags=` gives them."""
+    notes: str | None = None
+    """The run's; `notes=` gives them."""
 
     @contextmanager
     def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
@@ -57,6 +62,7 @@ class WandB(Tracker):
         return wandb.init(
             project=self.project, entity=self.entity, name=directory.name, id=digest[:16], dir=str(directory),
             mode=self.mode, resume="allow" if self.mode == "online" else None, settings=quiet,
+            tags=self.tags, notes=self.notes,
             config=dict(RunDirectory(directory).config()),
         )  # fmt: skip
 

@@ -23,6 +23,7 @@ from star_loop.config.build import build
 from star_loop.config.hydra import CONF
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
+from star_loop.run.directory import FREE_KEYS
 from star_loop.schedule import Schedule
 from star_loop.stages.load import unreachable
 from star_loop.trackers import Console, JsonLines, MLflow, TensorBoard, WandB, fan_out
@@ -192,8 +193,14 @@ def scalars(folder: Path) -> list[tuple[int, float]]:
 
 def test_tensorboard_shows_every_iteration_once_after_each_resume(tmp_path: Path) -> None:
     for first, last in ((0, 2), (2, 4), (5, 5)):  # the second launch lost the former one's last commit
-        launch(TensorBoard(), tmp_path, first, last)
+        launch(TensorBoard(tags=LABELS["tags"], notes=LABELS["notes"]), tmp_path, first, last)
         assert scalars(tmp_path / "tensorboard") == [(t, round(0.31 + 0.05 * t, 4)) for t in range(last + 1)]
+    accumulator = EventAccumulator(str(tmp_path / "tensorboard"))
+    accumulator.Reload()
+    texts = {
+        tag: accumulator.Tensors(tag)[-1].tensor_proto.string_val[0].decode() for tag in accumulator.Tags()["tensors"]
+    }
+    assert texts == {"tags": "baseline, 7b", "notes": LABELS["notes"]}
 
 
 def test_a_tensorboard_that_is_looking_on_sees_no_repeats_after_a_resume(tmp_path: Path) -> None:
@@ -213,6 +220,7 @@ def test_tensorboard_records_are_on_disk_as_soon_as_they_are_logged(tmp_path: Pa
 
 # ------------------------------------------------------------------------------------------- Weights & Biases
 
+LABELS: dict[str, Any] = {"tags": ("baseline", "7b"), "notes": "what it is for"}
 CONFIG = "seed: 3\nsampler:\n  _target_: star_loop.samplers.adastar.AdaStar\n  power: 2.0\n"
 
 
@@ -233,13 +241,15 @@ def logged(file: Path) -> list[bytes]:
 
 
 def wandb_history(folder: Path) -> list[tuple[int, float]]:
-    """Step and accuracy of every row of the one run that is there."""
+    """Step and accuracy of every row of the one run that is there, which has its labels."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     found = []
     for data in logged(file):
         record = Record.FromString(data)
+        if record.HasField("run"):
+            assert {"tags": tuple(record.run.tags), "notes": record.run.notes} == LABELS
         if record.HasField("history"):
             row = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
             found.append((record.history.step.num, round(row["evaluation/accuracy"], 4)))
@@ -251,7 +261,7 @@ def test_wandb_offline_shows_every_iteration_once_after_each_resume(tmp_path: Pa
     (tmp_path / "config.yaml").write_text(CONFIG)
     identifiers = set()
     for first, last in ((0, 2), (2, 4), (5, 5)):  # the second launch lost the former one's last commit
-        launch(WandB(), tmp_path, first, last)
+        launch(WandB(**LABELS), tmp_path, first, last)
         wandb.teardown()  # as at the end of the process: waits until everything is written
         assert wandb_history(tmp_path) == [(t, round(0.31 + 0.05 * t, 4)) for t in range(last + 1)]
         identifiers |= {path.name for path in tmp_path.glob("wandb/offline-run-*/run-*.wandb")}
@@ -272,13 +282,15 @@ def test_mlflow_shows_every_iteration_once_after_each_resume(tmp_path: Path) -> 
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     launch(MLflow(), tmp_path / "two", 0, 1)
     for first, last in ((0, 2), (2, 4), (5, 5)):
-        launch(MLflow(), tmp_path / "one", first, last)
+        launch(MLflow(**LABELS), tmp_path / "one", first, last)
         (experiment,) = [e for e in client.search_experiments() if e.name == "star_loop"]
         one, two = sorted(client.search_runs([experiment.experiment_id]), key=lambda run: str(run.info.run_name))
         history = client.get_metric_history(one.info.run_id, "evaluation/accuracy")
         shown = sorted((point.step, round(point.value, 4)) for point in history)
         assert shown == [(t, round(0.31 + 0.05 * t, 4)) for t in range(last + 1)]
     assert (one.info.run_name, one.info.status, one.data.params["sampler.power"]) == ("one", "FINISHED", "2.0")
+    tags = {name: value for name, value in one.data.tags.items() if name in ("baseline", "7b", "mlflow.note.content")}
+    assert tags == {"baseline": "true", "7b": "true", "mlflow.note.content": LABELS["notes"]}
     assert two.data.metrics["evaluation/accuracy"] == pytest.approx(0.36)
 
 
@@ -288,10 +300,10 @@ TRACKIO = """
 import json, sys
 from pathlib import Path
 from star_loop.trackers import Trackio
-from tests.trackers.test_trackers import launch
+from tests.trackers.test_trackers import LABELS, launch
 
 for name, first, last in json.loads(sys.argv[1]):
-    launch(Trackio(), Path(name), first, last)
+    launch(Trackio(**LABELS), Path(name), first, last)
 print("nothing of trackio's")
 """
 
@@ -314,7 +326,19 @@ def test_trackio_shows_every_iteration_once_after_each_resume(tmp_path: Path) ->
     found = [(name, step, round(json.loads(metrics)["evaluation/accuracy"], 4)) for name, step, metrics in rows]
     whole = [("one", t) for t in range(6)] + [("two", t) for t in range(2)]
     assert found == [(name, t, round(0.31 + 0.05 * t, 4)) for name, t in whole]
-    assert json.loads(settings["one"])["sampler.power"] == 2.0
+    one = json.loads(settings["one"])
+    assert (one["sampler.power"], one["tags"], one["notes"]) == (2.0, list(LABELS["tags"]), LABELS["notes"])
+
+
+def test_tags_and_notes_of_the_run_reach_its_trackers_and_may_change(tmp_path: Path) -> None:
+    names = ("wandb", "mlflow", "trackio", "tensorboard")
+    keys = [f"+tracker@tracker.{name}={name}" for name in names[:3]]
+    config = configure("experiment=smoke", "tags=baseline,7b", "notes=what it is for", *keys)
+    experiment = build(config)
+    for name in names:
+        tracker: Any = experiment.tracker[name]
+        assert {"tags": tracker.tags, "notes": tracker.notes} == LABELS
+    assert experiment.tags == LABELS["tags"] and {"tags", "notes"} <= set(FREE_KEYS)
 
 
 # ------------------------------------------------------------------------------------------------------ console
