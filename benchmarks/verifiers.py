@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.math_pairs import pairs
 from star_loop.protocols import Verifier
-from star_loop.records import Observation
+from star_loop.records import Observation, Verdict
 from star_loop.verifiers.algebra import compare
 from star_loop.verifiers.exact import Exact
 from star_loop.verifiers.expression import Expression
@@ -47,8 +48,6 @@ VERIFIERS: dict[str, Verifier] = {
     "scratchpad": Scratchpad(),
     "guess": Guess(),
 }
-ROLLOUTS, DISTINCT = 16, 3
-"""Of a question in the measurement: how many rollouts, and how many of their answers need Math-Verify."""
 _NUMBER = re.compile(r"-?[0-9][0-9,]*(?:\.[0-9]+)?")
 _BODY = (
     "Natalia sold 48/2 = <<48/2=24>>24 clips in May.\nAltogether she sold 48+24 = <<48+24=72>>72 clips in April and "
@@ -176,8 +175,25 @@ def speed() -> Iterator[str]:
         if asked:
             yield f"{name}: {len(asked) / (time.process_time() - started):,.0f}"
     yield f"Math-Verify, comparisons that are new: {_comparisons(300, 1):,.0f}"
-    rollouts = ROLLOUTS / DISTINCT * _comparisons(100, DISTINCT)
-    yield f"math, {ROLLOUTS} rollouts a question, {DISTINCT} of their answers new: {rollouts:,.0f}"
+    verdicts, asked_of = _new_pairs(2000)
+    yield f"math, pairs that are new: {verdicts:,.0f}, Math-Verify is asked about {asked_of:.1%}"
+
+
+def _new_pairs(count: int) -> tuple[float, float]:
+    """Verdicts a second on gold answers and texts of which none is repeated, and the share that needs Math-Verify."""
+    parse_in_two_stages()
+    compare("x^2-1", ["x^2-2"])
+    verifier, asked = (
+        Math(),
+        [(Observation(id="m", question="?", answer=gold), _BODY + text) for gold, text in pairs(count)],
+    )
+    started, questions = time.process_time(), 0
+    for observation, text in asked:
+        read = verifier._read(observation, text)
+        if not isinstance(read, Verdict):
+            questions += 1
+            compare(read.question[0], read.question[1])
+    return count / (time.process_time() - started), questions / count
 
 
 def _comparisons(golds: int, answers: int) -> float:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from star_loop.verifiers.structure import elements, kind, same_kind
+from star_loop.verifiers.kinds import same_things
 
 _CLOSE = 1e-5
 """Relative difference up to which a decimal fraction may stand for another number, if Math-Verify rounds them alike."""
@@ -20,30 +20,13 @@ _POINTS = ((70, 17), (131, 29))
 def compare(gold: str, answers: Sequence[str]) -> bool | None:
     """Tell whether every answer equals the gold one; None: something in them is not mathematics."""
     try:
-        return all(_same(gold, answer) for answer in answers)
+        return all(same_things(gold, answer, _asked) for answer in answers)
     except Exception:  # of whatever the algebra system is asked to do
         return None
 
 
-def _same(gold: str, answer: str) -> bool:
-    """Compare element by element: tuples and intervals in their order, lists in any, sets each in the other."""
-    kinds = kind(gold), kind(answer)
-    if "value" in kinds or not same_kind(*kinds):
-        return gold == answer or ("value" in kinds and _equal(_read(gold), _read(answer)))
-    one, other = elements(gold), elements(answer)
-    if "set" in kinds:
-        return all(any(_same(a, b) for b in other) for a in one) and all(any(_same(a, b) for a in one) for b in other)
-    if len(one) != len(other) or (kinds[0] == "interval" and (gold[0], gold[-1]) != (answer[0], answer[-1])):
-        return False
-    if kinds[0] != "list":
-        return all(map(_same, one, other))
-    left = list(other)
-    for element in one:
-        found = next((k for k, each in enumerate(left) if _same(element, each)), None)
-        if found is None:
-            return False
-        del left[found]
-    return True
+def _asked(gold: str, answer: str) -> bool:
+    return _equal(_read(gold), _read(answer))
 
 
 def _read(text: str) -> tuple[Any, ...]:

@@ -11,15 +11,17 @@ from pydantic import Field
 
 from star_loop.processes.kept import Stopped
 from star_loop.records import How, Observation, Verdict
+from star_loop.verifiers.at_sight import told_at_sight
 from star_loop.verifiers.characters import plain_characters
 from star_loop.verifiers.dropped import same_marks
-from star_loop.verifiers.latex import equal_at_sight, plain, spelt
+from star_loop.verifiers.kinds import kind
+from star_loop.verifiers.latex import plain, spelt
 from star_loop.verifiers.math_pool import MathPool, Question
 from star_loop.verifiers.numbers import in_digits
 from star_loop.verifiers.sentences import sentences
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import Statement
-from star_loop.verifiers.structure import Parts, comparable, kind, parts, same_base
+from star_loop.verifiers.structure import Parts, comparable, parts, same_base
 from star_loop.verifiers.touching import read_with
 from star_loop.verifiers.units import names, same_currency, speaks
 from star_loop.verifiers.wrapping import unwrap
@@ -178,8 +180,12 @@ def _same_mathematics(gold: str, answer: str) -> "str | Question":
     number, wanted = plain(answer), plain(gold)
     if number is not None and wanted is not None:
         return _verdict(number == wanted)
-    equal = equal_at_sight(answer, gold)
-    return (gold, tuple(_sides(answer, gold))) if equal is None else _verdict(equal)
+    sides = _sides(answer, gold)
+    told = [told_at_sight(gold, side) for side in sides]
+    if False in told:
+        return "different"
+    open_sides = tuple(side for side, each in zip(sides, told, strict=True) if each is None)
+    return (gold, open_sides) if open_sides else "equal"
 
 
 def _as_shares(gold: Parts, answer: Parts, question: str) -> "str | Question":

@@ -1,17 +1,16 @@
-"""What kind of thing a mathematical answer is, and the words in it: some things are never equal to some others."""
+"""A mathematical answer taken apart: its mathematics, the words in it, and whether it can equal another one at all."""
 
 import re
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Literal
 
 from star_loop.verifiers.dropped import in_radians, relates
+from star_loop.verifiers.kinds import Kind, balanced, kind, same_kind, split
 from star_loop.verifiers.latex import plain, spelt
 from star_loop.verifiers.sentences import listed
 from star_loop.verifiers.units import is_known, names, same_unit
 
-Kind = Literal["set", "tuple", "interval", "list", "base", "value"]
 _POWER = r"(?:\^\{?[23]\}?)?"
 _TEXT = re.compile(
     r"\\(?:text|textrm|textbf|textit|mathrm|mbox|operatorname|rm)\*? *\{(?P<words>[^{}]*)\}" rf"(?P<power>{_POWER})"
@@ -43,7 +42,6 @@ _FIGURE = re.compile(
 """The name of a figure by its corners."""
 _ABOUT = ("~", "\\approx", "\\sim", "\\neq", "\\ne ")
 """Before a number, they make it none."""
-_INSIDE = re.compile(r"(?:\\\{|[(\[])(?P<inside>.*?)(?:\\\}|[)\]])", re.DOTALL)
 _COORDINATE = re.compile(r"(?P<name>[a-z]) ?= ?(?P<value>[^=<>]+)")
 _OPEN_END = re.compile(r"(?:\\[lc]?dots|\.\.\.) *\Z")
 _AND = re.compile(r"[\s,;]*\b(?:and|or)\Z|\A(?:and|or)\b[\s,;]*|[\s:=,;]+\Z")
@@ -109,7 +107,7 @@ def parts(words: str) -> Parts | None:
     if _is_no_mathematics(mathematics):
         return None
     mathematics = (
-        _PERCENTS.sub(_share, mathematics) if len(_split(mathematics)) > 1 or mathematics[:1] == "(" else mathematics
+        _PERCENTS.sub(_share, mathematics) if len(split(mathematics)) > 1 or mathematics[:1] == "(" else mathematics
     )
     percent = _PERCENT.search(mathematics)
     said = [_PERCENT_WORD.sub("percent", each) for each in said]
@@ -137,11 +135,11 @@ def _paired(mathematics: str) -> tuple[str, list[str]] | None:
 
     None: it is something else.
     """
-    texts = [list(_TEXT.finditer(each)) for each in _split(mathematics)]
+    texts = [list(_TEXT.finditer(each)) for each in split(mathematics)]
     if len(texts) > 1:
         if any(len(found) != 1 for found in texts):
             return None
-        values = [_TEXT.sub(" ", each) for each in _split(mathematics)]
+        values = [_TEXT.sub(" ", each) for each in split(mathematics)]
     else:
         values = _TEXT.sub("\0", mathematics).split("\0")
         values = values[:-1] if not values[-1].strip() else values[1:] if not values[0].strip() else []
@@ -150,7 +148,7 @@ def _paired(mathematics: str) -> tuple[str, list[str]] | None:
     told = [tuple(names(word)) for word in words]
     if len(values) != len(words) or len(set(told)) < 2 or () in told or not {*words}.isdisjoint(_FUNCTIONS):
         return None
-    if not all(value and _balanced(value) and "\\begin" not in value for value in values):
+    if not all(value and balanced(value) and "\\begin" not in value for value in values):
         return None
     order = sorted(range(len(words)), key=lambda k: (told[k], k))
     return f"({','.join(values[k] for k in order)})", [words[k] for k in order]
@@ -158,7 +156,7 @@ def _paired(mathematics: str) -> tuple[str, list[str]] | None:
 
 def _as_point(mathematics: str) -> str:
     """Coordinates by name, `x=2,y=-1`, as a tuple; anything else as it is."""
-    found = [_COORDINATE.fullmatch(each) for each in _split(mathematics)]
+    found = [_COORDINATE.fullmatch(each) for each in split(mathematics)]
     letters = [each["name"] for each in found if each]
     if len(letters) < max(2, len(found)) or letters != sorted(set(letters)):
         return mathematics
@@ -178,56 +176,6 @@ def _without_functions(mathematics: str) -> str:
     )
 
 
-def kind(mathematics: str) -> Kind:
-    """Tell what brackets and commas make of an answer.
-
-    Example:
-        >>> [kind(m) for m in ("\\\\{3,4\\\\}", "(3,4)", "[3,4)", "3,4", "x+1", "(1,2),(3,4)", "(0,1)\\\\cup(2,3)")]
-        ['set', 'tuple', 'interval', 'list', 'value', 'list', 'value']
-    """
-    if len(_split(mathematics)) > 1:
-        return "list"
-    inside = _INSIDE.fullmatch(mathematics)
-    if inside is None or not _balanced(inside["inside"]):
-        return "value"
-    if mathematics.startswith("\\{"):
-        return "set"
-    if mathematics[0] not in "([" or len(_split(inside["inside"])) == 1:
-        return "value"
-    return "tuple" if mathematics[0] == "(" and mathematics[-1] == ")" else "interval"
-
-
-def elements(mathematics: str) -> list[str]:
-    """Return what stands between the commas of a set, tuple, interval or list; of anything else, itself.
-
-    Example:
-        >>> elements("\\\\{(1,2),3\\\\}")
-        ['(1,2)', '3']
-    """
-    inside = _INSIDE.fullmatch(mathematics) if kind(mathematics) in ("set", "tuple", "interval") else None
-    return _split(inside["inside"] if inside else mathematics)
-
-
-def _split(mathematics: str) -> list[str]:
-    found, depth = [""], 0
-    for character in mathematics:
-        depth += (character in "([{") - (character in ")]}")
-        if character in ",;" and not depth:
-            found.append("")
-        else:
-            found[-1] += character
-    return [each.strip() for each in found]
-
-
-def _balanced(mathematics: str) -> bool:
-    depth = 0
-    for character in mathematics:
-        depth += (character in "([{") - (character in ")]}")
-        if depth < 0:
-            return False
-    return depth == 0
-
-
 def comparable(gold: Parts, answer: Parts, question: str) -> bool:
     """Tell whether two answers can be equal: one kind of thing, with the same words or a unit that one lacks."""
     if gold.percent == answer.percent and not same_unit(gold.words, answer.words, question):
@@ -239,11 +187,6 @@ def comparable(gold: Parts, answer: Parts, question: str) -> bool:
     if "list" in (gold.kind, answer.kind) and (plain(gold.mathematics) or plain(answer.mathematics)):
         return False
     return same_kind(gold.kind, answer.kind)
-
-
-def same_kind(one: Kind, other: Kind) -> bool:
-    """Tell whether things of these kinds can be equal: a list may be a set; of a mere expression it cannot be told."""
-    return one == other or "value" in (one, other) or {one, other} == {"set", "list"}
 
 
 def same_base(gold: str, answer: str, question: str) -> bool:
