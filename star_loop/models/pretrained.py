@@ -37,6 +37,9 @@ class Pretrained(Component):
     cached. It is converted once, into `~/.cache/star_loop` (or below `XDG_CACHE_HOME`)."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the weights in training; `auto`: as they were saved."""
+    quantization: Literal["nf4", "int8"] | None = None
+    """Of the frozen base in a round, by bitsandbytes: 4 or 8 bits for each weight of a linear layer. The engine serves
+    the base as it is on disk; how far the two are apart is measured after each round."""
     chat_template: bool = False
     """Wrap each prompt as a user's message in the tokenizer's chat template, and end a reply as the template does."""
     system_prompt: str | None = None

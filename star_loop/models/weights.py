@@ -59,20 +59,20 @@ def load_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_model(pretrained: Pretrained, dtype: torch.dtype | None = None) -> PreTrainedModel:
+def load_model(pretrained: Pretrained, dtype: torch.dtype | None = None, **options: Any) -> PreTrainedModel:
     """The base model on the CPU, in evaluation mode; weights are read from safetensors only.
 
     Args:
         pretrained: which model.
         dtype: of the weights in memory; None: `pretrained.dtype`, where `auto` means the dtype on disk.
+        options: of transformers' `from_pretrained`.
 
     Raises:
         ValueError: no such model, or no safetensors weights, or not all of them.
     """
     wanted = dtype if dtype is not None else weight_dtype(pretrained)
-    model, found = _load(
-        AutoModelForCausalLM, pretrained, "weights", dtype=wanted, use_safetensors=True, output_loading_info=True
-    )
+    options |= {"dtype": wanted, "use_safetensors": True, "output_loading_info": True}
+    model, found = _load(AutoModelForCausalLM, pretrained, "weights", **options)
     if found["missing_keys"]:
         raise ValueError(
             f"the weights of model.name_or_path={pretrained.name_or_path!r} lack {sorted(found['missing_keys'])[:3]}, "

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from star_loop.generators.devices import cores
 from star_loop.generators.process import WorkerError, WorkerProcess
-from star_loop.models import Model
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import Progress, TrainingError
 from star_loop.trainers.batches import Encoded, Step
 from star_loop.trainers.lora import Lora
@@ -62,6 +62,12 @@ class Accelerate(Lora):
             )
         if self.config_file is None:
             raise ValueError("trainer.strategy=deepspeed needs trainer.config_file: `accelerate config` writes one")
+
+    def check_base(self, base: Pretrained) -> None:
+        """Look at what `Lora` does, and refuse a quantised base."""
+        if base.quantization:
+            raise ValueError(f"model.quantization={base.quantization} is for one process: take trainer=lora")
+        super().check_base(base)
 
     def carry_out(
         self, batches: Sequence[Sequence[Encoded]], start: Model, into: Path, *, seed: int, progress: Progress | None

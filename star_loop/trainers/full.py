@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from star_loop.accounting.memory import WHOLE
 from star_loop.models import Pretrained
 from star_loop.trainers.round import Round
 
@@ -24,15 +25,24 @@ class Full(Round):
 
     learning_rate: float = Field(1e-5, ge=0)
     """The highest, after the warm-up; a tenth of what suits LoRA."""
-    optimizer: Literal["adamw"] = "adamw"
-    """AdamW."""
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    """`adamw_8bit` keeps the moments in 8 bits (arXiv 2110.02861); it needs bitsandbytes."""
+
+    @property
+    def bytes_each(self) -> int:
+        """Bytes for each weight in a round: see `accounting/memory.py`."""
+        return WHOLE if self.optimizer == "adamw" else WHOLE - 6
 
     def check_base(self, base: Pretrained) -> None:
-        """Look whether this machine has the memory for four numbers of each weight, and the base attends as asked."""
+        """Look whether this machine has the memory for what each weight takes, and the base is and attends as asked."""
         from star_loop.trainers.students import check_memory
 
         super().check_base(base)
-        check_memory(base)
+        if base.quantization:
+            raise ValueError(
+                f"model.quantization={base.quantization}: weights of so few bits cannot be trained: take trainer=lora"
+            )
+        check_memory(base, self.bytes_each)
 
     def check_beside(self, rank: int) -> None:
         """Refuse an engine that merges nothing: there is no adapter."""

@@ -25,8 +25,9 @@ class RoundKeys(Component):
     """Where the learning rate ends, over `learning_rate`."""
     rate_factors: Mapping[str, Annotated[float, Field(ge=0)]] = {}
     """Part of a parameter's name -> a factor of its learning rate; {lora_B: 16} is LoRA+ (arXiv 2402.12354)."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    """`muon` steps by orthogonalised momenta, and needs matrices."""
+    optimizer: Literal["adamw", "adamw_8bit", "muon"] = "adamw"
+    """`adamw_8bit` keeps the moments in 8 bits (arXiv 2110.02861) and needs bitsandbytes; `muon` steps by
+    orthogonalised momenta and needs matrices."""
     warmup_steps: int = Field(0, ge=0)
     """Optimiser steps of linear rise."""
     epochs: float = Field(1.0, gt=0)

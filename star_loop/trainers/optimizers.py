@@ -26,6 +26,12 @@ def optimizer_of(settings: RoundKeys, model: Any) -> torch.optim.Optimizer:
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "muon":
         return torch.optim.Muon(listed, lr=rate, weight_decay=decay, momentum=settings.betas[0])
+    if settings.optimizer == "adamw_8bit":
+        from bitsandbytes.optim.adamw import AdamW8bit
+
+        make: Any = AdamW8bit
+        found: torch.optim.Optimizer = make(listed, lr=rate, betas=settings.betas, weight_decay=decay)
+        return found
     return torch.optim.AdamW(listed, lr=rate, betas=settings.betas, weight_decay=decay, fused=True)
 
 

@@ -1,5 +1,6 @@
 """A round of fine-tuning on the chosen rationales: its plan. `finetuning.py` carries it out with torch."""
 
+import importlib.util
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -42,7 +43,8 @@ class Round(RoundKeys, Trainer):
             `examples`, `dropped` (longer than the context), `steps`, `epochs`, `loss` (mean of the steps),
             `first_loss`, `last_loss`, `tokens` (read: prompt and completion, unpadded, times passes), `loss_tokens`,
             `token_accuracy` (of the loss tokens, as they were trained on), `grad_norm` (mean, before clipping),
-            `learning_rate` (the highest reached), `flops_exact`.
+            `learning_rate` (the highest reached), `flops_exact`; with a quantised base
+            `quantization_drift` (see `drift.settle`).
 
         Raises:
             ValueError: no examples, no steps, unusable weights, or a start adapter of another shape.
@@ -57,6 +59,7 @@ class Round(RoundKeys, Trainer):
         encoded = self._encode(examples, start.base)
         batches = list(self.batches(encoded, steps, seed))
         curve = self.carry_out(batches, start, into, seed=seed, progress=progress)
+        drift = self._drift(start, into)
         lengths = [(len(sequence.ids), sequence.losses) for batch in batches for sequence in batch]
         return {
             "examples": float(len(encoded)),
@@ -64,10 +67,19 @@ class Round(RoundKeys, Trainer):
             "epochs": sum(map(len, batches)) / len(encoded),
             **self._figures(batches, curve),
             "flops_exact": float(self.shape_flops(lengths, start.base)),
+            **drift,
         }
 
     def check_base(self, base: Pretrained) -> None:
-        """Look whether the base computes attention as asked."""
+        """Look whether the base computes attention as asked, and for the library that quantises."""
+        if self.optimizer == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
+            raise ValueError(
+                "trainer.optimizer=adamw_8bit needs bitsandbytes: pip install 'star_loop[quantised]', or take adamw"
+            )
+        if base.quantization:
+            from star_loop.models.quantised import check_quantised
+
+            check_quantised(base)
         if self.attention or self.packing:
             from star_loop.trainers.attention import check_attention
 
@@ -104,6 +116,14 @@ class Round(RoundKeys, Trainer):
             return math.ceil(self.epochs * examples - 1e-9)
         visits = steps * self.batch_size_of(examples)
         return visits if self.max_epochs is None else min(visits, math.ceil(self.max_epochs * examples - 1e-9))
+
+    def _drift(self, start: Model, into: Path) -> Metrics:
+        """Measure how far a quantised base's student is from the model that is served, which the canary is moved to."""
+        if start.base.quantization is None:
+            return {}
+        from star_loop.trainers.drift import settle
+
+        return {"quantization_drift": settle(start, into)}
 
     def _encode(self, examples: Sequence[Example], base: Pretrained) -> list[Encoded]:
         """The examples that fit the context, with weights of mean 1 over their loss tokens."""

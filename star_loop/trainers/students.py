@@ -14,10 +14,10 @@ import torch
 from peft import PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
-from star_loop.accounting.memory import WHOLE
 from star_loop.errors import TrainingError
 from star_loop.models import Model, Pretrained
 from star_loop.models.device import free_memory
+from star_loop.models.quantised import load_quantised
 from star_loop.models.weights import load_merged, load_model, load_tokenizer, skeleton, weight_dtype
 from star_loop.seeding import seed_for
 from star_loop.trainers.adapter import continue_from, lora_config, write_adapter
@@ -50,9 +50,11 @@ class Adapted:
                 yield model.train()
             finally:
                 base.gradient_checkpointing_disable()
-                model.unload().eval().to("cpu")
-                if config.modules_to_save:
+                model.unload().eval()
+                if config.modules_to_save or start.base.quantization:
                     load_base.cache_clear()  # PEFT leaves the trained copies in the place of the base's own modules
+                else:
+                    base.to("cpu")
                 if torch.cuda.is_available():
                     torch.cuda.empty_cache()
 
@@ -67,14 +69,14 @@ class Whole:
     """Every weight, in float32."""
 
     @contextmanager
-    def student(self, settings: RoundKeys, start: Model, seed: int) -> Iterator[Any]:
+    def student(self, settings: Any, start: Model, seed: int) -> Iterator[Any]:
         """A fresh copy of the start model.
 
         Raises:
             TrainingError: there is no memory for it, its gradients and its moments.
         """
         load_base.cache_clear()  # nothing else of this process needs a second copy
-        check_memory(start.base, TrainingError)
+        check_memory(start.base, settings.bytes_each, TrainingError)
         with _drawing(seed):
             model: Any = load_merged(start, torch.float32).requires_grad_(True)
             try:
@@ -111,28 +113,29 @@ def causal_of(model: Any) -> Any:
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
-def check_memory(base: Pretrained, error: type[Exception] = ValueError) -> None:
-    """Compare what full fine-tuning takes without its activations with what is free.
+def check_memory(base: Pretrained, each: int, error: type[Exception] = ValueError) -> None:
+    """Compare what full fine-tuning takes without its activations, `each` bytes a weight, with what is free.
 
     Raises:
         ValueError: it does not fit; or the error that is given.
     """
     parameters, free = sum(parameter.numel() for parameter in skeleton(base).parameters()), free_memory()
-    if WHOLE * parameters > free:
+    if each * parameters > free:
         raise error(
-            f"trainer=full: {parameters / 1e9:.2g}B weights need {_gib(WHOLE * parameters)}, {WHOLE} bytes each (in "
+            f"trainer=full: {parameters / 1e9:.2g}B weights need {_gib(each * parameters)}, {each} bytes each (in "
             f"float32, with a gradient and two moments), and {_gib(free)} are free: take trainer=lora"
         )
 
 
 @lru_cache(maxsize=1)
 def load_base(base: Pretrained) -> PreTrainedModel:
-    """The frozen base. It stays in the CPU's memory between rounds, so that a GPU is free for generation.
+    """The frozen base. It stays in the CPU's memory between rounds, so that a GPU is free for generation; a quantised
+    one is loaded for each.
 
     Raises:
         ValueError: see `load_model`; or float16, whose small gradients vanish.
     """
-    model = load_model(base)
+    model = load_quantised(base) if base.quantization else load_model(base)
     if model.dtype == torch.float16:
         raise ValueError(
             f"the weights of {base.name_or_path!r} are float16, in which small gradients vanish: "
