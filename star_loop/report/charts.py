@@ -50,16 +50,47 @@ def lines(
             axes.plot(curve.x, curve.y, label=curve.label, **style)
             if curve.low:
                 axes.fill_between(curve.x, curve.low, curve.high, color=_COLOURS[colour], alpha=0.14, linewidth=0)
-            if numbered and curve.x:
-                place: dict[str, Any] = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
-                axes.annotate(curve.label, (curve.x[-1], curve.y[-1]), color=_COLOURS[colour], **place)
         axes.margins(x=0.03)
         axes.set_ylim(bottom=0)
+        if numbered:
+            _number(axes, curves)
         if whole:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(curves) > 1 and not numbered:
             _legend(axes, len(curves))
     return svg[0]
+
+
+def _number(axes: "Axes", curves: Sequence[Curve]) -> None:
+    """Write each curve's label at its end; those that would stand on each other are moved apart."""
+    ends = [(axes.transData.transform((c.x[-1], c.y[-1]))[1], k) for k, c in enumerate(curves) if c.x]
+    line = 1.15 * 10 / 72 * axes.figure.dpi  # the height of a label
+    for (y, k), place in zip(sorted(ends), apart([y for y, _ in sorted(ends)], line), strict=True):
+        offset = (10, (place - y) * 72 / axes.figure.dpi)
+        axes.annotate(
+            curves[k].label, (curves[k].x[-1], curves[k].y[-1]), color=_COLOURS[look(k)[0]], xytext=offset,
+            textcoords="offset points", va="center",
+        )  # fmt: skip
+
+
+def apart(places: Sequence[float], least: float) -> list[float]:
+    """Move ascending places apart, so that neighbours are at least so far from each other; groups keep their middle.
+
+    Example:
+        >>> apart([0.0, 1.0, 9.0], 2.0)
+        [-0.5, 1.5, 9.0]
+    """
+    groups: list[list[float]] = []
+    for place in places:
+        groups.append([place])
+        while len(groups) > 1 and _spread(groups[-2], least)[-1] + least > _spread(groups[-1], least)[0]:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [place for group in groups for place in _spread(group, least)]
+
+
+def _spread(group: Sequence[float], least: float) -> list[float]:
+    middle = sum(group) / len(group)
+    return [middle + (k - (len(group) - 1) / 2) * least for k in range(len(group))]
 
 
 def look(k: int) -> tuple[str, str]:
@@ -89,8 +120,8 @@ def bars(name: str, labels: Sequence[str], series: Mapping[str, Sequence[int]], 
 def _legend(axes: "Axes", columns: int) -> None:
     """Above the axes: a place among the curves would have to be searched for."""
     axes.legend(
-        loc="lower right", bbox_to_anchor=(1, 0.98), ncols=columns, frameon=False, fontsize=9.5,
-        labelcolor=_COLOURS["ink"],
+        loc="lower right", bbox_to_anchor=(1, 0.98), ncols=columns, frameon=False, fontsize=9.5, handlelength=1.4,
+        columnspacing=1.2, handletextpad=0.5, labelcolor=_COLOURS["ink"],
     )  # fmt: skip
 
 
