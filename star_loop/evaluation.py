@@ -58,7 +58,7 @@ class Evaluation(Component):
         drawn = replace(sampling, temperature=self.temperature, max_tokens=max_tokens)
         kinds = [(Decoding.GREEDY, greedy, 1)] + ([(Decoding.SAMPLED, drawn, self.samples)] if self.samples else [])
         return [
-            (position, kind, Request(prompt=prompt, observation=observation, sampling=how, n=n,
+            (position, kind, Request(prompt=prompt, observation=observation, sampling=how, n=n, measures=True,
                                      seed=seed_for(seed, "evaluate", observation.id, kind)))
             for kind, how, n in kinds
             for position, (observation, prompt) in asked.items()

@@ -1,6 +1,6 @@
 """Every command of README.md and docs/ is tried: run in order in one place, or composed where its comment says `GPU`.
 
-A command may carry, as its comment, what it needs beside this machine's CPU: a GPU, the Hub, Ray. Those are composed
+A command may carry, as its comment, what it needs beside this machine's CPU: a GPU, the Hub, Ray, a server. Those are composed
 and built, and nothing is loaded. The others run as they stand, with scripted engines in place of the real ones: what is
 proved is that the commands, keys and files exist and fit together.
 """
@@ -28,7 +28,7 @@ CHEAP = ["model=scripted", "generator=scripted", "trainer=scripted", "schedule.s
          "~tracker.tensorboard", "~tracker.console"]  # fmt: skip
 SMALL = ["task.train_per_level=10", "task.validation_per_level=2", "task.test_per_level=2"]
 NAMED = re.compile(r"^```\w+\n(# ([\w/]+\.\w+)\b.*?)```", flags=re.M | re.S)
-ELSEWHERE = re.compile(r"#.*\b(GPU|Hub|Ray)\b")
+ELSEWHERE = re.compile(r"#.*\b(GPU|Hub|Ray|server)\b")
 
 SESSION = """
 import io, json, os, runpy, sys, traceback

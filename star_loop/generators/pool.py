@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from star_loop.accounting.cost import Cost
-from star_loop.generators.scripted import NoWeights
+from star_loop.generators.scripted import cost_of
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, Generator, Progress, Task
 from star_loop.records import Completion, Observation, Request
@@ -49,7 +49,7 @@ class Pool(Generator):
 
     def cost(self, base: Pretrained) -> Cost:
         """Return the cost of the base, if it has weights."""
-        return Cost(parameters=0) if isinstance(base, NoWeights) else Cost.of(base)
+        return cost_of(base)
 
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:

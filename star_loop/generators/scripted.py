@@ -26,6 +26,11 @@ class NoWeights(Pretrained):
         """Do nothing: there is nothing to look for."""
 
 
+def cost_of(base: Pretrained) -> Cost:
+    """Return the cost of the base, if it has weights."""
+    return Cost(parameters=0) if isinstance(base, NoWeights) else Cost.of(base)
+
+
 class Scripted(Generator):
     """Answers rightly with a probability that falls with the level and rises with training.
 

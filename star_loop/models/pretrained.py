@@ -128,6 +128,12 @@ class Model:
         return self.base.model_copy(update={"name_or_path": str(self.adapter), "revision": None, "package": None})
 
     @property
+    def iteration(self) -> int:
+        """Return the iteration that trained it, after which its adapter's folder is called; 0: none did."""
+        folder = "" if self.adapter is None else self.adapter.parent.name
+        return int(folder) if folder.isdecimal() else 0
+
+    @property
     def update(self) -> Path | None:
         """The adapter that is added to `root`; None: nothing is."""
         return self.adapter if self.root is self.base else None

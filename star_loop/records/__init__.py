@@ -83,6 +83,8 @@ class Request:
     seed: int = 0
     """Used under `seeding: request`: depends on the observation and attempt, not on the batch."""
     hinted: bool = False
+    measures: bool = False
+    """It measures the served model: a teacher does not answer it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

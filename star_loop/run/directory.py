@@ -23,6 +23,7 @@ from star_loop.run.configuration import read_configuration
 from star_loop.run.disk import Disk, RunError, naming, read_json
 from star_loop.run.iteration import IterationDirectory as IterationDirectory
 from star_loop.run.iteration import iteration_number
+from star_loop.servers import TERMS
 from star_loop.tasks.splitting import surveyed
 from star_loop.tasks.survey import write_parquet
 
@@ -33,6 +34,7 @@ FREE_KEYS = (
     "name", "iterations", "outputs", "resume", "show", "tracker", "keep", "generator.gpu_memory_utilization",
     "generator.timeout", "generator.restarts", "trainer.timeout", "mirror", "generator.engines", "generator.address",
     "generator.num_cpus", "generator.num_gpus", "generator.wait", "evaluation.patience", "tags", "notes",
+    *(f"generator.{term}" for term in TERMS),
 )  # fmt: skip
 """Dotted keys (or their parents) that may differ between the launches of one run: how far, how shown, where."""
 _LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)

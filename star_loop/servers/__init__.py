@@ -2,4 +2,5 @@
 
 from star_loop.servers.client import Client as Client
 from star_loop.servers.client import Reply as Reply
+from star_loop.servers.server import TERMS as TERMS
 from star_loop.servers.server import Server as Server

@@ -115,12 +115,13 @@ class Client:
             raise
         return list(reply.get("data") or []) if isinstance(reply, dict) else []
 
-    def ask(self, path: str, body: Mapping[str, Any]) -> Reply:
+    def ask(self, path: str, body: Mapping[str, Any], *, remember: bool = True) -> Reply:
         """Return the reply to this request, from the journal where it has one.
 
         Args:
             path: `CHAT`, `COMPLETIONS`, or another below the server's address.
             body: the request; `server.extra_body` is added, and `server.without` left out.
+            remember: whether the journal is read and written; false: the server itself is asked.
 
         Raises:
             Refused: the server will not answer this request.
@@ -128,7 +129,7 @@ class Client:
         """
         whole = {k: v for k, v in {**body, **self.server.extra_body}.items() if k not in self.server.without}
         name = name_of(path, whole)
-        if (known := self.journal.known(name)) is not None:
+        if remember and (known := self.journal.known(name)) is not None:
             return known
         self._check_budget()
         expected = len(json.dumps(whole)) // 4 + whole.get("n", 1) * whole.get("max_tokens", 0)
@@ -138,7 +139,7 @@ class Client:
             raise EngineError(f"{self._address(path)} is no OpenAI-compatible server: it answered {str(reply)[:200]!r}")
         usage = Usage.of(reply)
         self._tokens.reserve(usage.prompt_tokens + usage.completion_tokens - expected)
-        self.journal.add(name, reply)
+        self.journal.add(name if remember else None, reply)
         return reply
 
     def command(self, path: str, body: Mapping[str, Any]) -> None:

@@ -70,13 +70,13 @@ class Journal:
             reply: dict[str, Any] = json.loads(file.readline())["reply"]
             return reply
 
-    def add(self, name: str, reply: Mapping[str, Any]) -> None:
-        """Keep a reply."""
+    def add(self, name: str | None, reply: Mapping[str, Any]) -> None:
+        """Keep a reply; without a name only what it cost, in memory."""
         usage = Usage.of(reply)
         line = json.dumps({"request": name, "usage": asdict(usage), "reply": reply}, ensure_ascii=False).encode()
         with self._lock:
             self.spent += usage
-            if self.path is None:
+            if self.path is None or name is None:
                 return
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:

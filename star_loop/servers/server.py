@@ -10,6 +10,12 @@ from pydantic import Field, field_validator
 from star_loop.config.component import Component
 from star_loop.servers.journal import Usage
 
+TERMS = (
+    "base_url", "key_variable", "concurrency", "requests_per_minute", "tokens_per_minute", "retries", "timeout",
+    "price_input", "price_cached", "price_output", "budget", "journal",
+)  # fmt: skip
+"""Keys on which no reply depends: a run may be continued with others."""
+
 
 class Server(Component):
     """An OpenAI-compatible server: vLLM's, SGLang's, a hosted one.

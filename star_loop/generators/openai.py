@@ -1,0 +1,191 @@
+"""Rationales from a model behind an OpenAI-compatible server: a teacher's, or whatever is to be measured."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from star_loop.accounting.cost import Cost
+from star_loop.generators.scripted import cost_of
+from star_loop.generators.serving import cut_at_stop
+from star_loop.generators.teaching import Taught
+from star_loop.models import Model, Pretrained, chat
+from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress
+from star_loop.records import Completion, Request, Sampling
+from star_loop.seeding import seed_for
+from star_loop.servers import Client, Reply, Server
+from star_loop.servers.client import CHAT, COMPLETIONS, Refused
+
+logger = logging.getLogger(__name__)
+
+JOURNAL = "requests.jsonl"
+_STOPS = 4
+"""Stop strings that OpenAI takes; all of them are heeded when a reply is read."""
+_TOO_LONG = ("context_length", "context length", "maximum context", "max_model_len", "too many tokens", "is too long")
+"""How servers say that a prompt leaves no room."""
+
+
+class OpenAI(Server, Generator):
+    """Asks the server whatever is collected, up to iteration `until`, and the student everything else.
+
+    A reply's text is all that is taken over: it is encoded by the tokenizer of the model that learns. Tokens are
+    counted by the server. FLOPs are counted as if the base model had written; what was paid stands in the journal.
+    Each request has its own seed, and what is finished is kept. Without a student the served model writes nothing, so
+    accuracies are the server's.
+    """
+
+    api: Literal["chat", "completions"] = "chat"
+    """`chat`: the prompt is a user's message, and the reply follows it after a space. `completions`: the prompt is
+    continued as it stands, by a base model."""
+    system_prompt: str | None = None
+    """With `api: chat`: the system's message to the teacher."""
+    reasoning: Literal["drop", "keep"] = "drop"
+    """What a server returns as reasoning, beside the reply; `keep`: it is put before it as `<think>…</think>`."""
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the server calls `max_tokens`."""
+    until: int | None = Field(None, ge=1)
+    """The last iteration that the server collects for; afterwards the student does. None: all."""
+    student: Generator | None = None
+    """Serves the model that learns: it answers what is measured."""
+
+    def check(self) -> None:
+        """The server must answer and have the model; then the student's checks.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if self.until is not None and self.student is None:
+            raise ValueError("generator.until needs a student that goes on: take generator=openai, which has one")
+        if self.thinking_tokens is not None:
+            raise ValueError(
+                "generator.thinking_tokens is for an engine of one's own: give generator.extra_body what a server has"
+            )
+        Client(self).check()
+        if self.student is not None:
+            self.student.check()
+
+    def cost(self, base: Pretrained) -> Cost:
+        """Return what the student says, or the cost of the base, if it has weights."""
+        return cost_of(base) if self.student is None else self.student.cost(base)
+
+    @property
+    def rank_beside(self) -> int | None:
+        """Return the student's."""
+        return None if self.student is None else self.student.rank_beside
+
+    @contextmanager
+    def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:
+        """The server, beside the student's engine where there is a student."""
+        teacher = OpenAIEngine(self, base, Client(self, workspace / JOURNAL))
+        if self.student is None:
+            yield teacher
+            return
+        with self.student.engine(base, workspace=workspace, seed=seed) as student:
+            yield Taught(teacher, student, self.until)
+
+
+class OpenAIEngine:
+    """Every completion depends on its request alone, as far as the server heeds seeds."""
+
+    def __init__(self, settings: OpenAI, base: Pretrained, client: Client) -> None:
+        self.settings, self.base, self.client = settings, base, client
+
+    def serve(self, model: Model) -> None:
+        """Do nothing: the server has a model of its own."""
+
+    def release(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+    def generate(
+        self, requests: Sequence[Request], *, seed: int,
+        progress: Progress | None = None, arrived: Arrived | None = None,
+    ) -> list[list[Completion]]:  # fmt: skip
+        """Ask for all of them; a prompt that the server finds too long gives empty completions that were cut off."""
+
+        def told(index: int, drawn: list[Completion]) -> None:
+            if arrived:
+                arrived(index, drawn)
+            if progress:
+                progress(1)
+
+        completions = self.client.each([partial(self._complete, request) for request in requests], told)
+        if requests:
+            logger.info("%s: %s so far", self.settings.base_url, self.client.spent())
+        return completions
+
+    def _complete(self, request: Request) -> list[Completion]:
+        """Ask until there are `n`: some servers give one reply, whatever `n` says."""
+        drawn: list[Completion] = []
+        while len(drawn) < request.n:
+            try:
+                reply = self.client.ask(*self._question(request, len(drawn)))
+            except Refused as refused:
+                if refused.status in (400, 413, 422) and any(sign in refused.said.lower() for sign in _TOO_LONG):
+                    logger.warning("%s is left out, its prompt is too long: %s", request.observation.id, refused.said)
+                    return [Completion(text="", tokens=0, prompt_tokens=0, finish="length")] * request.n
+                raise
+            drawn += self._read(reply, request)
+        return drawn[: request.n]
+
+    def _question(self, request: Request, begun: int) -> tuple[str, Mapping[str, Any]]:
+        settings, how = self.settings, request.sampling
+        path: str = COMPLETIONS
+        asked: dict[str, Any] = {"prompt": request.prompt}
+        if settings.api == "chat":
+            said_by_us = self.base.model_copy(update={"system_prompt": settings.system_prompt})
+            path, asked = CHAT, {"messages": chat.messages(request.prompt, said_by_us)}
+        wanted = 1 if how.temperature == 0 else request.n - begun
+        seed = seed_for(request.seed, "server", begun, bits=31)
+        body = {"model": self.client.model, **asked, settings.max_tokens_field: how.max_tokens, **sampling_fields(how)}
+        return path, body | {"seed": seed} | ({"n": wanted} if wanted > 1 else {})
+
+    def _read(self, reply: Reply, request: Request) -> list[Completion]:
+        if not reply["choices"]:
+            raise EngineError(f"{self.settings.base_url} returned no choice for {request.observation.id}")
+        texts, usage = [self._text(choice, request) for choice in reply["choices"]], reply.get("usage") or {}
+        finishes = [choice.get("finish_reason") for choice in reply["choices"]]
+        tokens = shared(usage.get("completion_tokens") or sum(len(text.split()) for text in texts), texts)
+        completions = [
+            Completion(
+                text=text, tokens=spent, prompt_tokens=usage.get("prompt_tokens") or 0,
+                finish="length" if finish == "length" else "stop",
+            )
+            for text, finish, spent in zip(texts, finishes, tokens, strict=True)
+        ]  # fmt: skip
+        return completions * request.n if request.sampling.temperature == 0 else completions
+
+    def _text(self, choice: Mapping[str, Any], request: Request) -> str:
+        message = choice.get("message") or {}
+        written = message.get("content") if self.settings.api == "chat" else choice.get("text")
+        text = cut_at_stop(str(written or ""), request.sampling.stop)
+        reasoning = message.get("reasoning") or message.get("reasoning_content")
+        if reasoning and self.settings.reasoning == "keep":
+            text = f"<think>\n{str(reasoning).strip()}\n</think>\n\n{text}"
+        continued = self.settings.api == "chat" and not self.base.chat_template
+        apart = continued and text[:1].strip() and request.prompt[-1:].strip()
+        return f" {text}" if apart else text
+
+
+def sampling_fields(how: Sampling) -> dict[str, Any]:
+    """Return the sampling as a server takes it; what is as OpenAI has it anyway is not sent, which knows no `top_k`."""
+    usual = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+    unusual = {name: value for name, default in usual.items() if (value := getattr(how, name)) != default}
+    shape = {} if how.temperature == 0 else unusual
+    return {"temperature": how.temperature, **shape, **({"stop": list(how.stop[:_STOPS])} if how.stop else {})}
+
+
+def shared(tokens: int, texts: Sequence[str]) -> list[int]:
+    """Share out the tokens of several texts, of which a server says only the sum, by their lengths.
+
+    Example:
+        >>> shared(10, ["a long text", "short"])
+        [7, 3]
+    """
+    ends = [sum(len(text) + 1 for text in texts[: k + 1]) for k in range(len(texts))]
+    places = [0, *(round(tokens * end / ends[-1]) for end in ends)]
+    return [end - begin for begin, end in pairwise(places)]

@@ -1,0 +1,196 @@
+"""A teacher behind a server: what it is asked, what is made of its replies, and who answers what."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from star_loop.errors import EngineError
+from star_loop.generators.openai import OpenAI, sampling_fields, shared
+from star_loop.generators.scripted import NoWeights, Scripted
+from star_loop.models import Model
+from star_loop.protocols import BootstrapError
+from star_loop.records import TURN, Completion, Observation, Request, Rollout, Sampling
+from star_loop.run.directory import RunDirectory
+from tests.quiz import play
+from tests.scripted_server import MODEL, Answer, Asked, chat, failure, scripted_server
+
+BASE = NoWeights()
+FREE = Sampling(temperature=1.0, max_tokens=24)
+
+
+def request(prompt: str = "Q: 2 + 2?\nA:", n: int = 1, sampling: Sampling = FREE, **fields) -> Request:
+    observation = Observation(id="q/0", question="2 + 2?", answer="4")
+    return Request(prompt=prompt, observation=observation, n=n, sampling=sampling, seed=5, **fields)
+
+
+def draw(
+    behaviour, asked: list[Request], tmp_path: Path, base=BASE, **settings
+) -> tuple[list[list[Completion]], list[Asked]]:
+    with scripted_server(behaviour) as server:
+        generator = OpenAI(base_url=server.url, retries=1, **settings)
+        with generator.engine(base, workspace=tmp_path, seed=0) as engine:
+            return engine.generate(asked, seed=0), server.asked
+
+
+def several(asked: Asked) -> Answer:
+    return chat(*(f"text {k}" for k in range(asked.body.get("n", 1))), tokens=2 * asked.body.get("n", 1))
+
+
+def test_a_prompt_is_a_message_and_the_reply_continues_it(tmp_path: Path) -> None:
+    sampling = Sampling(temperature=0.5, max_tokens=24, top_p=0.9, top_k=3, stop=("\nQ:",))
+    [drawn], asked = draw(several, [request(n=2, sampling=sampling)], tmp_path, system_prompt="Be brief.")
+    assert [c.text for c in drawn] == [" text 0", " text 1"]
+    assert [(c.tokens, c.prompt_tokens, c.finish, c.ids) for c in drawn] == [(2, 7, "stop", None)] * 2
+    body = asked[0].body
+    assert 0 <= body.pop("seed") < 2**31
+    assert body == {
+        "model": MODEL, "n": 2, "max_tokens": 24, "temperature": 0.5, "top_p": 0.9, "top_k": 3, "stop": ["\nQ:"],
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Q: 2 + 2?\nA:"}],
+    }  # fmt: skip
+
+
+def test_turns_are_messages_and_a_chat_model_needs_no_space(tmp_path: Path) -> None:
+    base = NoWeights(chat_template=True)
+    [drawn], asked = draw(several, [request(TURN.join(["one", "two", "three"]))], tmp_path, base)
+    assert drawn[0].text == "text 0"
+    assert [message["role"] for message in asked[0].body["messages"]] == ["user", "assistant", "user"]
+
+
+def test_a_base_model_continues_the_prompt_itself(tmp_path: Path) -> None:
+    def continued(asked: Asked) -> Answer:
+        assert asked.path == "/v1/completions"
+        choices = [{"text": asked.body["prompt"][-2:] + " four\nQ: more", "finish_reason": "length"}]
+        return Answer({"choices": choices, "usage": {"prompt_tokens": 5, "completion_tokens": 9}})
+
+    sampling = Sampling(temperature=1.0, max_tokens=9, stop=("\nQ:",))
+    [drawn], _ = draw(continued, [request(sampling=sampling)], tmp_path, api="completions")
+    assert drawn == [Completion(text="A: four", tokens=9, prompt_tokens=5, finish="length")]
+
+
+def test_a_server_that_ignores_n_is_asked_again_by_other_seeds(tmp_path: Path) -> None:
+    [drawn], asked = draw(lambda a: chat(f"only {a.number}"), [request(n=3)], tmp_path, concurrency=1)
+    assert [c.text for c in drawn] == [" only 0", " only 1", " only 2"]
+    assert len({a.body["seed"] for a in asked}) == 3
+    with pytest.raises(EngineError, match="returned no choice for q/0"):
+        draw(lambda _: chat(), [request()], tmp_path / "2")
+
+
+def test_greedy_samples_are_drawn_once(tmp_path: Path) -> None:
+    [drawn], asked = draw(
+        several, [request(n=3, sampling=Sampling(temperature=0.0, max_tokens=9, top_p=0.5))], tmp_path
+    )
+    assert [c.text for c in drawn] == [" text 0"] * 3
+    assert len(asked) == 1
+    assert "top_p" not in asked[0].body and "n" not in asked[0].body
+
+
+@pytest.mark.parametrize(("reasoning", "text"), [("drop", " 4"), ("keep", "<think>\nhm\n</think>\n\n4")])
+def test_reasoning_is_dropped_or_put_before(tmp_path: Path, reasoning: str, text: str) -> None:
+    def thinks(_: Asked) -> Answer:
+        message = {"role": "assistant", "content": "4", "reasoning": "hm\n"}
+        return Answer({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    base = NoWeights(chat_template=True) if reasoning == "keep" else BASE
+    [[drawn]], _ = draw(thinks, [request()], tmp_path, base, reasoning=reasoning)
+    assert drawn.text == text
+
+
+def test_an_empty_reply_is_a_text_like_any_other(tmp_path: Path) -> None:
+    refused = Answer({"choices": [{"message": {"content": None, "refusal": "no"}, "finish_reason": "content_filter"}]})
+    [[drawn]], _ = draw(lambda _: refused, [request()], tmp_path)
+    assert (drawn.text, drawn.finish) == ("", "stop")
+
+
+def test_a_prompt_that_is_too_long_is_left_out_and_other_refusals_end_the_call(tmp_path: Path, caplog) -> None:
+    said = "This model's maximum context length is 8 tokens. Please reduce the length of the messages."
+    [drawn], _ = draw(lambda _: failure(400, said), [request(n=2)], tmp_path)
+    assert drawn == [Completion(text="", tokens=0, prompt_tokens=0, finish="length")] * 2
+    assert "q/0 is left out, its prompt is too long" in caplog.text
+    with pytest.raises(EngineError, match=r"without=\[…\]: unknown field: seed"):
+        draw(lambda _: failure(400, "unknown field: seed"), [request()], tmp_path)
+
+
+@given(st.integers(0, 10**6), st.lists(st.text(max_size=50), min_size=1, max_size=9))
+def test_shared_tokens_are_all_the_tokens(tokens: int, texts: list[str]) -> None:
+    parts = shared(tokens, texts)
+    assert sum(parts) == tokens and len(parts) == len(texts) and min(parts) >= 0
+    whole = sum(len(text) + 1 for text in texts)
+    assert all(abs(part - tokens * (len(text) + 1) / whole) <= 1 for part, text in zip(parts, texts, strict=True))
+
+
+def test_only_four_stop_strings_are_sent() -> None:
+    assert len(sampling_fields(Sampling(temperature=1.0, max_tokens=1, stop=tuple("abcdef")))["stop"]) == 4
+
+
+def test_until_needs_a_student() -> None:
+    with pytest.raises(ValueError, match="until needs a student that goes on"):
+        OpenAI(until=1).check()
+
+
+def test_a_budget_of_thinking_is_the_servers_own_affair() -> None:
+    with pytest.raises(ValueError, match="thinking_tokens is for an engine of one's own"):
+        OpenAI(thinking_tokens=9).check()
+
+
+def answers(asked: Asked) -> Answer:
+    """The quiz's answers, told wrongly for one question."""
+    number = asked.body["messages"][-1]["content"].split("What is ")[1].split(" ")[0]
+    return chat("taught: I do not know" if number == "3" else f"taught: it is {number}.\n#### {number}")
+
+
+TEACHER = ("generator=openai", "generator@generator.student=scripted", "generator.model=null")
+
+
+def written(directory: Path, iteration: int) -> set[str]:
+    return {rollout.text.strip()[:6] for rollout in RunDirectory(directory).iteration(iteration).rollouts()}
+
+
+def test_a_teacher_writes_the_first_iteration_and_the_student_the_rest(tmp_path: Path) -> None:
+    with scripted_server(answers) as server:
+        play(tmp_path, *TEACHER, f"generator.base_url={server.url}", "generator.until=1", "generator.student.table=[1.0]",
+             "generator.price_output=1000000", "evaluation.samples=2", "schedule.quota=null")  # fmt: skip
+        asked = len(server.asked)
+    run = RunDirectory(tmp_path)
+    assert written(tmp_path, 1) == {"taught"}
+    assert written(tmp_path, 2) == written(tmp_path, 3) == {"It is "}
+    assert asked == 12 + 1  # every training question once, and 3 again; nothing held-out
+    for iteration in range(4):
+        lines = (run.iteration(iteration).path / "validation.jsonl").read_text().splitlines()
+        assert {Rollout.from_json(line).text[:6] for line in lines} == {"It is "}
+    journal = (tmp_path / ".engine/requests.jsonl").read_text().splitlines()
+    assert len(journal) == asked
+
+
+def test_a_run_that_a_server_failed_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:
+    broken = True
+
+    def fails(asked: Asked) -> Answer:
+        return failure(500, "down", retry_after_ms="1") if broken and asked.number >= 6 else answers(asked)
+
+    overrides = (*TEACHER, "iterations=1", "schedule.quota=null", "generator.retries=0", "second_try=none")
+    with scripted_server(fails) as server:
+        url = f"generator.base_url={server.url}"
+        with pytest.raises(EngineError, match=r"does not answer .*down"):
+            play(tmp_path / "failed", *overrides, url, "generator.concurrency=2")
+        broken, good = False, [a.body for a in server.asked[:6]]
+        begun = len(server.asked)
+        play(tmp_path / "failed", *overrides, url, "generator.concurrency=3")
+        assert len(server.asked) == begun + 6
+        assert not any(a.body in good for a in server.asked[begun:])
+        play(tmp_path / "whole", *overrides, url)
+    one, other = (RunDirectory(tmp_path / name).iteration(1) for name in ("failed", "whole"))
+    assert list(one.rollouts()) == list(other.rollouts())
+
+
+def test_a_teacher_that_knows_nothing_ends_the_run_in_words(tmp_path: Path) -> None:
+    with scripted_server(lambda _: chat("no idea")) as server, pytest.raises(BootstrapError):
+        play(tmp_path, *TEACHER, f"generator.base_url={server.url}", "iterations=1")
+
+
+def test_iterations_are_counted_by_adapters(tmp_path: Path) -> None:
+    for folder, number in (("iterations/0007/adapter", 7), ("preparation/x/adapters/y", 0)):
+        assert Model(base=BASE, adapter=tmp_path / folder).iteration == number
+    assert Model(base=BASE).iteration == 0
+    assert Scripted().rank_beside is None and OpenAI(student=Scripted()).rank_beside is None
