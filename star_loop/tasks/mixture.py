@@ -1,0 +1,195 @@
+"""Several tasks in one run, each with its own prompts and its own verifier."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from star_loop.protocols import Task, Verifier
+from star_loop.records import How, Observation, Verdict
+from star_loop.tasks.benchmark import SPLITS
+from star_loop.tasks.splitting import SplitTask, Subset, by_question, divide, without_leaks
+
+Weight = Annotated[float, Field(gt=0)]
+
+
+class Mixture(SplitTask):
+    """Any tasks, by name. An observation's skill is the name of its task, and its id begins with it.
+
+    So every sampler of groups acts on tasks, and each split is measured by task. What would be learned in one task and
+    measured in another is left out. Generation ends before the stop strings of any of the tasks.
+    """
+
+    verifier: Verifier = Field(default_factory=lambda: ByTask())
+    """Each task's own: `task.tasks.<name>.verifier`."""
+    tasks: Mapping[Annotated[str, Field(pattern=r"^[\w.-]+$")], Task] = {}
+    """`+task@task.tasks.gsm8k=gsm8k +task@task.tasks.svamp=svamp`; a task's keys are below `task.tasks.<name>`."""
+    weights: Mapping[str, Weight] = {}
+    """How many training questions each task has, relative to the others; one that is not named has 1. The largest
+    seeded part of them that keeps these shares is learned from. {}: all there are."""
+    seed: int = Field(0, ge=0)
+    """Of what the weights leave out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_tasks(cls, keys: Any) -> Any:
+        if "verifier" in keys:
+            raise ValueError("each task has its own verifier: give task.tasks.<name>.verifier")
+        tasks = keys.get("tasks", {})
+        if not isinstance(tasks, Mapping) or not all(isinstance(task, Task) for task in tasks.values()):
+            return keys
+        return {**keys, "verifier": ByTask(tasks=tasks), "turns": any(task.turns for task in tasks.values())}
+
+    def check(self) -> None:
+        """There must be tasks, and weights only of these.
+
+        Raises:
+            ValueError: there are none, or a weight is of another.
+        """
+        if not self.tasks:
+            raise ValueError("a mixture needs tasks: add +task@task.tasks.gsm8k=gsm8k +task@task.tasks.svamp=svamp")
+        if unknown := sorted(set(self.weights) - set(self.tasks)):
+            raise ValueError(f"task.weights.{unknown[0]}: no such task, there is {', '.join(self.tasks)}")
+
+    def prompt(self, observation: Observation, *, hint: bool = False) -> str:
+        """Its task's prompt."""
+        return self._of(observation).prompt(_own(observation), hint=hint)
+
+    def bare_prompt(self, observation: Observation, *, hint: bool = False) -> str:
+        """Its task's bare prompt."""
+        return self._of(observation).bare_prompt(_own(observation), hint=hint)
+
+    def gold_text(self, observation: Observation) -> str:
+        """Its task's."""
+        return self._of(observation).gold_text(_own(observation))
+
+    @property
+    def hint_marker(self) -> str | None:
+        """Return what the tasks share; where they differ, each verdict heeds its own."""
+        markers = {task.hint_marker for task in self.tasks.values()}
+        return markers.pop() if len(markers) == 1 else None
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Return the stop strings of all tasks."""
+        return tuple(dict.fromkeys(text for task in self.tasks.values() for text in task.stop))
+
+    def findings(self) -> Mapping[str, int]:
+        """Say what the tasks say, by name, what leaked from one into another, and what the weights left out."""
+        _ = self._splits
+        return self._found[1]
+
+    def _of(self, observation: Observation) -> Task:
+        return self.tasks[_name(observation)]
+
+    @property
+    def _splits(self) -> Mapping[str, Subset]:
+        return self._found[0]
+
+    @cached_property
+    def _found(self) -> tuple[Mapping[str, Subset], Mapping[str, int]]:
+        self.check()
+        parts = {name: {"train": task.train(), "validation": task.validation(), "test": task.test()}
+                 for name, task in self.tasks.items()}  # fmt: skip
+        joined = {split: Joined({name: part[split] for name, part in parts.items()}) for split in SPLITS}
+        clean, leaks = without_leaks({split: Subset.of(all_, by_question) for split, all_ in joined.items()})
+        findings = Counter(leaks)
+        for name, task in self.tasks.items():
+            for finding, count in task.findings().items():
+                split, _, what = finding.partition(": ")
+                findings[f"{split}: {name}, {what}"] += count
+        if self.weights:
+            before = len(clean["train"])
+            clean["train"] = self._weighted(clean["train"])
+            findings["train: left out by weight"] = before - len(clean["train"])
+        return clean, dict(findings)
+
+    def _weighted(self, train: Subset) -> Subset:
+        task_of = np.array([name for rows in train.rows() for name in rows["skill"].to_pylist()], np.str_)
+        sizes = {name: int((task_of == name).sum()) for name in self.tasks}
+        each = min(size / self.weights.get(name, 1.0) for name, size in sizes.items())
+        chosen = np.zeros(len(train), bool)
+        for name, size in sizes.items():
+            wanted, own = round(each * self.weights.get(name, 1.0)), train.where(task_of == name)
+            part = own if wanted >= size else divide(own, wanted, self.seed, f"weight of {name}")[1]
+            chosen |= np.isin(train.indices, part.indices)
+        return train.where(chosen)
+
+
+class ByTask(Verifier):
+    """Judges each observation as its own task does; a text that quotes its task's hint is wrong."""
+
+    tasks: Mapping[str, Task] = {}
+    """Those of the mixture."""
+
+    def judge(self, observation: Observation, text: str) -> Verdict:
+        """Judge as the task's verifier does."""
+        return self.judge_all([(observation, text)])[0]
+
+    def judge_all(self, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
+        """Give each verifier its own texts at once."""
+        verdicts: dict[int, Verdict] = {}
+        for name, task in self.tasks.items():
+            places = [k for k, (observation, _) in enumerate(asked) if _name(observation) == name]
+            own = [(_own(asked[k][0]), asked[k][1]) for k in places]
+            found = task.verifier.judge_all(own) if own else []
+            verdicts |= {k: _vetoed(task, asked[k][1], verdict) for k, verdict in zip(places, found, strict=True)}
+        return [verdicts[k] for k in range(len(asked))]
+
+    def probe(self, observation: Observation, text: str) -> Verdict:
+        """Probe its task's verifier."""
+        task = self.tasks[_name(observation)]
+        return _vetoed(task, text, task.verifier.probe(_own(observation), text))
+
+    def statement(self, observation: Observation) -> str:
+        """Return the statement that its task's verifier wants."""
+        return self.tasks[_name(observation)].verifier.statement(_own(observation))
+
+    def instruction(self, observation: Observation) -> str:
+        """Return the instruction of its task's verifier."""
+        return self.tasks[_name(observation)].verifier.instruction(_own(observation))
+
+
+class Joined(Sequence[Observation]):
+    """The observations of several tasks, one task after another, each made when it is asked for."""
+
+    def __init__(self, parts: Mapping[str, Sequence[Observation]]) -> None:
+        self.names, self.parts = list(parts), list(parts.values())
+        self.ends = np.cumsum([len(part) for part in self.parts])
+
+    def __len__(self) -> int:
+        """Number of observations."""
+        return int(self.ends[-1])
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return one observation, under the name of its task."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        k = int(np.searchsorted(self.ends, index, side="right"))
+        part, name = self.parts[k], self.names[k]
+        own: Observation = part[index - int(self.ends[k]) + len(part)]
+        kept = {"skill": own.skill, "meta": own.meta}
+        return replace(own, id=f"{name}/{own.id}", skill=name, meta=kept)
+
+    def __iter__(self) -> Iterator[Observation]:
+        """Yield them in order."""
+        return (self[index] for index in range(len(self)))
+
+
+def _name(observation: Observation) -> str:
+    return observation.id.partition("/")[0]
+
+
+def _own(observation: Observation) -> Observation:
+    """The observation as its task has made it."""
+    id, kept = observation.id.partition("/")[2], observation.meta
+    return replace(observation, id=id, skill=kept["skill"], meta=kept["meta"])
+
+
+def _vetoed(task: Task, text: str, verdict: Verdict) -> Verdict:
+    quoted = task.hint_marker is not None and task.hint_marker in text
+    return replace(verdict, correct=False, how=How.HINT_LEAK) if quoted else verdict

@@ -1,0 +1,210 @@
+"""A mixture is its tasks: their observations, prompts and verdicts, under their names."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from star_loop.config.build import build
+from star_loop.errors import ConfigError
+from star_loop.launch import show
+from star_loop.protocols import Task
+from star_loop.records import How, Observation
+from star_loop.run.directory import RunDirectory
+from star_loop.stages.load import figures, load
+from star_loop.tasks.arithmetic import Arithmetic
+from star_loop.tasks.file import File
+from star_loop.tasks.mixture import Mixture
+from star_loop.tasks.word_problems import WordProblems
+from star_loop.verifiers.exact import Exact
+from star_loop.verifiers.multiple_choice import MultipleChoice
+from tests.quiz import QUIZ, Quiz, configure, play
+from tests.tasks.test_tasks import FIXTURES
+
+SUMS = Arithmetic(train_per_level=8, validation_per_level=3, test_per_level=2)
+STORIES = WordProblems()
+
+
+class Colours(Quiz):
+    """Letters instead of numbers, and other prompts."""
+
+    verifier: MultipleChoice = MultipleChoice()
+
+    def _some(self, split: str, n: int) -> list[Observation]:
+        return [
+            Observation(id=f"{split}-{k}", question=f"Which is colour {k} of {split}?", answer="B",
+                        choices=("red", f"blue {k}"), skill="red", meta={"number": k})
+            for k in range(n)
+        ]  # fmt: skip
+
+    def prompt(self, observation: Observation, *, hint: bool = False) -> str:
+        assert observation.skill == "red" and "number" in observation.meta  # it sees what it has made
+        return f"Colour! {observation.question}{' <hint: B>' if hint else ''}"
+
+    def bare_prompt(self, observation: Observation, *, hint: bool = False) -> str:
+        return f"bare {self.prompt(observation, hint=hint)}"
+
+    @property
+    def hint_marker(self) -> str:
+        return "<hint: "
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        return ("Colour!",)
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Mixture:
+    return Mixture(tasks={"quiz": Quiz(n=12), "colours": Colours(n=6)})
+
+
+def test_every_observation_of_every_split_is_there_under_its_task(mixed: Mixture) -> None:
+    splits = load(mixed)
+    assert {split: len(part) for split, part in splits.items()} == {"train": 18, "validation": 9, "test": 9}
+    for split, observations in splits.items():
+        for name, task in mixed.tasks.items():
+            own = getattr(task, split)()
+            ours = [o for o in observations if o.skill == name]
+            assert [o.id for o in ours] == [f"{name}/{o.id}" for o in own]
+            assert [(o.question, o.answer, o.choices, o.level) for o in ours] == [
+                (o.question, o.answer, o.choices, o.level) for o in own
+            ]
+
+
+def test_prompts_golds_and_verdicts_are_those_of_the_task(mixed: Mixture) -> None:
+    for observation in mixed.train():
+        task: Task = mixed.tasks[observation.skill]
+        [own] = [o for o in task.train() if f"{observation.skill}/{o.id}" == observation.id]
+        for hint in (False, True):
+            assert mixed.prompt(observation, hint=hint) == task.prompt(own, hint=hint)
+            assert mixed.bare_prompt(observation, hint=hint) == task.bare_prompt(own, hint=hint)
+        assert mixed.gold_text(observation) == task.gold_text(own)
+        assert mixed.verifier.statement(observation) == task.verifier.statement(own)
+        assert mixed.verifier.instruction(observation) == task.verifier.instruction(own)
+        for text in (task.gold_text(own), "#### 3", "The answer is (A).", "", "\x00"):
+            assert mixed.verifier.judge(observation, text) == task.verifier.judge(own, text)
+            assert mixed.verifier.probe(observation, text) == task.verifier.probe(own, text)
+    assert mixed.stop == ("Colour!",)
+
+
+def test_all_are_judged_at_once_in_their_order(mixed: Mixture) -> None:
+    asked = [(o, text) for o in mixed.train()[::-1] for text in ("The answer is (B).", f"#### {o.answer}")]
+    assert mixed.verifier.judge_all(asked) == [mixed.verifier.judge(o, text) for o, text in asked]
+
+
+def test_each_task_has_a_hint_of_its_own(mixed: Mixture) -> None:
+    assert mixed.hint_marker is None
+    number, colour = mixed.train()[0], mixed.train()[-1]
+    assert mixed.verifier.judge(number, f"(answer: #### {number.answer}").how == How.HINT_LEAK
+    assert mixed.verifier.judge(colour, "(answer: The answer is (B).").correct
+    assert not mixed.verifier.judge(colour, "<hint: The answer is (B).").correct
+    assert Mixture(tasks={"a": Quiz(), "b": Quiz(n=3)}).hint_marker == Quiz().hint_marker
+
+
+def test_mixtures_nest() -> None:
+    inner = Mixture(tasks={"quiz": Quiz(n=3), "colours": Colours(n=3)})
+    outer = Mixture(tasks={"inner": inner, "sums": SUMS})
+    splits = load(outer)
+    assert {o.skill for o in splits["train"]} == {"inner", "sums"}
+    assert [outer.prompt(o) for o in splits["train"][:6]] == [inner.prompt(o) for o in inner.train()]
+
+
+@pytest.mark.parametrize(
+    "weights", [{"colours": 2.0}, {"quiz": 3.0}, {"quiz": 0.5, "colours": 0.125}, {"quiz": 4.0, "colours": 2.0}]
+)
+def test_weights_are_shares_of_the_training_questions(weights: dict[str, float]) -> None:
+    mixed = Mixture(tasks={"quiz": Quiz(n=12), "colours": Colours(n=6)}, weights=weights)
+    counts = {name: sum(o.skill == name for o in mixed.train()) for name in mixed.tasks}
+    ratio = weights.get("quiz", 1.0) / weights.get("colours", 1.0)
+    assert counts["quiz"] / counts["colours"] == pytest.approx(ratio, rel=0.2)
+    assert counts["quiz"] == 12 or counts["colours"] == 6  # as many as can be
+    assert mixed.findings().get("train: left out by weight") == 18 - sum(counts.values())
+    assert len(mixed.validation()) == 9
+    again = Mixture(tasks={"quiz": Quiz(n=12), "colours": Colours(n=6)}, weights=weights)
+    assert [o.id for o in again.train()] == [o.id for o in mixed.train()]
+
+
+def test_what_one_task_learns_and_another_measures_is_left_out(tmp_path: Path) -> None:
+    class Copy(Quiz):
+        """The first task's test questions, to learn from."""
+
+        def train(self):
+            return [*self._some("test", 3), *self._some("own", 2)]
+
+        def validation(self):
+            return self._some("own validation", 2)
+
+        def test(self):
+            return self._some("own test", 2)
+
+    mixed = Mixture(tasks={"quiz": Quiz(n=12), "copy": Copy()})
+    found = load(mixed)
+    assert [o.id for o in found["train"] if o.skill == "copy"] == ["copy/own/0", "copy/own/1"]
+    assert figures(mixed, found)["data/train/left_out_same_text_as_a_held_out_one"] == 3
+
+
+def test_findings_carry_the_names_of_the_tasks() -> None:
+    mixed = Mixture(
+        tasks={"svamp": File(path=FIXTURES / "gsm8k/train.jsonl", question="question", answer="answer"), "quiz": Quiz()}
+    )
+    for finding, count in mixed.tasks["svamp"].findings().items():
+        split, what = finding.split(": ")
+        assert mixed.findings()[f"{split}: svamp, {what}"] == count
+
+
+def test_real_tasks_of_different_kinds_pass_every_gold() -> None:
+    load(Mixture(tasks={"sums": SUMS, "stories": STORIES}, weights={"sums": 1, "stories": 2}))
+
+
+MIXED = (
+    "task=mixture", "+task@task.tasks.sums=arithmetic", "+task@task.tasks.stories=word_problems",
+    "task.tasks.sums.train_per_level=6", "task.tasks.sums.validation_per_level=3",
+)  # fmt: skip
+OVER_THE_QUIZ = (*MIXED, "task._target_=star_loop.tasks.mixture.Mixture")
+
+
+def test_a_run_on_a_mixture_measures_each_task_and_a_sampler_of_groups_acts_on_them(tmp_path: Path) -> None:
+    play(tmp_path, *OVER_THE_QUIZ, "sampler=stratified", "iterations=1", "schedule.wave=40", "schedule.quota=20")
+    run = RunDirectory(tmp_path)
+    names = set(run.iteration(1).metrics())
+    assert {f"{split}/{task}" for split in ("validation", "evaluation") for task in ("sums", "stories")} <= names
+    assert {"sampler/mass/sums", "sampler/asked/stories"} <= names
+    assert run.iteration(1).metrics()["sampler/mass/sums"] == 0.5
+    asked = [rollout.id.partition("/")[0] for rollout in run.iteration(1).rollouts()]
+    assert {"sums", "stories"} == set(asked)
+    assert "── sums/" in show(configure(*MIXED, "show=prompts"))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0.1, 10))
+def test_shares_hold_for_any_sizes(one: int, other: int, weight: float) -> None:
+    counts = {"a": one, "b": other}
+    mixed = Mixture(tasks={"a": Quiz(n=one), "b": Colours(n=other)}, weights={"a": weight})
+    found = {name: sum(o.skill == name for o in mixed.train()) for name in counts}
+    assert all(0 <= found[name] <= size for name, size in counts.items())
+    assert any(found[name] == size for name, size in counts.items())
+    assert abs(found["a"] - found["b"] * weight) <= 0.5 + 0.5 * weight + 1e-9
+
+
+@pytest.mark.parametrize(("overrides", "said"), [
+    (("task=mixture",), "a mixture needs tasks: add"),
+    ((*MIXED, "task.weights.stroies=2"), "task.weights.stroies: no such task, there is sums, stories"),
+])  # fmt: skip
+def test_what_is_wrong_is_told(overrides, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        build(configure(*QUIZ[:1], *overrides)).task.check()
+
+
+@pytest.mark.parametrize(("overrides", "said"), [
+    (("task.verifier._target_=star_loop.verifiers.exact.Exact",), r"task: .*give task.tasks.<name>.verifier"),
+    (("task.weights.sums=0",), r"task.weights.sums: input should be greater than 0"),
+    (("+task@task.tasks.mine=arithmetic", "task.tasks.mine.verifer=x"), r"task.tasks.mine.verifer: no such key: did you mean verifier"),
+])  # fmt: skip
+def test_what_cannot_be_built_is_told_with_its_key(overrides, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        build(configure(*QUIZ[:1], *MIXED, *overrides))
+
+
+def test_each_task_may_have_another_verifier() -> None:
+    strict = Mixture(tasks={"a": Quiz(), "b": Colours(n=2)})
+    assert {type(task.verifier) for task in strict.tasks.values()} == {Exact, MultipleChoice}
