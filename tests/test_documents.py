@@ -77,6 +77,22 @@ def session() -> Iterator[Session]:
         process.kill()
 
 
+TYPED = (
+    "python ",
+    "make ",
+    "pip ",
+    "trackio ",
+    "tensorboard ",
+    "mlflow ",
+    "wandb ",
+    "eval ",
+    "ray ",
+    "export ",
+    "echo ",
+)
+"""How a line begins that is typed into a shell."""
+
+
 def blocks(document: Path) -> list[list[str]]:
     """Its code: fenced as bash, or indented by four spaces after an empty line."""
     text = document.read_text(encoding="utf-8")
@@ -88,8 +104,7 @@ def blocks(document: Path) -> list[list[str]]:
 
 def commands(document: Path) -> list[str]:
     """Everything that is typed, in order."""
-    typed = ("python ", "make ", "pip ", "trackio ", "tensorboard ", "mlflow ", "wandb ", "eval ")
-    return [line for block in blocks(document) for line in block if line.startswith(typed)]
+    return [line for block in blocks(document) for line in block if line.startswith(TYPED)]
 
 
 def parsed(command: str) -> tuple[str, list[str]]:
@@ -97,6 +112,49 @@ def parsed(command: str) -> tuple[str, list[str]]:
     words = shlex.split(command, comments=True)
     assert words[:2] == ["python", "-m"], command
     return words[2], words[3:]
+
+
+SHELLS = [shell for shell in ("bash", "zsh") if shutil.which(shell)]
+SHIM = """#!/bin/sh
+{ printf '%s\\0' "${0##*/}" "$@"; printf '\\n\\0'; } >> "$TYPED"
+"""
+"""Stands for a program, and notes what a shell gives it."""
+
+
+def given_by(shell: str, document: Path, place: Path) -> list[list[str]]:
+    """What the programs of a page are given where its lines are typed, as they are written, into an interactive shell.
+
+    A shell's own line (`eval`, `export`) has no program.
+    """
+    shims = place / "shims"
+    shims.mkdir()
+    for name in ("python", "make", "pip", "trackio", "tensorboard", "mlflow", "wandb", "ray", "star_loop"):
+        (shims / name).write_text(SHIM)
+        (shims / name).chmod(0o755)
+    (place / "typed").write_text("")
+    options = ["-f", "-o", "interactive_comments"] if shell == "zsh" else ["--norc", "--noprofile"]
+    environment = {"PATH": f"{shims}:/usr/bin:/bin", "TYPED": str(place / "typed"), "HOME": str(place), "PS1": ""}
+    lines = "\n".join([*(f"{line}" for block in blocks(document) for line in block if line.startswith(TYPED)), ""])
+    done = subprocess.run(
+        [shell, *options, "-i"], input=lines, cwd=place, env=environment, capture_output=True, text=True, check=False
+    )
+    complaints = re.findall(r".*(?:no matches|bad pattern|syntax error|not found|unmatched|event).*", done.stderr)
+    assert not complaints, f"{shell}, {document.name}: {complaints}"
+    noted = (place / "typed").read_text().split("\n\0")[:-1]
+    return [call.rstrip("\0").split("\0") for call in noted]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_gives_every_program_what_is_written(shell: str, document: Path, tmp_path: Path) -> None:
+    """Brackets, quotes, braces and comments reach the programs as these tests and readers take them."""
+    (tmp_path / "trainer.rs").write_text("a file that a bracket could match")
+    expected = [
+        shlex.split(line.rpartition(" | ")[2].partition(" > ")[0], comments=True)
+        for line in (line for block in blocks(document) for line in block)
+        if line.startswith(TYPED) and not line.startswith(("eval ", "export "))
+    ]
+    assert given_by(shell, document, tmp_path) == expected
 
 
 def python(document: Path) -> list[str]:
