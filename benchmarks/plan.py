@@ -68,7 +68,7 @@ def compare(like: Path, other: Path) -> None:
     x = experiment_of(run)
     rounds = arguments().parse_args(["--iterations", str(len(run.committed_metrics()) - 1)])
     job = replace(job_of(x, rounds), observations=len(x.task.train()))
-    rates, own = measured(before, slots_of(x)), habits(run)
+    rates, own = measured(before, slots_of(x), stream=x.generator.independent), habits(run)
     known = replace(habits(before), held_out=own.held_out)  # how many are asked is no measurement
     columns = []
     for these in (known, own):

@@ -3,7 +3,7 @@
     a preparation, where there is one, learns about the observations
     iteration 0 is the base model: evaluated, with empty statistics and the sampler's first belief
     repeat for iteration t = 1, 2, …
-        1  collect    draw observations, generate rationales in waves, judge them, try failures again,
+        1  collect    draw observations, generate rationales, judge them as they come, try failures again,
                       until the quota of correct ones is filled
         2  select     score, choose and weight the rationales worth learning from
         3  train      LoRA fine-tune, from the base or from the previous model

@@ -102,8 +102,7 @@ class Task(Component, ABC):
         """The text to continue when collecting; with `hint`, the answer is shown (rationalization)."""
 
     def bare_prompt(self, observation: Observation, *, hint: bool = False) -> str:
-        """The zero-shot text of training and evaluation, and of collecting without worked examples; by default the
-        collection prompt."""
+        """The zero-shot text of training, evaluation, and collecting without worked examples; by default `prompt`."""
         return self.prompt(observation, hint=hint)
 
     @property
@@ -139,14 +138,17 @@ class Sampler(Component, ABC):
 
     @abstractmethod
     def propose(self, state: State, n: int, rng: np.random.Generator) -> tuple[Proposal, State]:
-        """The next `n` observations of this iteration, and the state with the cursor moved past them.
-
-        `rng` is the iteration's generator, fresh at each call: a frozen order is drawn at the first call and kept.
-        """
+        """The next `n` observations of this iteration, and the state with the cursor moved past them. `rng` is the
+        iteration's generator, fresh at each call: a frozen order is drawn at the first call and kept."""
 
     def observe(self, state: State, wave: Outcome) -> State:
         """Fold one judged wave in (bandits, posteriors). By default nothing is learned before training."""
         return state
+
+    @property
+    def lookahead(self) -> int | None:
+        """Return how many waves are proposed before an earlier one is observed; None: any, as none is folded in."""
+        return None if type(self).observe is Sampler.observe else 0
 
     def pilots(self, state: State) -> NDArray[np.int64] | None:
         """Return the draws of each observation before the first wave, which nothing is trained on; None: none."""
@@ -175,6 +177,11 @@ class Allocator(Component, ABC):
     def again(self, attempts: NDArray[np.int64], wins: NDArray[np.int64], number: int) -> NDArray[np.int64]:
         """Return more draws of a wave's observations after round `number` (1: `allocate`'s). Law: all 0 in the end."""
         return np.zeros(len(attempts), np.int64)
+
+    @property
+    def apart(self) -> bool:
+        """Tell whether `again` looks at each observation by itself, and who gets nothing gets nothing later (law)."""
+        return type(self).again is Allocator.again
 
     def metrics(self, outcome: Outcome) -> Metrics:
         """Figures that prove that the method acted; published as `allocator/<name>`."""
@@ -209,8 +216,7 @@ class Engine(Protocol):
     ) -> list[list[Completion]]:  # fmt: skip
         """Completions for each request. Under `seeding: wave`, `seed` and the requests determine every token; under
         `request` each request its own, and `arrived` is told of it as soon as it is there: nobody need ask again.
-        Raises an `EngineError` where the engine failed, never because of what the model wrote.
-        """
+        Raises an `EngineError` where the engine failed, never because of what the model wrote."""
 
     def release(self) -> None:
         """Give an accelerator's memory back until the next `serve`, so that training can have it."""
@@ -242,6 +248,11 @@ class Generator(Component, ABC):
         """Start an engine for models of this base; `workspace` is its folder for scratch and logs."""
 
     @property
+    def independent(self) -> bool:
+        """Tell whether a completion depends on its request alone: then a pass is a stream, else wave follows wave."""
+        return False
+
+    @property
     def rank_beside(self) -> int | None:
         """The highest LoRA rank that its engine applies beside the base's weights; None: it merges adapters."""
         return None
@@ -264,10 +275,7 @@ class Trainer(Component, ABC):
     ) -> Metrics:  # fmt: skip
         """Fine-tune `start` and write the new adapter, or model, into the empty directory `into`, and nowhere else.
         `steps` of the optimiser, or None for the trainer's own epochs. Returns `train/<name>`: `loss`, `tokens`, …
-
-        Raises:
-            ValueError, TrainingError: no examples; the loss is not finite, nothing moved, or the base did.
-        """
+        Raises a ValueError or TrainingError: no examples; the loss is not finite, nothing moved, or the base did."""
 
     def check_base(self, base: Pretrained) -> None:
         """Raise a `ValueError` that names what this trainer cannot train of this model, before anything starts."""

@@ -157,6 +157,8 @@ def token_counts(rollouts: Sequence[Rollout]) -> tuple[int, int]:
     return sum(r.prompt_tokens for r in rollouts if r.sample == 0), sum(r.tokens for r in rollouts)
 
 
+_NOTED = ("cached_tokens", "surplus")
+"""What a phase adds to its line of the journal."""
 _UTILISED = {"generate": "collect", "train": "train"}
 """What FLOPs are spent on, and the phase in which that happens."""
 
@@ -174,7 +176,9 @@ def machine_metrics(timings: Sequence[Mapping[str, Any]], figures: Metrics) -> M
         phases[entry["phase"]] += entry["seconds"]
     found = {f"seconds/{phase}": seconds for phase, seconds in sorted(phases.items())}
     found |= {"seconds/total": sum(phases.values())}
-    found |= {"machine/cached_tokens": float(sum(entry.get("cached_tokens", 0) for entry in sound))}
+    for name in _NOTED:
+        if name == "cached_tokens" or any(name in entry for entry in sound):
+            found[f"machine/{name}"] = float(sum(entry.get(name, 0) for entry in sound))
     if (generated := figures.get("tokens/generated")) and phases.get("collect"):
         found["machine/tokens_per_second"] = generated / phases["collect"]
     if (peak := figures.get("machine/peak_flops")) is not None:
@@ -186,7 +190,7 @@ def machine_metrics(timings: Sequence[Mapping[str, Any]], figures: Metrics) -> M
 
 def _is_sound(entry: Mapping[str, Any]) -> bool:
     """A journal's line that a failing disk has changed costs a time, not the run."""
-    figures = [entry.get("seconds"), entry.get("cached_tokens", 0)]
+    figures = [entry.get("seconds"), *(entry.get(name, 0) for name in _NOTED)]
     return isinstance(entry.get("phase"), str) and all(isinstance(f, int | float) and math.isfinite(f) for f in figures)
 
 

@@ -35,6 +35,11 @@ class Sequential(Allocator):
         lacking = (wins < self.right) | (attempts - wins < self.wrong)
         return np.where(lacking, np.clip(self.most - attempts, 0, self.rollouts), 0)
 
+    @property
+    def apart(self) -> bool:
+        """Each observation's rounds are its own."""
+        return True
+
     def metrics(self, outcome: Outcome) -> Metrics:
         """The spread of the draws, and the share of observations that got all they wanted."""
         n, right = outcome.attempts, outcome.wins

@@ -51,6 +51,11 @@ class Pool(Generator):
         """Return the cost of the base, if it has weights."""
         return cost_of(base)
 
+    @property
+    def independent(self) -> bool:
+        """As the student is."""
+        return self.student is None or self.student.independent
+
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:
         """The student's engine, where there is one."""

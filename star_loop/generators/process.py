@@ -106,6 +106,21 @@ class WorkerProcess:
             if item is not None and "item" in message:
                 item(message["item"])
 
+    def items(self, call: int) -> list[Any]:
+        """Wait for an item that comes before the result of `submit`; return it and all that are there already.
+
+        Raises:
+            WorkerError: as `result`.
+        """
+        found: list[Any] = []
+        while not found or self._process.has_line():
+            message = self._receive()
+            if message["id"] == call and "error" in message:
+                raise self._failure(f"failed: {message['error']}")
+            if message["id"] == call and "item" in message:
+                found.append(message["item"])
+        return found
+
     def call(self, operation: str, item: Callable[[Any], None] | None = None, **arguments: Any) -> Any:
         """Send a request and wait: `submit`, then `result`."""
         return self.result(self.submit(operation, **arguments), item)
@@ -146,7 +161,7 @@ class WorkerProcess:
             shutil.rmtree(self._temporary)
 
 
-def connect_to_parent() -> tuple[Iterator[dict[str, Any]], Send]:
+def connect_to_parent() -> tuple["Messages", Send]:
     """The child's end: the messages, and how to reply. Whatever else the child prints goes to the log."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
@@ -158,7 +173,7 @@ def connect_to_parent() -> tuple[Iterator[dict[str, Any]], Send]:
         replies.write(json.dumps(message) + "\n")
         replies.flush()
 
-    return _messages(), send
+    return Messages(), send
 
 
 def end_with_parent(number: signal.Signals) -> None:
@@ -167,21 +182,44 @@ def end_with_parent(number: signal.Signals) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
-def _messages() -> Iterator[dict[str, Any]]:
+class Messages:
     """Messages from standard input; the thread that reads them ends the process when the parent is gone."""
-    received: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def read() -> None:
+    def __init__(self) -> None:
+        self._received: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._kept: dict[str, Any] | None = None
+        threading.Thread(target=self._read, daemon=True, name="reader").start()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield each message, waiting for it."""
+        while True:
+            message, self._kept = self._kept or json.loads(self._received.get()), None
+            yield message
+
+    def waiting(self, operation: str, *, wait: bool) -> list[dict[str, Any]] | None:
+        """Return what has come of one operation; None: something else has, which is the next of the messages.
+
+        Args:
+            operation: its name.
+            wait: for a message, if there is none.
+        """
+        found: list[dict[str, Any]] = []
+        while self._kept is None and (wait or not self._received.empty()):
+            message = json.loads(self._received.get())
+            if message["operation"] == operation:
+                found.append(message)
+            else:
+                self._kept = message
+            wait = False
+        return found if found or self._kept is None else None
+
+    def _read(self) -> None:
         try:
             for line in sys.stdin:
-                received.put(line)
+                self._received.put(line)
         except MemoryError:
             sys.stderr.write("MemoryError: a message does not fit into the memory that is left\n")
         _leave()
-
-    threading.Thread(target=read, daemon=True, name="reader").start()
-    while True:
-        yield json.loads(received.get())
 
 
 def _leave(*_: object) -> NoReturn:

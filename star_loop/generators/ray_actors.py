@@ -27,7 +27,9 @@ from star_loop.generators.engines import several
 from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError
 from star_loop.generators.ray_host import Host
-from star_loop.generators.vllm import SHARE, Vllm
+from star_loop.generators.stream import Arriving, Hand, More
+from star_loop.generators.vllm import Vllm
+from star_loop.generators.vllm_settings import SHARE
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, EngineError, Progress
 from star_loop.records import Completion, Request
@@ -200,6 +202,20 @@ class RayEngine:
         if progress:
             progress(len(done))
         return done
+
+    def stream(self, more: More) -> Arriving:
+        """See `generators.stream.Streaming`."""
+        hand, slots = Hand(more), self._call("slots")
+        while True:
+            new = hand.fill(slots)
+            if not hand.open:
+                break
+            try:
+                yield hand.answered(self._call("exchange", dict(new)))
+            except GeneratorExit:
+                self._call("halt")
+                raise
+        self._call("halt")
 
     def score(self, sequences: Sequence[tuple[Sequence[int], int]], top: int) -> list[Means | None]:
         """See `VllmEngine.score`."""

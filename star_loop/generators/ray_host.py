@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from star_loop.generators.likelihood import Means
+from star_loop.generators.stream import Arriving, Drawn
 from star_loop.generators.vllm import Vllm, VllmEngine
 from star_loop.models import Model, Pretrained
 from star_loop.records import Completion, Request
@@ -25,11 +26,13 @@ class Host:
         self._base, self._said = base, Kept()
         logging.getLogger("star_loop").addHandler(self._said)
         logging.getLogger("star_loop").setLevel(logging.INFO)
+        self._added: dict[int, Request] = {}
+        self._stream: Arriving | None = None
         self._engine = VllmEngine(settings, base, workspace=self._scratch, seed=seed, environment={})
 
     def do(self, operation: str, *arguments: Any) -> tuple[Any, Said]:
         """The result of one of the methods below, and what was logged meanwhile."""
-        if operation not in {"serve", "generate", "score", "release", "close"}:
+        if operation not in {"serve", "generate", "exchange", "halt", "slots", "score", "release", "close"}:
             raise ValueError(f"no operation {operation!r}")
         result = getattr(self, operation)(*arguments)
         said, self._said.records = self._said.records, []
@@ -49,6 +52,32 @@ class Host:
     def generate(self, requests: Sequence[Request], seed: int) -> list[list[Completion]]:
         """Do what `VllmEngine` does, as the other methods here do."""
         return self._engine.generate(requests, seed=seed)
+
+    def exchange(self, new: Mapping[int, Request]) -> Drawn:
+        """Add requests to the stream, and return what has come of it, or after a moment nothing."""
+        self._added.update(new)
+        if self._stream is None:
+            self._stream = self._engine.stream(self._take)
+        try:
+            return next(self._stream)
+        except BaseException:
+            self._stream = None
+            raise
+
+    def halt(self) -> None:
+        """End the stream, and abort what is in flight."""
+        self._added.clear()
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = None
+
+    def slots(self) -> int:
+        """Tell how many completions keep the engine busy."""
+        return self._engine.slots
+
+    def _take(self, room: int) -> Mapping[int, Request]:
+        added, self._added = self._added, {}
+        return added
 
     def score(self, sequences: Sequence[tuple[Sequence[int], int]], top: int) -> list[Means | None]:
         """Scores."""

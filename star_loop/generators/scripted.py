@@ -53,6 +53,11 @@ class Scripted(Generator):
         """Return the parameters as declared; no matrix shapes."""
         return Cost(parameters=self.parameters)
 
+    @property
+    def independent(self) -> bool:
+        """With `seeding: request`: the other is as independent, and goes wave by wave to be followed by hand."""
+        return self.seeding == "request"
+
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:
         """Yield the engine: there is nothing to start."""

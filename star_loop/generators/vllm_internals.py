@@ -17,6 +17,8 @@ from star_loop.models import Model, Pretrained
 
 USES = {
     "__init__.py": ("LLM", "SamplingParams"),
+    "config/scheduler.py": ("SchedulerConfig.max_num_seqs",),
+    "config/vllm.py": ("VllmConfig.scheduler_config",),
     "config/model.py": ("ModelConfig.dtype", "ModelConfig.max_model_len", "ModelConfig.get_vocab_size"),
     "config/reasoning.py": ("ReasoningConfig.reasoning_start_str", "ReasoningConfig.reasoning_end_str"),
     "entrypoints/llm.py": (
@@ -44,7 +46,7 @@ USES = {
     "utils/torch_utils.py": ("set_random_seed",),
     "v1/engine/llm_engine.py": (
         "LLMEngine.abort_request", "LLMEngine.add_request(lora_request)", "LLMEngine.has_unfinished_requests",
-        "LLMEngine.remove_lora", "LLMEngine.step",
+        "LLMEngine.remove_lora", "LLMEngine.step", "LLMEngine.vllm_config",
     ),
     "v1/worker/gpu_model_runner.py": (
         "GPUModelRunner.get_model", "GPUModelRunner.reload_weights(weights_iterator)",
@@ -67,6 +69,11 @@ ENVIRONMENT = {
 """Of the process in which vLLM runs."""
 TICK = 5.0
 """Seconds between signs of life while no request finishes."""
+
+Jobs = Sequence[tuple[int, Sequence[int], Any]]
+"""(index, token ids of the prompt, `sampling`)"""
+Drawn = Iterator[tuple[int, Any]]
+"""(index of the job, vLLM's `RequestOutput`)"""
 
 
 def load() -> None:
@@ -113,6 +120,11 @@ def model_config(llm: Any) -> Any:
     return llm.llm_engine.model_config
 
 
+def slots(llm: Any) -> int:
+    """Return how many completions it draws at once."""
+    return int(llm.llm_engine.vllm_config.scheduler_config.max_num_seqs)
+
+
 def sampling(**fields: Any) -> Any:
     """Return vLLM's `SamplingParams` with these fields; an output comes when it is finished, not token by token."""
     from vllm import SamplingParams
@@ -143,33 +155,36 @@ def swap_lora(llm: Any, previous: Any, adapter: Path | None) -> Any:
     return LoRARequest(f"adapter-{number}", number, str(adapter)) if adapter else None
 
 
-def outputs(
-    llm: Any, jobs: Sequence[tuple[Sequence[int], Any]], lora: Any, alive: Callable[[], None]
-) -> Iterator[tuple[int, Any]]:
-    """Draw for all jobs at once.
+def outputs(llm: Any, jobs: Iterator[Jobs | None], lora: Any, alive: Callable[[], None], tick: float = TICK) -> Drawn:
+    """Draw for jobs that may come while others are drawn.
 
     Args:
         llm: vLLM's `LLM`.
-        jobs: (token ids of the prompt, `sampling`).
+        jobs: asked between two steps for more jobs; None ends everything at once.
         lora: an adapter, from `swap_lora`.
-        alive: called about every `TICK` seconds.
+        alive: called about every `tick` seconds.
 
     Yields:
         (index of the job, vLLM's `RequestOutput`), as they finish.
     """
     engine = llm.llm_engine
-    for index, (ids, parameters) in enumerate(jobs):
-        engine.add_request(str(index), {"prompt_token_ids": list(ids)}, parameters, lora_request=lora)
+    under_way: set[str] = set()
     sign_of_life = time.monotonic()
     try:
-        while engine.has_unfinished_requests():
+        while (new := next(jobs, ())) is not None:
+            for index, ids, parameters in new:
+                engine.add_request(str(index), {"prompt_token_ids": list(ids)}, parameters, lora_request=lora)
+                under_way.add(str(index))
+            if not under_way:
+                return
             finished = [output for output in engine.step() if output.finished]
+            under_way.difference_update(output.request_id for output in finished)
             yield from ((int(output.request_id), output) for output in finished)
-            if time.monotonic() - sign_of_life > TICK:
+            if time.monotonic() - sign_of_life > tick:
                 sign_of_life = time.monotonic()
                 alive()
     finally:
-        engine.abort_request([str(index) for index in range(len(jobs))])  # nothing is left of a failed call
+        engine.abort_request(list(under_way))  # nothing is left of a failed call
 
 
 def forget_prefixes(llm: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from star_loop.generators import vllm_internals
 from star_loop.generators.likelihood import Means, means
-from star_loop.generators.process import Send, connect_to_parent
+from star_loop.generators.process import Messages, Send, connect_to_parent
 from star_loop.generators.sampled import read_sampled
 from star_loop.generators.serving import advice
 from star_loop.models import Model, Pretrained
@@ -19,6 +19,8 @@ from star_loop.seeding import seed_for
 Fields = Mapping[str, Any]
 Known = Mapping[int, Any]
 """Token -> vLLM's `Logprob`, for one place: its own token and the most probable ones."""
+STREAM_TICK = 0.25
+"""Seconds after which whoever takes from a stream is given a turn."""
 Texts = Sequence[tuple[Sequence[int], int]]
 """(token ids, index of the first that counts)"""
 
@@ -26,10 +28,10 @@ Texts = Sequence[tuple[Sequence[int], int]]
 class VllmWorker:
     """The operations: each public method but `run` is one, named by the message."""
 
-    OPERATIONS = ("start", "load", "logprobs", "score", "generate", "sleep", "wake_up")
+    OPERATIONS = ("start", "load", "logprobs", "score", "generate", "stream", "stop", "sleep", "wake_up")
 
-    def __init__(self, send: Send) -> None:
-        self._send_anything = send
+    def __init__(self, messages: Messages, send: Send) -> None:
+        self._messages, self._send_anything = messages, send
         self._call = 0
         self._lora: Any = None
 
@@ -64,6 +66,7 @@ class VllmWorker:
         return {
             "version": vllm_internals.version(), "device": device,
             "dtype": str(self.dtype).removeprefix("torch."), "context": self.context,
+            "slots": vllm_internals.slots(self.llm),
         }  # fmt: skip
 
     def load(self, adapter: str | None) -> None:
@@ -95,20 +98,19 @@ class VllmWorker:
         """Send an item for each request as it finishes."""
         if self.settings["seeding"] == "wave":
             vllm_internals.seed_everything(self.llm, seed)
-        jobs, origins = [], []
-        for index, request in enumerate(requests):
-            ids = self._encode(request["prompt"])
-            if len(ids) >= self.context:
-                cut = _completion("", 0, len(ids), "length")
-                self._send(item={"index": index, "completions": [cut] * request["n"]})
-            else:
-                jobs.append((ids, self._parameters(request)))
-                origins.append(index)
-        for job, output in self._outputs(jobs):
-            request = requests[origins[job]]
-            drawn = self._completions(output, request["stop"])
-            copies = request["n"] // len(drawn)  # greedy samples are drawn once
-            self._send(item={"index": origins[job], "completions": drawn * copies})
+        asked = dict(enumerate(requests))
+        for index, output in self._outputs(iter([self._jobs(asked)])):
+            self._answer(index, requests[index], self._completions(output, requests[index]["stop"]))
+
+    def stream(self) -> None:
+        """Send an item for each request of the `add` messages as it finishes, until there is another message."""
+        asked: dict[int, Fields] = {}
+        for index, output in self._outputs(self._added(asked), STREAM_TICK):
+            request = asked.pop(index)
+            self._answer(index, request, self._completions(output, request["stop"]))
+
+    def stop(self) -> None:
+        """Do nothing: a stream has ended with this message."""
 
     def sleep(self) -> None:
         """Move the weights to host memory, and drop the key-value cache."""
@@ -160,21 +162,21 @@ class VllmWorker:
 
     def _prompted(self, sequences: Texts, top: int) -> Iterator[tuple[int, Sequence[Known]]]:
         parameters = vllm_internals.sampling(max_tokens=1, temperature=0.0, prompt_logprobs=top, detokenize=False)
-        for index, output in self._outputs([(ids, parameters) for ids, _ in sequences]):
+        for index, output in self._outputs(iter([[(k, ids, parameters) for k, (ids, _) in enumerate(sequences)]])):
             yield index, output.prompt_logprobs[sequences[index][1] :]
 
     def _forced(self, sequences: Texts, top: int) -> Iterator[tuple[int, Sequence[Known]]]:
         """Make one request for each token, the only one allowed: vLLM has no prompt log-probabilities with LoRA."""
         places = [(index, at) for index, (ids, first) in enumerate(sequences) for at in range(first, len(ids))]
         jobs = [
-            (sequences[index][0][:at], vllm_internals.sampling(
+            (k, sequences[index][0][:at], vllm_internals.sampling(
                 max_tokens=1, temperature=0.0, logprobs=top, allowed_token_ids=[sequences[index][0][at]],
                 detokenize=False,
             ))
-            for index, at in places
+            for k, (index, at) in enumerate(places)
         ]  # fmt: skip
         known: list[list[Known]] = [[] for _ in sequences]
-        for job, output in sorted(self._outputs(jobs), key=lambda done: done[0]):
+        for job, output in sorted(self._outputs(iter([jobs])), key=lambda done: done[0]):
             known[places[job][0]].append(output.outputs[0].logprobs[0])
         yield from enumerate(known)
 
@@ -196,9 +198,36 @@ class VllmWorker:
             seed=seed, stop_token_ids=[self.end], stop=list(request["stop"]), detokenize=bool(request["stop"]),
         )  # fmt: skip
 
-    def _outputs(self, jobs: Sequence[tuple[Sequence[int], Any]]) -> Iterator[tuple[int, Any]]:
+    def _added(self, asked: dict[int, Fields]) -> Iterator[vllm_internals.Jobs | None]:
+        """What was added since the last step; `asked` is what is under way, without which there is time to wait."""
+        while (messages := self._messages.waiting("add", wait=not asked)) is not None:
+            new = {int(index): r for message in messages for index, r in message["requests"].items()}
+            jobs = self._jobs(new)
+            asked.update((index, new[index]) for index, *_ in jobs)
+            if asked:
+                yield jobs
+        yield None
+
+    def _jobs(self, asked: Mapping[int, Fields]) -> vllm_internals.Jobs:
+        """What vLLM is to draw; what leaves no room for a completion is answered at once."""
+        jobs = []
+        for index, request in asked.items():
+            ids = self._encode(request["prompt"])
+            if len(ids) >= self.context:
+                self._answer(index, request, [_completion("", 0, len(ids), "length")])
+            else:
+                jobs.append((index, ids, self._parameters(request)))
+        return jobs
+
+    def _answer(self, index: int, request: Fields, drawn: list[Fields]) -> None:
+        copies = request["n"] // len(drawn)  # what cannot differ is drawn once
+        self._send(item={"index": index, "completions": drawn * copies})
+
+    def _outputs(
+        self, jobs: Iterator[vllm_internals.Jobs | None], tick: float = vllm_internals.TICK
+    ) -> vllm_internals.Drawn:
         """(index of the job, vLLM's output), as they finish."""
-        return vllm_internals.outputs(self.llm, jobs, self._lora, partial(self._send, item=None))
+        return vllm_internals.outputs(self.llm, jobs, self._lora, partial(self._send, item=None), tick)
 
     def _completions(self, output: Any, stop: Sequence[str]) -> list[Fields]:
         prompt, cached = len(output.prompt_token_ids), output.num_cached_tokens or 0
@@ -234,7 +263,7 @@ def _completion(text: str, tokens: int, prompt_tokens: int, finish: str, cached_
 def main() -> None:
     """Serve until the parent is gone."""
     messages, send = connect_to_parent()
-    worker = VllmWorker(send)
+    worker = VllmWorker(messages, send)
     for message in messages:
         worker.run(message)
 

@@ -81,7 +81,7 @@ def plan(wanted: argparse.Namespace) -> dict[str, Any]:
     """
     run = RunDirectory(wanted.like)
     experiment = experiment_of(run)
-    rates, now = measured(run, slots_of(experiment)), habits(run)
+    rates, now = measured(run, slots_of(experiment), stream=experiment.generator.independent), habits(run)
     base = experiment.model if wanted.model is None else Configured(name_or_path=wanted.model)
     shapes, whole = shapes_of(base), experiment.trainer.whole
     rates, now = scaled(rates, now, wanted, shapes_of(experiment.model), shapes, whole)
@@ -139,7 +139,8 @@ def job_of(experiment: Experiment, wanted: argparse.Namespace) -> Job:
     ]
     return Job(
         observations=1, quotas=quotas, spans=spans, slots=slots_of(experiment),
-        wave=wanted.wave or experiment.schedule.wave, share=wanted.share,
+        wave=wanted.wave or (None if experiment.generator.independent else experiment.schedule.wave),
+        share=wanted.share,
         batch=wanted.batch or experiment.schedule.batch,
         gpus_each=wanted.gpus_each or stated(getattr(experiment.generator, "tensor_parallel_size", 1)),
     )  # fmt: skip

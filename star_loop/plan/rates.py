@@ -99,8 +99,8 @@ def steps_of(lengths: Sequence[int], slots: int) -> int:
     return max(ends, default=0)
 
 
-def measured(run: RunDirectory, slots: int) -> Rates:
-    """Fit the rates to every call and every round of the run.
+def measured(run: RunDirectory, slots: int, *, stream: bool = False) -> Rates:
+    """Fit the rates to every call and every round of the run; a pass that was a `stream` is a call.
 
     Raises:
         RunError: too little was measured.
@@ -108,7 +108,7 @@ def measured(run: RunDirectory, slots: int) -> Rates:
     calls: list[tuple[list[float], float]] = []
     rounds: list[tuple[list[float], float]] = []
     for t, metrics in enumerate(run.committed_metrics()):
-        calls += _calls(run, t, slots)
+        calls += _calls(run, t, slots, stream)
         if metrics.get("seconds/train") and "train/flops_exact" in metrics:
             rounds.append(([1.0, float(t == 1), metrics["train/flops_exact"]], metrics["seconds/train"]))
     if len(calls) < 4 or len(rounds) < 3:
@@ -119,7 +119,7 @@ def measured(run: RunDirectory, slots: int) -> Rates:
     return Rates(step=step, token=token, swap=swap, start=start, begin=begin, load=load, flop=flop)
 
 
-def _calls(run: RunDirectory, number: int, slots: int) -> list[tuple[list[float], float]]:
+def _calls(run: RunDirectory, number: int, slots: int, stream: bool) -> list[tuple[list[float], float]]:
     """((steps, tokens, swaps, starts), seconds) of each call whose time is known for certain."""
     iteration, timings = run.iteration(number), run.timings(number)
     answered = [split for split in SPLITS if (iteration.path / f"{split}.jsonl").exists()]
@@ -128,6 +128,11 @@ def _calls(run: RunDirectory, number: int, slots: int) -> list[tuple[list[float]
         seconds = [entry["seconds"] for entry in timings if entry["phase"] == phase]
         if len(seconds) != len(names):
             continue  # of several launches, or evaluated in part
+        if phase == "collect" and stream and names:
+            rollouts = list(iteration.rollouts())
+            steps = float(steps_of([rollout.tokens for rollout in rollouts], slots))
+            found.append(([steps, float(sum(token_counts(rollouts))), 0.0, 0.0], sum(seconds)))
+            continue
         for index, (name, taken) in enumerate(zip(names, seconds, strict=True)):
             served = float(phase == "evaluate" and index == 0)
             swaps, starts = (0.0, served) if number == 0 else (served, 0.0)

@@ -15,7 +15,7 @@ READING = 2e-5
 """Seconds of processor time to read and check an observation before anything starts (docs/tasks.md)."""
 REMEDIES = {
     "tokens": "more GPUs, if there are waves for them",
-    "tail": "a larger schedule.wave: its longest rationale is waited for",
+    "tail": "a larger quota, or schedule.wave with seeding=wave: the longest rationale is waited for",
     "evaluate": "evaluation.test_every, or fewer questions",
     "train": "more ranks, up to a node's GPUs and a batch's sequences",
     "weights": "a faster network, or fewer iterations",
@@ -35,7 +35,8 @@ class Job:
     """Accepted rationales of each iteration; None: everything is asked."""
     spans: Sequence[int] = ()
     """How many iterations in a row each of them stands for; empty: one."""
-    wave: int = 256
+    wave: int | None = 256
+    """Observations of a wave, for whose longest rationale the next one waits; None: collecting is a stream."""
     share: int | None = None
     """Requests of a share; None: a wave is divided evenly."""
     slots: int = 256
@@ -120,9 +121,10 @@ class Model:
         engines, nodes = job.engines(gpus), math.ceil(gpus / network.node)
         accepted, tries = (numbers[min(done, len(numbers) - 1)] for numbers in (habits.accepted, habits.tries))
         quota = job.quotas[k] or job.observations
-        asked = min(math.ceil(quota / max(accepted, 1e-9) / job.wave) * job.wave, job.observations)
-        waves = math.ceil(asked / job.wave)
-        wave = [call(share * asked / waves, job, habits, engines) for share in (1.0, tries - 1)]
+        each = job.wave or 1
+        asked = min(math.ceil(quota / max(accepted, 1e-9) / each) * each, job.observations)
+        waves, rounds = (math.ceil(asked / each), (1.0, tries - 1)) if job.wave else (1, (tries,))
+        wave = [call(share * asked / waves, job, habits, engines) for share in rounds]
         examples = min(quota, asked * accepted)
         sent = habits.adapter / network.bandwidth * math.ceil(math.log2(nodes))
         ranks = min(gpus, job.batch, network.node)  # a round is trained on one node

@@ -63,6 +63,14 @@ class KillableProcess:
         """
         return json.loads(self.line(seconds))
 
+    def has_line(self) -> bool:
+        """Tell whether a line can be had without waiting."""
+        while b"\n" not in self._received and self._selector.select(0):
+            if not (read := os.read(self._replies.fileno(), 1 << 20)):
+                return False  # it has ended, as whoever waits is told
+            self._received += read
+        return b"\n" in self._received
+
     def line(self, seconds: float) -> bytes:
         """Wait for one line, whatever it says.
 

@@ -100,6 +100,11 @@ class Grouped(Sampler):
             told |= _prefixed(f"now/{g}", self.within.observe(_part(state, f"now/{g}"), part))
         return told
 
+    @property
+    def lookahead(self) -> int | None:
+        """That of the sampler within."""
+        return self.within.lookahead
+
     def learn(self, state: State, outcome: Outcome) -> State:
         """Let every visited group learn from its own visits; what was not visited keeps its beliefs.
 

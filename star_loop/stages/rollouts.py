@@ -49,25 +49,40 @@ def draw(
         hint: whether the prompts show the answer.
         before: what the wave has so far.
     """
-    experiment, observations = live.experiment, live.splits["train"]
-    prompt = experiment.task.prompt if live.shots else experiment.task.bare_prompt
     named = (wave,) if isinstance(wave, str) else ()
+    asked = [
+        (position, attempt, request(live, iteration, position, attempt, n, named, temperature=temperature, hint=hint))
+        for position, n in draws.items() if n
+    ]  # fmt: skip
+    seed = seed_for(live.experiment.seed, "wave", iteration, wave, attempt)
+    return labelled(live, ask(live, asked, seed, journal, reject_truncated=True), before)
+
+
+def labelled(live: LiveRun, judged: list[Rollout], before: Sequence[Rollout]) -> list[Rollout]:
+    """Judge rollouts of training observations by each other instead, where `task.labels=majority`.
+
+    Args:
+        judged: by the golds; all draws of a try of each observation.
+        before: earlier tries of these observations.
+    """
+    task = live.experiment.task
+    return by_majority(task, live.splits["train"], judged, before) if task.labels == "majority" else judged
+
+
+def request(
+    live: LiveRun, iteration: int, position: int, attempt: int, draws: int, named: Sequence[Purpose] = (), *,
+    temperature: float | None, hint: bool,
+) -> Request:  # fmt: skip
+    """Ask for draws of a training observation; `named`: what seeds them beside iteration, observation and attempt."""
+    experiment, observation = live.experiment, live.splits["train"][position]
+    prompt = experiment.task.prompt if live.shots else experiment.task.bare_prompt
     sampling = experiment.sampling
     if temperature is not None:
         sampling = replace(sampling, temperature=temperature)
-    asked = [
-        (position, attempt, Request(
-            prompt=prompt(observations[position], hint=hint), observation=observations[position],
-            sampling=sampling, n=rollouts, hinted=hint,
-            seed=seed_for(experiment.seed, *named, "request", iteration, observations[position].id, attempt),
-        ))
-        for position, rollouts in draws.items() if rollouts
-    ]  # fmt: skip
-    seed = seed_for(experiment.seed, "wave", iteration, wave, attempt)
-    judged = ask(live, asked, seed, journal, reject_truncated=True)
-    if experiment.task.labels == "majority":
-        return by_majority(experiment.task, observations, judged, before)
-    return judged
+    return Request(
+        prompt=prompt(observation, hint=hint), observation=observation, sampling=sampling, n=draws, hinted=hint,
+        seed=seed_for(experiment.seed, *named, "request", iteration, observation.id, attempt),
+    )  # fmt: skip
 
 
 def ask(

@@ -29,7 +29,7 @@ def main() -> None:
     except (TrainingError, ValueError) as error:
         kind = "TrainingError" if isinstance(error, TrainingError) else "ValueError"
         send({"id": JOB, "result": {"refused": kind, "why": str(error)}})
-    next(messages)  # nothing comes; at the end of the launch's attention the process ends
+    next(iter(messages))  # nothing comes; at the end of the launch's attention the process ends
 
 
 def train(job: Mapping[str, Any], send: Send) -> None:

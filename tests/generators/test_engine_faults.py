@@ -41,7 +41,9 @@ def test_a_wave_survives_its_engine_once(tmp_path: Path, caplog: pytest.LogCaptu
     base = Pretrained(name_or_path=str(write_llama(tmp_path / "base")))
     adapted = Model(base=base, adapter=write_adapter(tmp_path / "base", tmp_path / "adapter"))
     workers, finished = [], []
-    with Vllm(threads=1, cpu_kvcache_space=0.1).engine(base, workspace=tmp_path / "engine", seed=0) as engine:
+    with Vllm(threads=1, cpu_kvcache_space=0.1, seeding="wave").engine(
+        base, workspace=tmp_path / "engine", seed=0
+    ) as engine:
         engine.serve(adapted)
         expected = engine.generate(WAVE, seed=7)
 
@@ -91,7 +93,7 @@ def test_a_wave_survives_that_memory_runs_out(
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "16384")  # a fresh worker has little that was freed to take from
     base = Pretrained(name_or_path=str(write_llama(tmp_path / "base")))
     wave = [*ask(QUESTIONS[:1], Sampling(temperature=1.0, max_tokens=2)), *ask(["x" * 400] * 40)]
-    settings, told = Vllm(threads=1, cpu_kvcache_space=0.1, max_num_seqs=1), list[int]()
+    settings, told = Vllm(threads=1, cpu_kvcache_space=0.1, max_num_seqs=1, seeding="wave"), list[int]()
     with settings.engine(base, workspace=tmp_path / "engine", seed=0) as engine:
         assert isinstance(engine, VllmEngine)
 

@@ -3,9 +3,9 @@
 import os
 import signal
 import threading
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from star_loop.generators import devices
 from star_loop.generators.engines import Engines, Lane, several
 from star_loop.generators.process import WorkerError
+from star_loop.generators.stream import More
 from star_loop.generators.vllm import Vllm, VllmEngine
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, EngineError, Progress
@@ -133,6 +134,62 @@ def test_what_has_arrived_is_not_asked_again(engines: int, deaths: list[bool]) -
     assert asked == {str(k): 1 for k in range(9)}
 
 
+def feed(count: int, follow: Callable[[int], bool] = lambda _: False) -> tuple[More, list[int]]:
+    """Requests 0 … count - 1, and for each that `follow` names another, `count` later, once it has come."""
+    waiting, come = deque(range(count)), list[int]()
+
+    def more(room: int) -> dict[int, Request]:
+        waiting.extend(k + count for k in come if k < count and follow(k) and k + count not in asked)
+        asked.update(k + count for k in come if k < count and follow(k))
+        new = [waiting.popleft() for _ in range(min(room, len(waiting)))]
+        return {k: ask(k + 1)[k] for k in new}
+
+    asked = set[int]()
+    return more, come
+
+
+@settings(max_examples=40)
+@given(
+    engines=st.integers(1, 4),
+    count=st.integers(0, 150),
+    deaths=st.lists(st.booleans(), max_size=5),
+    every=st.integers(1, 5),
+)
+def test_a_stream_brings_all_and_what_follows_from_it_whoever_dies(
+    engines: int, count: int, deaths: list[bool], every: int
+) -> None:
+    record: list[str] = []
+    starts = [partial(echo, record, fate(*deaths[k::engines]), alone=True) for k in range(engines)]
+    with several(starts, share=4, restarts=20) as all_of_them:
+        all_of_them.serve(MODEL)
+        more, come = feed(count, lambda k: k % every == 0)
+        for drawn in all_of_them.stream(more):
+            assert all(texts[0].text == f"{k} " for k, texts in drawn.items())
+            come += drawn
+        assert len(all_of_them.generate(ask(3), seed=0)) == 3, "it goes on as before"
+    assert sorted(come) == sorted([*range(count), *range(count, 2 * count, every)])
+
+
+def test_a_stream_that_is_closed_leaves_engines_that_go_on() -> None:
+    record: list[str] = []
+    with several([partial(echo, record, fate(), alone=True)] * 2, share=4, restarts=1) as engines:
+        engines.serve(MODEL)
+        more, _ = feed(10_000)
+        with closing(engines.stream(more)) as stream:
+            while not next(stream):
+                pass
+        assert len([line for line in record if line.isdigit()]) < 1000
+        assert len(engines.generate(ask(3), seed=0)) == 3
+
+
+def test_a_request_that_kills_every_engine_ends_the_stream() -> None:
+    record: list[str] = []
+    with several([partial(echo, record, repeat(True), alone=True)] * 2, share=4, restarts=2) as engines:
+        engines.serve(MODEL)
+        with pytest.raises(EngineError, match="died in the middle"):
+            list(engines.stream(feed(50)[0]))
+
+
 def test_an_engine_that_cannot_start_is_left_out_until_the_next_model(caplog: pytest.LogCaptureFixture) -> None:
     record: list[str] = []
     with several([partial(echo, record, fate(), starts=k > 0) for k in range(2)], share=1, restarts=1) as engines:
@@ -201,7 +258,7 @@ def test_two_workers_of_vllm_are_one_engine_and_one_of_them_may_die(
     base = Pretrained(name_or_path=str(write_llama(tmp_path / "base")))
     adapted = Model(base=base, adapter=write_adapter(tmp_path / "base", tmp_path / "adapter"))
     wave = questions(QUESTIONS, Sampling(temperature=1.0, max_tokens=40), n=2)
-    settings = Vllm(threads=1, cpu_kvcache_space=0.1, engines=2, share=2)
+    settings = Vllm(threads=1, cpu_kvcache_space=0.1, engines=2, share=2, seeding="wave")
     with settings.engine(base, workspace=tmp_path / "engine", seed=0) as engines:
         assert isinstance(engines, Engines)
         first, second = engines._lanes
@@ -263,6 +320,6 @@ def test_a_model_is_spread_over_as_few_gpus_as_hold_it() -> None:
 
 def test_several_engines_must_be_told_how_a_call_is_cut() -> None:
     with pytest.raises(ValueError, match=r"generator\.engines=2 .*add generator\.share=64"):
-        Vllm(engines=2).check()
-    Vllm(engines=2, share=16).check()
-    Vllm(engines=2, seeding="request").check()
+        Vllm(engines=2, seeding="wave").check()
+    Vllm(engines=2, share=16, seeding="wave").check()
+    Vllm(engines=2).check()

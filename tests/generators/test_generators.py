@@ -57,7 +57,10 @@ def adapted(base, tmp_path_factory) -> Model:
 
 @pytest.fixture(scope="module")
 def engines(base, tmp_path_factory):
-    settings = {"transformers": Transformers(batch_size=4), "vllm": Vllm(threads=1, cpu_kvcache_space=0.1)}
+    settings = {
+        "transformers": Transformers(batch_size=4),
+        "vllm": Vllm(threads=1, cpu_kvcache_space=0.1, seeding="wave"),
+    }
     with ExitStack() as stack:
         workspace = tmp_path_factory.mktemp("workspace")
         yield {
@@ -274,6 +277,23 @@ def test_a_second_worker_applies_the_adapter_and_seeds_each_request(engines, bas
         assert arrived == dict(enumerate(expected))
         first, left = engine.asked
         assert first == len(mixed) > left >= len(mixed) - 2, "only what had not arrived"
+
+        for closed in (False, True):
+            waiting, streamed = dict(enumerate([*mixed, *ask(["x" * 600], short)])), {}
+            with closing(
+                engine.stream(lambda room, waiting=waiting: {k: waiting.pop(k) for k in list(waiting)[:2]})
+            ) as stream:
+                for drawn in stream:
+                    if drawn and not streamed:
+                        os.kill(engine.pid, signal.SIGKILL)
+                    streamed |= drawn
+                    if closed and len(streamed) > 2:
+                        break
+            assert [streamed[k] for k in sorted(streamed) if k < len(mixed)] == [
+                expected[k] for k in sorted(streamed) if k < len(mixed)
+            ]
+            assert closed or len(streamed) == len(mixed) + 1, "what fills the context is answered too"
+        assert engine.generate(ask()[2:3], seed=0), "what was in flight is aborted"
     assert not (tmp_path / "tmp").exists()
 
 
@@ -283,7 +303,7 @@ def test_a_new_process_writes_the_same_text_and_dies_with_its_parent(engines, ba
 import sys
 from pathlib import Path
 from tests.generators.test_generators import Pretrained, Vllm, ask, texts
-settings = Vllm(threads=1, cpu_kvcache_space=0.1)
+settings = Vllm(threads=1, cpu_kvcache_space=0.1, seeding="wave")
 with settings.engine(Pretrained(name_or_path=sys.argv[1]), workspace=Path(sys.argv[2]), seed=0) as engine:
     print(engine.pid, texts(engine.generate(ask(n=2), seed=5)), flush=True)
     sys.stdin.read()

@@ -1,0 +1,108 @@
+"""The keys of `generator=vllm`, and what they come to on this machine."""
+
+import importlib.util
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from star_loop.generators.devices import fewest, places, stated
+from star_loop.models import Pretrained
+from star_loop.protocols import Generator
+
+SHARE = 64
+"""Requests of a share where it need not be said."""
+
+
+class VllmSettings(Generator):
+    """How vLLM is started and asked."""
+
+    scores: ClassVar[bool] = True
+
+    adapter: Literal["merge", "lora"] = "merge"
+    """`merge`: merged weights are loaded into the live engine: full speed, any PEFT adapter, the update rounded to
+    `dtype`. `lora`: the adapter is applied as it is (LoRARequest): exact, slower per token, plain LoRA only."""
+    max_lora_rank: int = Field(64, ge=1)
+    """With `adapter: lora`: the highest rank that will come; rounded up to one that vLLM has."""
+    seeding: Literal["wave", "request"] = "request"
+    """`request`: each request by its own seed, so that its text does not depend on its neighbours (on a GPU: hardly);
+    collecting is a stream, and what is finished is kept, whatever happens to the rest. `wave`: the engine is seeded
+    once for each `generate`, with a cold prefix cache; a wave that is interrupted begins again."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of the weights that generate; `auto`: that of the base model."""
+    max_model_len: int | None = Field(None, ge=2)
+    """Tokens of prompt and completion together; None: what the model allows."""
+    max_num_seqs: int = Field(256, ge=1)
+    """Completions in flight at once."""
+    max_num_batched_tokens: int | None = Field(None, ge=1)
+    """Tokens of one engine step; None: vLLM's default."""
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    """Share of a GPU's memory that the engine takes."""
+    cpu_kvcache_space: float = Field(1.0, gt=0)
+    """On a CPU: GiB of key-value cache. Fixed, not a share of what is free, so that scheduling is reproducible."""
+    threads: int | None = Field(None, ge=1)
+    """On a CPU: OpenMP threads; None: one for each core."""
+    tensor_parallel_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """GPUs that share one copy of the model; `auto`: the fewest that hold it."""
+    engines: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    """How many work at once, each in a process of its own and with GPUs of its own; `auto`: as many as there are GPUs
+    for; one without a GPU."""
+    share: int | None = Field(None, ge=1)
+    """Requests that are seeded and generated together, by one engine: what comes depends on this, not on `engines`.
+    None: all of a call, so several engines need it (but not under `seeding: request`)."""
+    enforce_eager: bool | None = None
+    """No compilation, no CUDA graphs; None: so on a CPU (it starts sooner), not on a GPU."""
+    sleep: bool = True
+    """On a GPU, `release` puts the engine to sleep (weights move to host memory); false: the process ends and the next
+    `serve` starts another, which always gives all the memory back."""
+    timeout: float = Field(600.0, gt=0)
+    """Seconds without any sign of life after which the engine counts as dead."""
+    restarts: int = Field(1, ge=0)
+    """How often a worker that died, fell silent or failed is replaced within one call, which then begins again (with
+    `seeding: request`: goes on with what is left): its seeds make what comes the same. A worker that cannot start is
+    not replaced."""
+    engine_kwargs: Mapping[str, Any] = {}
+    """Anything else that `vllm.LLM` takes, as JSON values."""
+
+    def check(self) -> None:
+        """Check that vLLM is installed.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if importlib.util.find_spec("vllm") is None:
+            raise ValueError(
+                'generator=vllm, but vLLM is not installed. Install it with: pip install "star_loop[vllm]", '
+                "or take the slower generator=transformers."
+            )
+        self._check_engines()
+
+    @property
+    def independent(self) -> bool:
+        """With `seeding: request`."""
+        return self.seeding == "request"
+
+    @property
+    def rank_beside(self) -> int | None:
+        """Return `max_lora_rank` with `adapter: lora`."""
+        return self.max_lora_rank if self.adapter == "lora" else None
+
+    @property
+    def share_size(self) -> int | None:
+        """Return how many requests a share has; None: there is one engine, and a call is not cut."""
+        return self.share or (None if self.engines == 1 else SHARE)
+
+    def gpus_each(self, base: Pretrained) -> int:
+        """Count the GPUs that share one copy of this model."""
+        size = self.tensor_parallel_size
+        return fewest(base, self.dtype, self.gpu_memory_utilization) if size == "auto" else size
+
+    def _check_engines(self) -> None:
+        if self.engines == 1:
+            return
+        if self.share is None and self.seeding == "wave":
+            raise ValueError(
+                f"generator.engines={self.engines} share the requests of a call, and what is generated depends on how "
+                "they are cut: add generator.share=64 (or more on GPUs), or generator.seeding=request"
+            )
+        places(self.engines, stated(self.tensor_parallel_size))
