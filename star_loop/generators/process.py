@@ -9,12 +9,14 @@ Messages to the child: `{"id", "operation", …arguments}`. From the child: `{"i
 """
 
 import ctypes
+import hashlib
 import json
 import os
 import queue
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +29,10 @@ GRACE = 5.0
 """Seconds that a child gets to leave by itself once its standard input is closed."""
 LOG_LINES = 25
 PR_SET_PDEATHSIG = 1
+SOCKET_PATH = 103
+"""Bytes of a socket's path, at most: 107 on Linux, 103 on macOS."""
+SOCKET_NAME = 37
+"""Bytes of what vLLM calls a socket in the temporary folder: a slash and a UUID."""
 
 Send = Callable[[Mapping[str, Any]], None]
 
@@ -42,7 +48,7 @@ class WorkerProcess:
 
     Args:
         module: what to run; it must `connect_to_parent`.
-        workspace: folder of the log `worker.log` and of the temporary directory `tmp`.
+        workspace: folder of the log `worker.log` and of the temporary directory (`short_folder`).
         environment: variables added to the parent's.
         timeout: seconds without any sign of life (a message or a line in the log) after which a call fails.
         arguments: of its command line.
@@ -60,11 +66,11 @@ class WorkerProcess:
         key: str = "generator.timeout",
     ) -> None:
         self.module, self.timeout, self.key = module, timeout, key
-        self.log, self._temporary = (workspace / name for name in ("worker.log", "tmp"))
+        self.log, self._temporary = workspace / "worker.log", short_folder(workspace)
         workspace.mkdir(parents=True, exist_ok=True)
         self._clear_temporary()
         self._temporary.mkdir()
-        directory = str(self._temporary.resolve())
+        directory = str(self._temporary)
         with self.log.open("ab") as log:
             self._process = KillableProcess(
                 [sys.executable, "-m", module, *arguments], log=log, environment={**environment, "TMPDIR": directory}
@@ -159,6 +165,17 @@ class WorkerProcess:
     def _clear_temporary(self) -> None:
         if self._temporary.exists():
             shutil.rmtree(self._temporary)
+
+
+def short_folder(workspace: Path) -> Path:
+    """Return a worker's temporary folder: `tmp` in its workspace, or in the system's, if that has no room for sockets.
+
+    The name is made of the workspace's, so that the next launch finds the folder and clears it.
+    """
+    inside = workspace.resolve() / "tmp"
+    if len(os.fsencode(inside)) <= SOCKET_PATH - SOCKET_NAME:
+        return inside
+    return Path(tempfile.gettempdir()) / f"star_loop-{hashlib.sha256(os.fsencode(inside)).hexdigest()[:16]}"
 
 
 def connect_to_parent() -> tuple["Messages", Send]:

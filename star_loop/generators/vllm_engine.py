@@ -29,6 +29,7 @@ class VllmEngine(Serving):
     ) -> None:
         super().__init__(base)
         self._environment, self._aborted = environment, False
+        self._hollow = False
         self.settings, self.workspace, self.seed = settings, workspace, seed
         self._worker: WorkerProcess | None = None
         self._facts: dict[str, Any] | None = None
@@ -44,7 +45,10 @@ class VllmEngine(Serving):
         if self.facts["asleep"]:
             self._call("wake_up")
             self.facts["asleep"] = False
-            self.prove_awake()
+            if self._hollow and model == self.served:
+                self.load(model)
+            if not self._hollow:
+                self.prove_awake()
         super().serve(model)
 
     def generate(
@@ -150,7 +154,9 @@ class VllmEngine(Serving):
         if self._worker is None or self.facts["device"] == "cpu":
             return
         if self.settings.sleep:
-            self._call("sleep")
+            # A merged model is loaded anew in any case; the base's own figures are still to be taken (`_home`).
+            self._hollow = self.settings.adapter == "merge" and self.served.adapter is not None
+            self._call("sleep", level=2 if self._hollow else 1)
             self.facts["asleep"] = True
         else:
             self.close()
@@ -160,6 +166,7 @@ class VllmEngine(Serving):
         if self._worker is not None:
             self._worker.close()
         self._worker, self._facts, self.served = None, None, Model(base=self.base)
+        self._hollow = False
 
     def abort(self) -> None:
         """Let a call that is under way fail at once; called from another thread."""
@@ -191,6 +198,12 @@ class VllmEngine(Serving):
     def load(self, model: Model) -> None:
         """Swap in the worker."""
         self._call("load", adapter=str(model.adapter.resolve()) if model.adapter else None)
+        self._hollow = False
+
+    @property
+    def loaded(self) -> bool:
+        """Tell whether there are weights: in sleep those that are merged are dropped."""
+        return not self._hollow
 
     def logprobs(self, sequences: Sequences) -> list[float]:
         """Return prompt log-probabilities, summed."""

@@ -32,8 +32,8 @@ class VllmSettings(Generator):
     """Type of the weights that generate; `auto`: that of the base model."""
     max_model_len: int | None = Field(None, ge=2)
     """Tokens of prompt and completion together; None: what the model allows."""
-    max_num_seqs: int = Field(256, ge=1)
-    """Completions in flight at once."""
+    max_num_seqs: int | None = Field(None, ge=1)
+    """Completions in flight at once; None: 256 on a CPU, on a GPU what vLLM takes for it (1,024 on an H100)."""
     max_num_batched_tokens: int | None = Field(None, ge=1)
     """Tokens of one engine step; None: vLLM's default."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
@@ -53,8 +53,9 @@ class VllmSettings(Generator):
     enforce_eager: bool | None = None
     """No compilation, no CUDA graphs; None: so on a CPU (it starts sooner), not on a GPU."""
     sleep: bool = True
-    """On a GPU, `release` puts the engine to sleep (weights move to host memory); false: the process ends and the next
-    `serve` starts another, which always gives all the memory back."""
+    """On a GPU, `release` puts the engine to sleep: merged weights are dropped, as they are loaded anew; those of
+    the base move to host memory. false: the process ends and the next `serve` starts another, which always gives all
+    the memory back."""
     timeout: float = Field(600.0, gt=0)
     """Seconds without any sign of life after which the engine counts as dead."""
     restarts: int = Field(1, ge=0)

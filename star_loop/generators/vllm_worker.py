@@ -19,6 +19,8 @@ from star_loop.seeding import seed_for
 Fields = Mapping[str, Any]
 Known = Mapping[int, Any]
 """Token -> vLLM's `Logprob`, for one place: its own token and the most probable ones."""
+CPU_SLOTS = 256
+"""Completions in flight on a CPU where it is not said: more make it no faster."""
 STREAM_TICK = 0.25
 """Seconds after which whoever takes from a stream is given a turn."""
 Texts = Sequence[tuple[Sequence[int], int]]
@@ -112,12 +114,12 @@ class VllmWorker:
     def stop(self) -> None:
         """Do nothing: a stream has ended with this message."""
 
-    def sleep(self) -> None:
-        """Move the weights to host memory, and drop the key-value cache."""
-        self.llm.sleep(level=1)
+    def sleep(self, level: int) -> None:
+        """Drop the key-value cache, and move the weights to host memory (1), or drop them too (2)."""
+        self.llm.sleep(level=level)
 
     def wake_up(self) -> None:
-        """Undo `sleep`."""
+        """Take the memory again; what was dropped is still to be loaded."""
         self.llm.wake_up()
         vllm_internals.forget_prefixes(self.llm)
 
@@ -126,11 +128,13 @@ class VllmWorker:
         arguments: dict[str, Any] = {
             "model": self.base.location, "revision": self.base.revision, "dtype": self._dtype(),
             "trust_remote_code": self.base.trust_remote_code, "seed": seed % 2**32,
-            "max_model_len": wanted["max_model_len"], "max_num_seqs": wanted["max_num_seqs"],
+            "max_model_len": wanted["max_model_len"],
             "gpu_memory_utilization": wanted["gpu_memory_utilization"], "enable_prefix_caching": True,
             "max_logprobs": -1,
             "tensor_parallel_size": wanted["tensor_parallel_size"], "enforce_eager": self.eager,
         }  # fmt: skip
+        if wanted["max_num_seqs"] is not None or self.on_cpu:
+            arguments["max_num_seqs"] = wanted["max_num_seqs"] or CPU_SLOTS
         if wanted["max_num_batched_tokens"] is not None:
             arguments["max_num_batched_tokens"] = wanted["max_num_batched_tokens"]
         if wanted["thinking_tokens"] is not None:

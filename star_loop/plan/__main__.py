@@ -126,7 +126,7 @@ def experiment_of(run: RunDirectory) -> Experiment:
 
 def slots_of(experiment: Experiment) -> int:
     """Completions that an engine has in flight at once."""
-    return getattr(experiment.generator, "max_num_seqs", 256)
+    return getattr(experiment.generator, "max_num_seqs", None) or 256
 
 
 def job_of(experiment: Experiment, wanted: argparse.Namespace) -> Job:

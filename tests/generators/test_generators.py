@@ -5,8 +5,10 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import uuid
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -346,6 +348,18 @@ class TestWorkerProcess:
         os.kill(worker.pid, signal.SIGCONT)
         worker.close()
 
+    def test_sockets_find_a_place_however_long_the_path_is(self, tmp_path):
+        long = tmp_path / "/".join(["experiments"] * 12)
+        worker = WorkerProcess("star_loop.generators.vllm_worker", workspace=long, environment={}, timeout=60)
+        with pytest.raises(EngineError, match="no operation 'sing'"):
+            worker.call("sing")
+        environment = Path(f"/proc/{worker.pid}/environ").read_bytes().decode().split("\0")
+        (folder,) = [Path(line.removeprefix("TMPDIR=")) for line in environment if line.startswith("TMPDIR=")]
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(folder / str(uuid.uuid4())))
+        worker.close()
+        assert not folder.exists()
+
     def test_an_operation_that_fails_leaves_the_worker_alive(self, tmp_path):
         worker = WorkerProcess("star_loop.generators.vllm_worker", workspace=tmp_path, environment={}, timeout=60)
         for _ in range(2):
@@ -392,6 +406,42 @@ def test_weights_that_were_lost_in_sleep_are_noticed(tmp_path: Path) -> None:
     engine.weight = -10.0
     with pytest.raises(EngineError, match=r"woke up with other weights .*5 nats apart.*generator\.sleep=false"):
         engine.prove_awake()
+
+
+class Pretended(VllmEngine):
+    """A worker on a GPU whose weights are one number, which sleep may drop."""
+
+    weight, facts = -10.0, {"device": "cuda", "dtype": "float32", "asleep": False}
+
+    def _start(self) -> int:
+        self._worker, self.done = object(), []
+        return 0
+
+    def _call(self, operation, item=None, **arguments):
+        self.done.append(operation)
+        if operation == "sleep" and arguments["level"] == 2:
+            self.weight = float("nan")
+        if operation == "load":
+            self.weight = -5.0 if arguments["adapter"] else -10.0
+        return [self.weight] * len(arguments.get("sequences", []))
+
+
+def test_merged_weights_that_sleep_has_dropped_are_loaded_again_and_proven(tmp_path: Path) -> None:
+    (tmp_path / "canary.json").write_text('{"prompts": [[1, 2, 3]], "before": [-10.0], "after": [-5.0]}')
+    base = Pretrained(name_or_path="tiny")
+    merged, beside = Model(base=base, adapter=tmp_path), Vllm(adapter="lora")
+    engine = Pretended(Vllm(), base, workspace=tmp_path, seed=0, environment={})
+    engine.release()
+    engine.serve(merged)
+    assert engine.done == ["sleep", "wake_up", "logprobs", "load", "logprobs"], "the base is kept, and measured"
+    engine.release()
+    engine.serve(merged)
+    assert engine.done[5:] == ["sleep", "wake_up", "load", "logprobs"] and engine.weight == -5.0
+    engine = Pretended(beside, base, workspace=tmp_path, seed=0, environment={})
+    engine.serve(merged)
+    engine.release()
+    engine.serve(merged)
+    assert engine.done[3:] == ["sleep", "wake_up", "logprobs"]
 
 
 class TestCanary:
