@@ -3,14 +3,17 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed import collecting
 from benchmarks.speed.measuring import Row, alternated, ratios, seconds
 from benchmarks.speed.roofline import Floor
 from benchmarks.speed.sizes import Size, model, questions
 from star_loop.generators.process import WorkerProcess
+from star_loop.generators.stream import arriving
 from star_loop.generators.vllm import Vllm
 from star_loop.models import Model
 from star_loop.protocols import Engine
@@ -34,7 +37,7 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
         one = started(stack, Vllm(), base, work / "one")
         bare.result(ready)
         asked = requests(prompts, size.tokens)
-        seeds, same_seeds = count(), count()  # on a CPU, the same seed brings the same texts
+        seeds, same_seeds = count(), count()
         flops: list[float] = []
         took: list[float] = []
         my_tokens: list[int] = []
@@ -55,12 +58,13 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
 
         measured, compared = alternated(ours, theirs)
         yield Row(
-            what="generation, tokens/s", against="bare `LLM.generate`, same prompts, settings and seeds",
+            what="generation, tokens/s", against="bare `LLM.generate`, same prompts and settings",
             ours=measured, theirs=compared, unit="tokens/s", figures=ratios(measured, compared), goal=0.95,
             obstacle="two processes differ by chance: in one, both take the same time",
             remark=f"{sum(my_tokens):,} and {sum(their_tokens):,} tokens",
         )  # fmt: skip
         yield floor.share("generation", flops[1:], took[1:])
+        yield from collecting.rows(one, base, questions(size.requests), size.tokens, work / "collecting", theirs)
         bare.close()
         yield several(stack, one, base, asked, size, work, seeds)
 
@@ -69,14 +73,20 @@ def several(
     stack: ExitStack, one: Engine, base: Any, ragged: Sequence[Request], size: Size, work: Path, seeds: Iterator[int]
 ) -> Row:
     """Two engines of one thread each, fed from one queue, on the waves that one engine takes one after the other."""
-    two = started(stack, Vllm(engines=2, threads=1, share=size.requests // 4), base, work / "two")
+    two = started(stack, Vllm(engines=2, threads=1), base, work / "two")
     waves = [ragged[k::2] for k in range(2)]
 
     def with_barrier() -> float:
         return rate(lambda: [one.generate(wave, seed=next(seeds)) for wave in waves])
 
     def from_a_queue() -> float:
-        return rate(lambda: [two.generate(ragged, seed=next(seeds))])
+        seed = 1000 * next(seeds)
+        left = {k: replace(request, seed=seed + k) for k, request in enumerate(ragged)}
+
+        def more(room: int) -> dict[int, Request]:
+            return {k: left.pop(k) for k in list(left)[:room]}
+
+        return rate(lambda: [list(drawn.values()) for drawn in arriving(two, more)])
 
     measured, compared = alternated(from_a_queue, with_barrier)
     return Row(

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from benchmarks.speed.sizes import Size, model
 from star_loop.config.build import build
 from star_loop.config.hydra import composed
 from star_loop.experiment import Experiment
+from star_loop.generators.stream import Arriving, More, arriving
 from star_loop.loop import begin, iterate
 from star_loop.models import Model
 from star_loop.protocols import Engine
@@ -75,6 +76,17 @@ class Clocked:
         drawn = self.engine.generate(requests, **how)
         self.seconds += time.perf_counter() - began
         return drawn
+
+    def stream(self, more: More) -> Arriving:
+        """The engine's; what is done between two yields is not its own."""
+        with closing(arriving(self.engine, more)) as stream:
+            while True:
+                began = time.perf_counter()
+                drawn = next(stream, None)
+                self.seconds += time.perf_counter() - began
+                if drawn is None:
+                    return
+                yield drawn
 
 
 class Ours:

@@ -1,0 +1,90 @@
+"""Collecting as the loop does it: a stream that is judged, journalled and written, beside bare generation."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+
+from benchmarks.speed.measuring import Row, alternated, ratios, seconds
+from star_loop.config.build import build
+from star_loop.config.hydra import composed
+from star_loop.models import Pretrained
+from star_loop.protocols import Engine, Session
+from star_loop.records import Observation, Rollout
+from star_loop.run.directory import RunDirectory
+from star_loop.stages import load
+from star_loop.stages.checkpoint import first_checkpoint
+from star_loop.stages.collect import collect
+from star_loop.stages.live import LiveRun
+
+QUOTAS = 8
+"""A quota is this part of the questions, so that the pass stops in their middle."""
+
+
+class Collecting:
+    """One iteration's collection after the other, each of the base model and in a run directory of its own.
+
+    Args:
+        quota: correct rationales wanted; None: the questions are asked once each, and not again.
+    """
+
+    def __init__(
+        self, engine: Engine, base: Pretrained, questions: Sequence[Observation], tokens: int, work: Path,
+        quota: int | None = None,
+    ) -> None:  # fmt: skip
+        once = ("sampler=uniform", f"generator.max_tokens={tokens}", f"schedule.quota={quota or 'null'}")
+        again = "resample" if quota else "none"
+        self._experiment = build(composed([*once, f"second_try={again}", f"model.name_or_path={base.name_or_path}"]))
+        self._engine, self._questions, self._work, self._numbers = engine, questions, work, count()
+        self.surplus: list[float] = []
+        """Of each collection, rollouts that were begun in vain over all."""
+
+    def __call__(self) -> float:
+        """Collect once.
+
+        Returns:
+            Tokens a second of what is learned from.
+        """
+        number, experiment = next(self._numbers), self._experiment
+        run = RunDirectory(self._work / str(number))
+        live = LiveRun(
+            experiment=experiment.model_copy(update={"seed": number}), run=run, engine=self._engine, session=Session(),
+            splits={"train": self._questions, "validation": [], "test": []}, shots=False,
+        )  # fmt: skip
+        before = first_checkpoint(experiment, len(self._questions), load.columns(self._questions))
+        found: list[Rollout] = []
+        took = seconds(lambda: found.extend(collect(live, run.iteration(1), before, before.beliefs, None)[0].rollouts))
+        surplus = sum(entry.get("surplus", 0) for entry in run.timings(1))
+        self.surplus.append(surplus / (surplus + len(found)))
+        return sum(rollout.tokens for rollout in found) / took
+
+
+def rows(
+    engine: Engine, base: Pretrained, questions: Sequence[Observation], tokens: int, work: Path,
+    bare: Callable[[], float],
+) -> Iterator[Row]:  # fmt: skip
+    """Collect in turn with bare generation, whose tokens a second `bare` gives.
+
+    Args:
+        questions: the same that are asked there.
+        tokens: the most that a completion may have.
+    """
+    whole = Collecting(engine, base, questions, tokens, work / "whole")
+    ours, theirs = alternated(whole, bare)
+    yield Row(
+        what="collecting as a stream, tokens/s", against="bare `LLM.generate`, same prompts and settings",
+        ours=ours, theirs=theirs, unit="tokens/s", figures=ratios(ours, theirs), goal=0.95,
+        obstacle="judging and writing take their part of the same cores", remark="judged, journalled and written",
+    )  # fmt: skip
+    stopped = Collecting(engine, base, questions, tokens, work / "stopped", quota=len(questions) // QUOTAS)
+    useful, theirs = alternated(stopped, bare)
+    yield Row(
+        what="collecting until a quota, second tries included, tokens/s", against="the same",
+        ours=useful, theirs=theirs, unit="tokens/s", figures=ratios(useful, theirs), goal=0.95,
+        obstacle="towards a quota, the last texts and their second tries leave the engine half empty",
+        remark=f"{len(questions) // QUOTAS} rationales; what was begun in vain is not counted",
+    )  # fmt: skip
+    surplus = [100 * share for share in stopped.surplus[1:]]
+    yield Row(
+        what="rollouts begun in vain, of all", against="", ours=surplus, unit="%", figures=surplus, per="%", goal=5.0,
+        at_least=False,
+    )  # fmt: skip
