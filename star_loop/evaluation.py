@@ -6,6 +6,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from star_loop.config.component import Component
+from star_loop.external import Harness
 from star_loop.records import Decoding, Observation, Request, Sampling
 from star_loop.seeding import seed_for
 
@@ -26,6 +27,8 @@ class Evaluation(Component):
     """Ask so many questions of each held-out split, spread evenly over it; None: all."""
     test_every: int = Field(1, ge=1)
     """Measure the test split every so many iterations; always before the first and after the last."""
+    external: Harness | None = None
+    """Benchmarks of lm-eval-harness that are measured beside."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many iterations without a better validation accuracy; null: never."""
 

@@ -32,6 +32,7 @@ from star_loop.run.guard import (
 )
 from star_loop.stages import load
 from star_loop.stages.checkpoint import Checkpoint, last_checkpoint
+from star_loop.stages.external import look
 from star_loop.stages.live import LiveRun
 from star_loop.stages.prepare import finished
 from star_loop.tasks.show import prompts
@@ -126,6 +127,7 @@ def _loop(experiment: Experiment, run: RunDirectory, splits: load.Splits, engine
         if complete is not None:
             with fan_out(experiment.listeners, run.path, run.committed_metrics()):
                 return complete  # no engine is started for nothing
+    look(experiment, run, splits)
     workspace = run.path / ".engine"
     # torch makes this folder as soon as it is imported, otherwise in the temporary directory, where it would stay.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(workspace.resolve() / "compiled"))

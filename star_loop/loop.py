@@ -21,6 +21,7 @@ from star_loop.stages import load
 from star_loop.stages.checkpoint import Checkpoint, first_checkpoint, last_checkpoint
 from star_loop.stages.collect import collect
 from star_loop.stages.evaluate import evaluate
+from star_loop.stages.external import external
 from star_loop.stages.learn import commit, learn
 from star_loop.stages.live import LiveRun
 from star_loop.stages.pilot import pilot
@@ -51,6 +52,7 @@ def begin(live: LiveRun, columns: Columns, prepared: Metrics) -> Checkpoint:
     evaluated = evaluate(live, iteration, checkpoint.model)
     if live.experiment.evaluation.shots and live.has_examples:
         evaluated |= evaluate(live, iteration, checkpoint.model, shots=True)
+    evaluated |= external(live, iteration, checkpoint.model)
     spent = {f"{kind}/cumulative": prepared.get(f"{kind}/prepare", 0.0) for kind in ("flops", "flops_exact")}
     return commit(live, iteration, checkpoint, data | evaluated | prepared | spent)
 
@@ -71,6 +73,7 @@ def iterate(live: LiveRun, before: Checkpoint, prepared: Metrics) -> Checkpoint:
 
     evaluated = evaluate(live, iteration, model)  # 4
     scored_again = score_again(live, iteration, collected, model)
+    evaluated |= external(live, iteration, model)
 
     figures = yielded | trained | evaluated  # 5
     figures |= prepared if iteration.number == live.first_iteration else {}

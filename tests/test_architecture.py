@@ -18,7 +18,7 @@ LAYERS = [
     {"config"},
     {"records", "servers"},
     {"models"},
-    {"accounting", "schedule"},
+    {"accounting", "schedule", "external"},
     {"protocols"},
     {"evaluation", "verifiers"},
     {"tasks", "samplers", "searches"},

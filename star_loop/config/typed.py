@@ -6,7 +6,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
-LISTS = ("task.choices", "tags")
+LISTS = ("task.choices", "tags", "evaluation.external.tasks")
 """Keys of which commas separate the parts, not the values of a sweep."""
 _KEY = re.compile(r"\+{0,2}[A-Za-z_][\w.@/]*\Z")
 _WRITTEN = ("[", "'", '"')

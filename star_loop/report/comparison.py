@@ -9,6 +9,7 @@ from typing import Any
 
 from star_loop.report.intervals import Mean, mean
 from star_loop.report.runs import Run, directories, read
+from star_loop.report.tables import benchmarks
 from star_loop.run.disk import RunError
 
 _MOST_TARGETS = 4
@@ -34,6 +35,17 @@ class Group:
         """Return the base model's test accuracy when asked so; None: a run did not."""
         values = [run.baselines.get(how) for run in self.runs]
         return mean([v for v in values if v is not None]) if None not in values else None
+
+    @property
+    def benchmarks(self) -> Mapping[str, tuple[float, float]]:
+        """Return the mean first and last figure of each outside benchmark that every run has measured."""
+        names = dict.fromkeys(name for run in self.runs for name in benchmarks(run.metrics))
+        ends = {name: [found for run in self.runs if (found := run.benchmark(name)) is not None] for name in names}
+        return {
+            name: (sum(first for first, _ in found) / len(found), sum(last for _, last in found) / len(found))
+            for name, found in ends.items()
+            if len(found) == len(self.runs)
+        }
 
     @property
     def last(self) -> Mean:

@@ -47,6 +47,7 @@ def as_html(comparison: Comparison) -> str:
         drawing=drawing(comparison),
         groups=group_table(comparison),
         baselines=baseline_table(comparison),
+        benchmarks=benchmark_table(comparison),
         settings=setting_table(comparison),
         runs=run_table(comparison),
     )
@@ -60,6 +61,8 @@ def as_markdown(comparison: Comparison) -> str:
     parts += ["## Configurations", EXPLAINED, _markdown(group_table(comparison))]
     if len(baselines := baseline_table(comparison)) > 1:
         parts += ["## Baselines", BASELINES, _markdown(baselines)]
+    if len(benchmarks := benchmark_table(comparison)) > 1:
+        parts += ["## Outside benchmarks", _markdown(benchmarks)]
     if comparison.keys:
         parts += ["## Where they differ", _markdown(setting_table(comparison))]
     parts += ["## Runs", _markdown(run_table(comparison))]
@@ -97,6 +100,9 @@ def _rows(comparison: Comparison) -> Iterator[list[Any]]:
         for how, accuracy in _both(group).items():
             row = ["baseline", number, f"{label}: base, {how}", None, accuracy.n, 0, accuracy.value]
             yield row + [None] * (5 + len(reached)) + [group.settings.get(key) for key in comparison.keys]
+        for name, ends in group.benchmarks.items():
+            row = ["benchmark", number, f"{label}: {name}", None, len(group.runs), None, *ends]
+            yield row + [None] * (4 + len(reached)) + [group.settings.get(key) for key in comparison.keys]
     for number, (group, _) in numbered:
         for run in group.runs:
             ends = run.accuracy(run.measured[0]), run.accuracy(run.measured[-1])
@@ -160,6 +166,16 @@ def baseline_table(comparison: Comparison) -> Table:
         for how, accuracy in _both(group).items():
             ends = quantities.interval(accuracy.low, accuracy.high)
             rows.append([str(number), label, how, str(accuracy.n), quantities.percent(accuracy.value), ends])
+    return rows
+
+
+def benchmark_table(comparison: Comparison) -> Table:
+    """Make one row for each outside benchmark of each configuration; without such, only the titles."""
+    rows = [["", "configuration", "benchmark", "seeds", "first → last", "change"]]
+    for number, (group, label) in enumerate(zip(comparison.groups, comparison.labels, strict=True), start=1):
+        for name, (first, last) in group.benchmarks.items():
+            grown = f"{first:.4g} → {last:.4g}"
+            rows.append([str(number), label, name, str(len(group.runs)), grown, f"{last - first:+.4g}"])
     return rows
 
 

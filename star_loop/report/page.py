@@ -14,7 +14,15 @@ from star_loop.report.figures import figures, sampling
 from star_loop.report.quantities import visible
 from star_loop.report.rollouts import kind
 from star_loop.report.summary import Summary, total
-from star_loop.report.tables import check_rows, data_rows, iteration_rows, method_rows, phase_rows, skill_table
+from star_loop.report.tables import (
+    check_rows,
+    data_rows,
+    external_rows,
+    iteration_rows,
+    method_rows,
+    phase_rows,
+    skill_table,
+)
 
 
 def environment() -> Environment:
@@ -45,6 +53,7 @@ def render(summary: Summary) -> str:
             iterations=iteration_rows(summary.metrics),
             phases=phase_rows(summary.metrics),
             sampling=sampling(summary.statistics),
+            external=external_rows(summary.metrics),
             checks=check_rows(summary.metrics),
             data=data_rows(summary.metrics),
             sampler=method_rows(summary.metrics),

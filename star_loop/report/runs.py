@@ -49,6 +49,11 @@ class Run:
         """Return the base model's test accuracies, by how it was asked."""
         return baselines(self.metrics[self.measured[0]])
 
+    def benchmark(self, name: str) -> tuple[float, float] | None:
+        """Return the first and the last figure of an outside benchmark; None: it was not measured."""
+        values = [m[f"external/{name}"] for m in self.metrics if f"external/{name}" in m]
+        return (values[0], values[-1]) if values else None
+
     @property
     def validated(self) -> int | None:
         """The iteration with the highest validation accuracy, the first of equals; None: there is no validation."""

@@ -103,6 +103,7 @@ _PHASE_FLOPS = {
     "collect": ("flops/generate",),
     "train": ("flops/train",),
     "evaluate": ("flops/validation", "flops/evaluation"),
+    "external": (),
 }
 
 
@@ -129,7 +130,8 @@ def _utilisation(metrics: Sequence[Metrics], phase: str) -> float | None:
     return sum(m[name] * m[seconds] for m in said) / spent if spent else None
 
 
-_LOOP = ("data", "evaluation", "validation", "collect", "train", "tokens", "flops", "flops_exact", "seconds", "machine")
+_LOOP = ("data", "evaluation", "validation", "collect", "train", "tokens", "flops", "flops_exact", "seconds", "machine",
+         "external")  # fmt: skip
 """What every run has; any other figure is the method's own."""
 
 
@@ -164,6 +166,27 @@ def data_rows(metrics: Sequence[Metrics]) -> list[tuple[str, str]]:
         for name, value in found.items()
         if name.startswith("data/")
     ]
+
+
+def external_rows(metrics: Sequence[Metrics]) -> list[tuple[str, list[str]]]:
+    """Return each figure of outside benchmarks, by iteration, with its standard error where there is one."""
+    return [
+        (name, [external_figure(m.get(f"external/{name}"), m.get(f"external/{name}_stderr")) for m in metrics])
+        for name in benchmarks(metrics)
+    ]
+
+
+def benchmarks(metrics: Sequence[Metrics]) -> list[str]:
+    """List the figures of outside benchmarks, as `<task>/<metric>`, without their standard errors."""
+    names = dict.fromkeys(name.removeprefix("external/") for m in metrics for name in m if name.startswith("external/"))
+    return [name for name in names if not name.endswith("_stderr")]
+
+
+def external_figure(value: float | None, error: float | None = None) -> str:
+    """Write a figure, which need not be a share."""
+    if value is None:
+        return quantities.MISSING
+    return f"{value:.4g}" + (f" ± {error:.2g}" if error is not None else "")
 
 
 def check_rows(metrics: Sequence[Metrics]) -> list[tuple[str, list[str]]]:

@@ -86,6 +86,15 @@ class IterationDirectory:
         name = "evaluation" if split == "test" else split
         return self._rows(f"{name}.jsonl", Rollout, compute)
 
+    def external(self, compute: Callable[[], Metrics]) -> Metrics:
+        """`external.json`: the figures of benchmarks that are not the run's own."""
+        path = self.path / "external.json"
+        if not path.exists():
+            self.ledger.publish(path.name, json_bytes(compute()))
+        elif not self.committed:
+            self.ledger.check(path.name)
+        return read_json(path)
+
     def adapter(self, compute: Callable[[Path], Metrics]) -> tuple[Path, Metrics]:
         """The trained adapter and the metrics of its round, which `training.json` keeps beside the weights."""
         path = self.path / "adapter"

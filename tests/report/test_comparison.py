@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from star_loop.accounting.statistics import Statistics
+from star_loop.records import Metrics
 from star_loop.report import write_comparison
 from star_loop.report.__main__ import main
 from star_loop.report.comparison import compare, differing
@@ -40,6 +41,7 @@ def make(
     seed: int,
     validation: float = 0.01,
     shots: float | None = None,
+    more: Metrics | None = None,
     spread: float | None = None,
     **settings: Any,
 ) -> Path:
@@ -61,6 +63,7 @@ def make(
             metrics |= {f"{name}_low": value - spread, f"{name}_high": value + spread}
         if shots is not None and t == 0:
             metrics["evaluation_shots/accuracy"] = shots
+        metrics |= more or {}
         run.iteration(t).commit(adapter=None, metrics=metrics, statistics=Statistics.empty(1), beliefs={})
     return path
 
