@@ -151,13 +151,20 @@ class _Parts:
         """Return the schema of each key, with its meaning and its default."""
         said = {name: {"description": meaning} for name, meaning in key_meanings(component).items()}
         fields = component.model_fields.items()
-        return {name: {**said.get(name, {}), **_default(field), **self.value(field)} for name, field in fields}
+        rewritten = _rewritten(component)
+        return {
+            name: {**said.get(name, {}), **_default(field), **self.value(field, by_name=name in rewritten)}
+            for name, field in fields
+        }
 
-    def value(self, field: FieldInfo) -> Schema:
-        """Return what a key takes; an interpolation may stand for any value."""
+    def value(self, field: FieldInfo, *, by_name: bool = False) -> Schema:
+        """Return what a key takes; an interpolation may stand for any value.
+
+        `by_name`: the constructor makes the value of something shorter, such as a name or a list of them.
+        """
         found = self._of(field.annotation, field.metadata)
-        if any(isinstance(item, BeforeValidator) for item in field.metadata):
-            found = {"anyOf": [found, {"type": ["string", "array"]}]}  # a name for what is looked up
+        if by_name or any(isinstance(item, BeforeValidator) for item in field.metadata):
+            found = {"anyOf": [found, {"type": ["string", "array"]}]}
         return found if found == {"type": "string"} else {"anyOf": [found, {"$ref": "#/$defs/interpolation"}]}
 
     def _of(self, annotation: Any, metadata: Sequence[Any] = ()) -> Schema:
@@ -182,6 +189,12 @@ class _Parts:
             return {}
         self.defined |= found.pop("$defs", {})
         return found
+
+
+def _rewritten(component: type[Component]) -> set[str]:
+    """Name the keys whose values a validator of the class sees before their types are looked at."""
+    validators = component.__pydantic_decorators__.field_validators.values()
+    return {name for each in validators if each.info.mode == "before" for name in each.info.fields}
 
 
 def _default(field: FieldInfo) -> Schema:
