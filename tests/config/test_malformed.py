@@ -299,7 +299,7 @@ def option_files() -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted(CONF.rglob("*.yaml")):
         content: Any = OmegaConf.to_container(OmegaConf.load(path))
         group = path.parent.name
-        if {"experiment", "hydra", "tune"} & set(path.relative_to(CONF).parts) or content is None:
+        if {"debug", "experiment", "hydra", "tune"} & set(path.relative_to(CONF).parts) or content is None:
             continue
         content = {name: part for name, part in content.items() if name not in ("defaults", "hydra")}
         if path.read_text().startswith("# @package _global_"):
