@@ -35,6 +35,7 @@ from star_loop.stages.checkpoint import Checkpoint, last_checkpoint
 from star_loop.stages.external import look
 from star_loop.stages.live import LiveRun
 from star_loop.stages.prepare import finished
+from star_loop.tasks.arithmetic import Arithmetic
 from star_loop.tasks.show import prompts
 from star_loop.trackers import fan_out
 
@@ -146,6 +147,8 @@ def _warn(experiment: Experiment, splits: load.Splits) -> None:
     rate = getattr(experiment.trainer, "learning_rate", None)
     for doubt in load.doubts(parameters, experiment.model.dtype, rate):
         logger.warning("%s", doubt)
+    if experiment.model.name_or_path == "tiny" and not isinstance(experiment.task, Arithmetic):
+        logger.warning("model=tiny knows arithmetic in its own notation and no language: take model=<another>")
     if quota := load.unreachable(experiment.schedule, len(splits["train"]), experiment.iterations):
         logger.warning("%s", quota)
 

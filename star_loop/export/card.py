@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,25 @@ from star_loop.report.quantities import asked, interval, percent
 from star_loop.run.directory import FREE_KEYS, IterationDirectory, RunDirectory
 from star_loop.run.disk import RunError
 
+_MERGED = '"merged"'
+_PARTS = {
+    "adapter": ("adapter", "`adapter/`: PEFT, or a vLLM `LoRARequest`"),
+    "merged": ("merged model", "`merged/`: transformers, vLLM"),
+    "data": ("data", "`data/`, with a card of its own"),
+}
+"""Part -> how the card calls it, and what it says of it."""
 
-def model_card(run: RunDirectory, experiment: Experiment, here: IterationDirectory, license: str) -> str:
-    """Describe base, task, method, iteration, figures and command."""
+
+def model_card(
+    run: RunDirectory, experiment: Experiment, here: IterationDirectory, license: str,
+    parts: Sequence[str] = ("adapter", "merged", "data"),
+) -> str:  # fmt: skip
+    """Describe base, task, method, iteration, figures and command; and how to load the `parts` that are there."""
     base, after, before = experiment.model, here.metrics(), run.iteration(0).metrics()
     whole = experiment.trainer.whole
     local = base.name_or_path == "tiny" or Path(base.name_or_path).expanduser().is_dir()
     hub = "" if local else f"base_model: {in_head(base.name_or_path)}\n"
-    adapter = "" if whole else "| adapter | `adapter/`: PEFT, or a vLLM `LoRARequest` |\n"
+    listed = "".join(f"| {title} | {text} |\n" for part, (title, text) in _PARTS.items() if part in parts)
     return f"""---
 {hub}license: {in_head(license)}
 library_name: {"transformers" if whole else "peft"}
@@ -39,18 +51,10 @@ them. The licences of the base model and of the questions hold for it.
 | FLOPs so far (generation and training, papers' convention) | 0 | {after.get("flops/cumulative", 0.0):.3g} |
 
 {_provenance(run, experiment)}
-{adapter}| merged model | `merged/`: transformers, vLLM |
-| data | `data/`, with a card of its own |
-
+{listed}
 Accuracy is greedy, {asked(run.config())}, with 95 % Wilson intervals. Which iteration is the best, validation decides.
 
-## How to load it
-
-In this folder:
-
-{_fenced(_loading(base, whole=whole), "python")}
-
-## The prompt
+{_loading(base, parts)}## The prompt
 
 What it was trained and measured with, as the first of its training questions shows; {_put(experiment)}.
 
@@ -97,19 +101,23 @@ def absent() -> list[Example]:
     raise RunError("a committed iteration has no examples.jsonl: it is damaged")
 
 
-def _loading(base: Pretrained, *, whole: bool) -> str:
-    load = ["from transformers import AutoModelForCausalLM, AutoTokenizer", ""]
-    merged = 'AutoModelForCausalLM.from_pretrained("merged"), AutoTokenizer.from_pretrained("merged")'
-    if whole:
-        return "\n".join([*load, f"model, tokenizer = {merged}"])
-    name = json.dumps(name_of(base), ensure_ascii=False) + _revision(base)
-    return "\n".join([
-        "from peft import PeftModel", *load,
-        f"base, tokenizer = AutoModelForCausalLM.from_pretrained({name}), AutoTokenizer.from_pretrained({name})",
-        'model = PeftModel.from_pretrained(base, "adapter")',
-        "# or without PEFT and a base: both summed",
-        f"model, tokenizer = {merged}",
-    ])  # fmt: skip
+def _loading(base: Pretrained, parts: Sequence[str]) -> str:
+    lines = ["from transformers import AutoModelForCausalLM, AutoTokenizer", ""]
+    if "adapter" in parts:
+        name = json.dumps(name_of(base), ensure_ascii=False) + _revision(base)
+        lines = ["from peft import PeftModel", *lines]
+        lines += [f"base, tokenizer = {_pair(name)}", 'model = PeftModel.from_pretrained(base, "adapter")']
+    if "merged" in parts:
+        lines += [
+            *(["# or without PEFT and a base:"] if "adapter" in parts else []),
+            f"model, tokenizer = {_pair(_MERGED)}",
+        ]
+    code = _fenced("\n".join(lines), "python")
+    return f"## How to load it\n\nIn this folder:\n\n{code}\n\n" if {"adapter", "merged"} & set(parts) else ""
+
+
+def _pair(name: str) -> str:
+    return f"AutoModelForCausalLM.from_pretrained({name}), AutoTokenizer.from_pretrained({name})"
 
 
 def _revision(base: Pretrained) -> str:

@@ -66,7 +66,7 @@ def export(run: Path, iteration: str = "best", parts: Sequence[str] | None = Non
             rows = _write_data(directory, experiment, here.number, into / "data")
             text = data_card(directory, experiment, here.number, license, rows)
             (into / "data" / "README.md").write_text(text, encoding="utf-8")
-        (into / "README.md").write_text(model_card(directory, experiment, here, license), encoding="utf-8")
+        (into / "README.md").write_text(model_card(directory, experiment, here, license, parts), encoding="utf-8")
 
     Disk().publish_directory(target, fill)
     return target

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -70,16 +71,16 @@ def doubts(parameters: int, dtype: str, learning_rate: float | None) -> list[str
 
 
 def unreachable(schedule: Schedule, observations: int, iterations: int) -> str | None:
-    """Say that the data cannot fill the quota of correct rationales, and what would fit; None: they can."""
+    """Say when the data will not fill the quota of correct rationales any more, and what would fit; None: never."""
     most = observations * schedule.per_observation
-    quota = schedule.quota_at(1) if iterations else None
-    if quota is None or quota <= most:
+    fits = bisect_right(range(1, iterations + 1), most, key=lambda t: schedule.quota_at(t) or 0)  # quotas never fall
+    if fits == iterations:
         return None
     counted = "once" if schedule.per_observation == 1 else f"{schedule.per_observation} times"
-    fits = "" if schedule.quota != "beta" else f", or schedule.steps={max(1, most // (2 * schedule.batch))} for fewer"
+    fewer = "" if schedule.quota != "beta" else f", or schedule.steps={max(1, most // (2 * schedule.batch))} for fewer"
     return (
-        f"iteration 1 wants {quota:,} correct rationales, and each of {observations:,} questions counts {counted}: "
-        f"every iteration asks them all. Set schedule.quota=null to say so{fits}"
+        f"iteration {fits + 1} wants {schedule.quota_at(fits + 1):,} correct rationales, and each of {observations:,} "
+        f"questions counts {counted}: from then on all are asked. Set schedule.quota=null to say so{fewer}"
     )
 
 

@@ -571,17 +571,18 @@ def test_advice_is_given_once_and_only_where_it_fits() -> None:
 @pytest.mark.parametrize(
     "keys, observations, said",
     [
-        ({}, 320, None),
+        ({}, 384, None),
         ({}, 56, "wants 320 correct rationales, and each of 56 questions counts once"),
         ({}, 56, "schedule.steps=3 for fewer"),
         ({"per_observation": 4}, 56, "counts 4 times"),
-        ({"per_observation": 6}, 56, None),
+        ({"per_observation": 7}, 56, None),
         ({"quota": 100}, 56, "Set schedule.quota=null to say so"),
         ({"quota": None}, 56, None),
+        ({"growth": 1.2, "steps": 5}, 41, "iteration 2 wants 48 correct rationales"),
     ],
 )
 def test_a_quota_that_the_data_cannot_fill_is_said(keys: dict[str, Any], observations: int, said: str | None) -> None:
-    found = unreachable(Schedule(**keys), observations, iterations=1)
+    found = unreachable(Schedule(**keys), observations, iterations=2)
     assert found is None if said is None else said in str(found)
 
 
