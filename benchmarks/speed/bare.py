@@ -23,7 +23,10 @@ def main() -> None:
 
 def start(model: str, settings: dict[str, Any]) -> Any:
     """vLLM's offline engine with the given arguments."""
-    os.environ["TORCH_COMPILE_DISABLE"] = "1"  # as vllm_worker does on a CPU
+    import torch
+
+    if not torch.accelerator.is_available():
+        os.environ["TORCH_COMPILE_DISABLE"] = "1"  # as vllm_worker does on a CPU
     import vllm
 
     return vllm.LLM(model=model, **settings)
