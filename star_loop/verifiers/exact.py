@@ -1,6 +1,7 @@
 """The normalised text or number after an answer marker, as in GSM8K's `#### 72`."""
 
 import re
+from functools import lru_cache
 
 from pydantic import Field
 
@@ -13,11 +14,14 @@ from star_loop.verifiers.sentences import another_number, taken_back
 from star_loop.verifiers.units import same_currency, same_quantity
 from star_loop.verifiers.wrapping import block, unwrap
 
+_VALUED = re.compile(r"[%/\\¼-¾⅐-⅞]|cent")
+"""In what may be a percentage or a fraction."""
 _INITIALS = re.compile(r"(?<![^\W_])([^\W\d_]\.) (?=[^\W\d_]\.)")
 """Two initials, which are written with a space between them or without."""
 _AFTER_INITIALS = re.compile(r"((?:(?<![^\W_])|(?<=\.))[^\W\d_]\.)(?=[^\W\d_]{2})")
 
 
+@lru_cache(maxsize=1 << 12)
 def normalise(answer: str) -> str:
     """Write an answer in its one spelling: numbers in plain decimal, text in lower case with single spaces.
 
@@ -38,6 +42,7 @@ def _once(answer: str) -> str:
     return plain_number(text) or _AFTER_INITIALS.sub(r"\1 ", _INITIALS.sub(r"\1", text)).rstrip(". ")
 
 
+@lru_cache(maxsize=1 << 12)
 def _bare(answer: str) -> str:
     return " ".join(unwrap(plain_characters(answer)).split())
 
@@ -111,7 +116,7 @@ class Exact(Verifier):
 
 def _same_value(gold: str, answer: str) -> bool:
     """Tell whether a percentage or a fraction is written in another way; `10/5` for 2 may be something else."""
-    if not {*"%/\\¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"} & {*gold, *answer} and "cent" not in gold + answer:
+    if not _VALUED.search(gold + answer):
         return False
     one, other = value_of(gold), value_of(answer)
     return one is not None and one == other and (one.denominator > 1 or "/" not in gold + answer)

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from fractions import Fraction
+from functools import lru_cache
 
 _SIGNS = {
     "dollar": r"(?:US|CA|AU|NZ|HK|S|C|A)? ?\\?\$|USD|CAD|AUD|dollars?(?= ?\d)", "real": r"R ?\\?\$|BRL",
@@ -41,6 +42,7 @@ _QUOTIENT = re.compile(
 _VULGAR = re.compile("[¼-¾⅐-⅞↉]")
 
 
+@lru_cache(maxsize=1 << 12)
 def plain_number(text: str) -> str | None:
     """Write a number in plain decimal, a percentage with its `%`; None: it is something else.
 
@@ -129,6 +131,7 @@ def value_of(text: str) -> Fraction | None:
     return -value if match["sign"] else value
 
 
+@lru_cache(maxsize=1 << 12)
 def currencies(text: str) -> frozenset[str]:
     """The currencies whose signs or codes stand in a text.
 

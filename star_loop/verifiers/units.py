@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from star_loop.verifiers.numbers import currencies, in_digits, plain_number
 from star_loop.verifiers.sentences import listed
@@ -75,6 +76,7 @@ _MOST = 6
 """Words of a unit."""
 
 
+@lru_cache(maxsize=1 << 12)
 def quantity(answer: str) -> tuple[str, str] | None:
     """Split an answer into its number and the words behind it; None: it is no number with words behind it.
 
@@ -141,18 +143,19 @@ def same_unit(gold: str, answer: str, question: str) -> bool:
     return _is_unit(gold or answer, asked) and _asked_in(units, question) and not (_CALENDAR & {*other}) - asked
 
 
-def names(words: str) -> list[str]:
+@lru_cache(maxsize=1 << 12)
+def names(words: str) -> tuple[str, ...]:
     """Give the words of a unit their long names, in the singular.
 
     Example:
         >>> names("cm^{2}"), names("square centimetres")
-        (['centimeter', '2'], ['centimeter', '2'])
+        (('centimeter', '2'), ('centimeter', '2'))
     """
     words = _LARGE.sub(lambda letter: f" {_LETTERS_LARGE[letter[0]]} ", words.translate(_RAISED))
     found = [_name(word) for word in _WORD.findall(words.casefold().replace("{", "").replace("}", ""))]
     if len(found) == 2 and found[0] in _POWERS:
         found = [found[1], _POWERS[found[0]]]
-    return found
+    return tuple(found)
 
 
 def is_known(word: str) -> bool:
