@@ -8,7 +8,7 @@ from functools import lru_cache
 
 _SAME = {
     "-": "‐‑‒–−﹣－", "'": "‘’‚‛′", '"': "“”„‟″«»「」『』", ".": "。।۔٫", ",": "،٬、", "?": "؟", "%": "٪", "°": "º˚",
-    "": "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff",
+    "/": "⁄∕", "": "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff",
 }  # fmt: skip
 _ONE = {other: character for character, others in _SAME.items() for other in others}
 _KEPT = "ℂℍℕℙℚℝℤ"

@@ -11,6 +11,7 @@ _MARKS = {
     "congruent": re.compile(r"\\(?:equiv|cong)(?![A-Za-z])"),
     "question": re.compile(r"\?"),
     "per mille": re.compile("‰"),
+    "ratio": re.compile(r"(?<=\d)(?: *:|\\colon) *(?=\d)"),
 }
 _RELATION = re.compile(r"[<>]|\\(?:[lg]e|[lg]eq|[lg]t|neq?)(?![A-Za-z])")
 _NAMED = re.compile(r"\A[^=<>]*(?<![<>!:])=")

@@ -111,6 +111,7 @@ LANGUAGES: Mapping[str, Language] = {
     ),
     "de": Language(
         nouns=("antwort", "lösung"),
+        alone=("ist die Antwort", "lautet die Antwort", "ist die Lösung", "lautet die Lösung"),
         joins=("ist", "lautet", "ist also", "lautet also", "muss sein"),
         doubts=("wenn", "falls", "ob", "angenommen", "glaube nicht, dass", "bezweifle, dass"),
         reasons=("weil", "da", "denn"),

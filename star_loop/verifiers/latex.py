@@ -20,7 +20,7 @@ _ARGUMENTS = re.compile(
 _LOOSE = re.compile(r" *([-+=*/^_(){}\[\]|]) *")
 _QUOTIENT = re.compile(r"(-?)(?:\\frac\{(-?[0-9]{1,99})\}\{(-?[0-9]{1,99})\}|([0-9]{1,99})(?:/([0-9]{1,99}))?)")
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:\\[,;: ]|~|\{,\})\d{3})+(?!\d)")
-_BRACED = re.compile(r"(?<!\\)\{(\d{1,3}(?:,\d{3})+)\}")
+_BRACED = re.compile(r"(?<!\\)\{(\d{1,3}(?:,\d{3})+|:)\}")
 _UPRIGHT = re.compile(r"\\(?:text|mathrm|mbox|textrm|mathbf|textbf|mathit|rm) *\{((?:[-+\d., ]|\\?%)+)\}")
 _ITALIC = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|textit|mathnormal) *\{([^{}]*)\}")
 _SPACES = re.compile(r"(?:(?<!\\)\\[,;: ]|(?<=\S)~|\\q?quad(?![A-Za-z])|\s)+")
@@ -52,6 +52,7 @@ _UPPER, _LOWER = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-
 _TEXT_DEGREE = re.compile(r"\\(?:text|mathrm) *\{ *° *\}")
 _ROOT = re.compile(r"([√∛∜]) *(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))")
 _DEGREES = {"√": "", "∛": "[3]", "∜": "[4]"}
+_SETS = re.compile(r"\\mathbb +([A-Z])(?![A-Za-z])")
 _ANGLED = re.compile(r"\\([lr])angle(?![A-Za-z])")
 _CURRENCY = re.compile(
     r"\\(?:text *\{ *\\)?(?:pounds|euro)(?![A-Za-z]) *\}?"
@@ -98,6 +99,7 @@ def _with_units(words: str) -> str:
         words = _TIMES.sub(
             lambda u: rf"\text{{{u['first']} {u['second']}}}" if u["first"] else f"{u['one']} {u['two']}", words
         )
+        words = _SETS.sub(r"\\mathbb{\1}", words)
         words = _ANGLED.sub(lambda angle: "(" if angle[1] == "l" else ")", words)
         words = _OHM.sub(lambda ohm: rf"\text{{ {_OHMS[ohm['prefix']]}}}", words)
         words = _MICRO.sub(lambda micro: rf"\text{{ {_MICROS[micro['unit']]}}}", words)

@@ -17,23 +17,29 @@ from star_loop.verifiers.dropped import same_marks
 from star_loop.verifiers.kinds import kind
 from star_loop.verifiers.latex import plain, spelt
 from star_loop.verifiers.math_pool import MathPool, Question
-from star_loop.verifiers.numbers import in_digits
 from star_loop.verifiers.sentences import sentences
 from star_loop.verifiers.stated import Stated
 from star_loop.verifiers.statement import Statement
 from star_loop.verifiers.structure import Parts, comparable, parts, same_base
 from star_loop.verifiers.touching import read_with
-from star_loop.verifiers.units import names, same_currency, speaks
+from star_loop.verifiers.units import names, same_currency, speaks, with_digits
 from star_loop.verifiers.wrapping import unwrap
 
 _NAME = re.compile(
     r"(?:m ?)?\\(?:angle|triangle|overline|vec|mathbf|widehat) ?(?:\{[A-Za-z ]+\}|[A-Z](?: ?[A-Z])*)"
-    r"|\\?[A-Za-z]+(?:_\{?\w+\}?)?'*(?:\([^()=<>]{1,20}\))?|\([A-Za-z](?:, ?[A-Za-z])+\)|\|? ?[A-Z]{2,3} ?\|?"
+    r"|\\?[A-Za-z]+(?:_\{?\w+\}?)?'*(?:\([^()=<>]{1,20}\))?|\([A-Za-z](?:, ?[A-Za-z])+\)"
+    r"|[A-Z]{2,3}|\|[^|=<>]{1,20}\||\\# ?[A-Z]"
 )
 _CALLED = re.compile(
     r"\\(?:text|textbf|mathrm|mbox|operatorname) *\{(?P<words>[A-Za-z' ,-]*)(?P<is>[:=]?) *\} *(?P<sign>=|:)? *"
 )
 """Words that name what follows: `\text{Area} = `, `\text{The area is }`."""
+_PROBABILITY = re.compile(
+    r"(?:P|Pr|\\Pr|\\mathbb\{[PE]\}|E|Var|\\operatorname\{(?:E|P|Var)\})(?:\\left)? *[(\[][^()\[\]]{1,40}[)\]] *= *"
+)
+"""What a probability or a mean is called by."""
+_ROUNDED = re.compile(r"(?P<exact>[^=<>]*(?:\\frac|\\sqrt|\\pi|\\ln|\\log|/).*?) *(?:\\approx|\\simeq|≈) *-?[\d.,]+\Z")
+"""A value with its decimal fraction behind it."""
 _SPELT = re.compile(r"(?:\\(?:text|mathrm) *\{ *)?[a-z]+(?:[ -][a-z ]*)?\}?(?: *[\d.,]+)?\Z", re.IGNORECASE)
 _UPRIGHT = re.compile(r"\\(?:text|mathrm) *\{([^{}]*)\}")
 _IS = ("is", "are", "equals")
@@ -149,7 +155,11 @@ def _value(line: str | None) -> str | None:
         named = bool(called["sign"] or called["is"]) or words[-1:] in [[verb] for verb in _IS]
         if named and not any(speaks(word) for word in words if word not in _IS):
             line = unwrap(line[called.end() :])
-    return in_digits(" ".join(_UPRIGHT.sub(r" \1 ", line).split())) if line and _SPELT.match(line) else line
+    if line and (probability := _PROBABILITY.match(line)):
+        line = line[probability.end() :]
+    if line and (rounded := _ROUNDED.fullmatch(line)):
+        line = rounded["exact"]
+    return with_digits(" ".join(_UPRIGHT.sub(r" \1 ", line).split())) if line and _SPELT.match(line) else line
 
 
 def _compared(answer: str, observation: Observation) -> "str | Question":

@@ -22,7 +22,6 @@ _ENCLOSED = re.compile(rf"{_OPTION}[(\[{{]{_SIGN}[)\]}}](?P<rest>.*)", re.DOTALL
 _BARE = re.compile(
     rf"{_OPTION}{_SIGN}(?:(?:[).:,]| +[-–—](?= )) *(?P<rest>.*)|(?P<reason>\W.*))?", re.DOTALL | re.IGNORECASE
 )
-_TWICE = re.compile(r"([(\[])\1(\w{1,2})([)\]])\3")
 _BEHIND = re.compile(rf"(?P<text>.+?) *\({_SIGN}\)", re.DOTALL)
 _LETTER = re.compile(r"(?<![\w'])\(?([A-Z])\)?(?![\w'])|\(([a-z1-9])\)")
 _WHICH = re.compile(r"\A\s*(?:which is|which|that is|i\.e\.)(?!\w)", re.IGNORECASE)
@@ -52,6 +51,7 @@ _CONTRAST = re.compile(
 )
 """A reason that begins with another option says with one of these words why it is none."""
 _SUBJECT = re.compile(r"\(?(?P<letter>[A-Z])\)?(?= *(?:[.,;]|\Z|and\b|is\b|are\b|was\b|also\b|too\b|works?\b|fits?\b))")
+_ARTICLE = re.compile(r"\A(?:the|an?) +(?=\w)")
 _IS_SO = re.compile(r"\W*(?:\Z|(?:is|are|was|were|has|have|can|fits?|works?|does|do)\b)")
 _IS = re.compile(r"\A *(?:is|are|was) +(?:(?:the|an|a) +)?")
 _ALSO_RIGHT = re.compile(
@@ -147,7 +147,7 @@ def read_choice(
 
 @lru_cache(maxsize=1 << 14)
 def _read_choice(words: str, choices: tuple[str, ...], alone: bool, phrases: tuple[str, ...]) -> int | None:
-    words, texts = _TWICE.sub(r"(\2)", without_emphasis(unwrap(plain_characters(words)))), _texts(choices)
+    words, texts = without_emphasis(unwrap(plain_characters(words))), _texts(choices)
     match, whole = _ENCLOSED.fullmatch(words) or _BARE.fullmatch(words), _by_text(words, texts)
     if whole is not None and not (match and words in (match["sign"], f"({match['sign']})")):
         return whole
@@ -240,5 +240,6 @@ def _reasons_for_another(rest: str, index: int, texts: Sequence[str]) -> bool:
         said = _IS.sub("", given[subject.end() :])
         return not said.casefold().startswith(texts[LETTERS.find(subject["letter"])] or " ")
     words = _BEFORE_WORDS.sub("", given, count=1).casefold()
-    begun = max((text for text in texts if text and words.startswith(text)), key=len, default="")
-    return bool(begun) and begun != texts[index] and _IS_SO.match(words, len(begun)) is not None
+    bare = {_ARTICLE.sub("", text): text for text in texts if text}
+    begun = max((each for each in bare if words.startswith(each)), key=len, default="")
+    return bool(begun) and bare[begun] != texts[index] and _IS_SO.match(words, len(begun)) is not None

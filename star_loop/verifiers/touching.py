@@ -28,7 +28,9 @@ _ANOTHER = re.compile(
     r"[\s,;*]*(?:[,;]|\b(?:or|and)\b)[\s*]*(?:(?:also|possibly|maybe|perhaps|even|an?|the|it is)\s+)*(?:\\[(\[]|\$)?"
     r"(?:[a-z] *= *)?-?(?:\d|\\[dt]?frac|\\sqrt|\\boxed)(?![^.]*\bcases?\b)"
     r"(?!\S*\$? (?:(?:is|are|was|does|do|would|can|must)(?: be| an?)? "
-    r"(?:not\b|no\b|extraneous|invalid|reject|impossible|discard|excluded)|\w+n['’]t\b|cannot\b|fails?\b))"
+    r"(?:not\b|no\b"
+    r"|too (?:large|small|big|high|low)\b|extraneous|invalid|reject|impossible|discard|excluded)"
+    r"|\w+n['’]t\b|cannot\b|fails?\b))"
 )
 _DENIED = re.compile(
     r"[\s,;:*(\[]*(?:(?:is|was|were|would|could|can|does|did|cannot|must|seems?|are|has)\b|\w+n['’]t\b)[^,;.]*"
@@ -47,6 +49,7 @@ _BEFORE_DENIED = re.compile(
 )
 _BEFORE_OPERATOR = re.compile(
     r"(?:[+*/^_<|]|\d|\\(?:cdot|times|div|pm|mp|neq?|not *=|sqrt|sin|cos|tan|log|ln)|\\[dt]?frac *(?:\{[^{}]*\} *)?\{?"
+    r"|\\(?:overline|bar|widehat|hat|vec) *\{|(?<![A-Za-z])[a-zA-Z]\("
     r"|\\sqrt *\{|[\^_] *\{)\s*\Z"
 )
 _ELEMENT_BEFORE = re.compile(
@@ -54,9 +57,9 @@ _ELEMENT_BEFORE = re.compile(
 )
 """It makes the box an element of a list, or the digits behind a point."""
 _COMMA_BEFORE = re.compile(r"[\d})][,;]\s*\Z")
-_OPENED = re.compile(r"(?<!\\)(?:\\[{])?(?P<opening>[(\[])\s*(?:\$\$?|\\[(\[])?\s*\Z")
-_CLOSED = re.compile(r"(?<!\\)[)\]]")
-_CLOSINGS = {"(": ")", "[": "]"}
+_OPENED = re.compile(r"(?P<opening>(?<!\\)[(\[]|\\\{)\s*(?:\$\$?|\\[(\[])?\s*\Z")
+_CLOSED = re.compile(r"(?<!\\)[)\]]|\\\}")
+_CLOSINGS = {"(": ")", "[": "]", r"\{": r"\}"}
 _MINUS = re.compile(r"(?P<lead>.*?)(?P<sign>[-−]) *\Z", re.DOTALL)
 _BEGINS = re.compile(r"(?:\A|[=$(\[:,]|\\[(\[]|[A-Za-z]{2})\s*\Z")
 _EMPHASIS = re.compile(

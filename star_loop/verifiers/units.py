@@ -60,6 +60,7 @@ _LETTERS = listed("m g h s l n j w v c f ω")
 """Single letters that are units; others (`42x`, `3i`) are mathematics."""
 _LETTERS_LARGE = {"K": "thousand", "M": "million", "B": "billion"}
 _LARGE = re.compile(r"(?<![A-Za-z])[KMB](?![A-Za-z])")
+_NEWTON_METERS = re.compile(r"(?<![A-Za-z])([kM]?N)m(?![A-Za-z])")
 _QUANTITY = re.compile(
     r"(?P<number>[-+]? ?[$€£¥₹]?[0-9][0-9., ]*%?|[-+]?\.[0-9]+) ?(?P<words>[^\W\d_°].*|°.*)", re.DOTALL
 )
@@ -84,7 +85,7 @@ def quantity(answer: str) -> tuple[str, str] | None:
         >>> quantity("1,200 km per hour")
         ('1200', 'km per hour')
     """
-    answer = _with_digits(answer.translate(_RAISED))
+    answer = with_digits(answer.translate(_RAISED))
     match = _QUANTITY.fullmatch(answer)
     if match is None:
         number, currency = plain_number(answer), sorted(currencies(answer))
@@ -95,8 +96,13 @@ def quantity(answer: str) -> tuple[str, str] | None:
     return (number, match["words"]) if number is not None and not _SECOND.search(match["words"]) else None
 
 
-def _with_digits(answer: str) -> str:
-    """Write the number that some words begin with in digits: "five apples"."""
+def with_digits(answer: str) -> str:
+    """Write the number that some words begin with in digits.
+
+    Example:
+        >>> with_digits("five apples"), with_digits("apples")
+        ('5 apples', 'apples')
+    """
     words = answer.split(" ", _MOST) if answer[:1].isalpha() else []
     for k in range(len(words), 0, -1):
         if (number := in_digits(first := " ".join(words[:k]))) != first:
@@ -151,6 +157,7 @@ def names(words: str) -> tuple[str, ...]:
         >>> names("cm^{2}"), names("square centimetres")
         (('centimeter', '2'), ('centimeter', '2'))
     """
+    words = _NEWTON_METERS.sub(r"\1 m", words)
     words = _LARGE.sub(lambda letter: f" {_LETTERS_LARGE[letter[0]]} ", words.translate(_RAISED))
     found = [_name(word) for word in _WORD.findall(words.casefold().replace("{", "").replace("}", ""))]
     if len(found) == 2 and found[0] in _POWERS:

@@ -23,7 +23,8 @@ _TAG = re.compile(r"<(?P<name>b|i|u|em|strong|code|span|p|answer|final_answer)>(
 _STYLED = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|cal|bb|scr|frak)|emph|underline|bm) *\{([^{}]*)\}"
 )
-_SPACED = re.compile(r"\\q?quad(?![A-Za-z]) *|\\[,;:! ]|(?<=[\w)])~(?=[\w(])")
+_TWICE = re.compile(r"([(\[])\1([^()\[\]\n]{1,40})([)\]])\3")
+_SPACED = re.compile(r"\\q?quad(?![A-Za-z]) *|\\[,;:! ]|(?<=[\w)])~(?=[\w(\\])")
 _EMPHASIS = re.compile(r"\*\*|__|`|(?<![\w*])[*_](?=[A-Za-z(])|(?<=[A-Za-z).])[*_](?!\w)")
 _STYLE = re.compile(
     r"\\(?:(?:display|text|script)style|tiny|small|normalsize|large|Large|LARGE|huge|Huge|bf|rm|it)(?![A-Za-z]) *"
@@ -92,7 +93,8 @@ def without_emphasis(words: str) -> str:
         >>> without_emphasis("B** (the *iron*), not_x")
         'B (the iron), not_x'
     """
-    return _EMPHASIS.sub("", _SPACED.sub(" ", _STYLED.sub(r"\1", without_looks(words))))
+    plain = _STYLED.sub(r"\1", _SPACED.sub(" ", without_looks(words)))
+    return _EMPHASIS.sub("", _TWICE.sub(r"(\2)", plain))
 
 
 def block(tail: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import pytest
 from star_loop.tasks import lines
 from star_loop.tasks.file import File
 from star_loop.tasks.rows import Rows
+from star_loop.tasks.table import Memory, stored
 
 ROWS = [{"question": f"What is {k} + 1?", "answer": str(k + 1)} for k in range(12)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
@@ -113,3 +114,12 @@ def test_every_form_of_several_option_columns_is_the_same(tmp_path: Path) -> Non
 def test_a_new_line_around_a_question_is_one() -> None:
     assert File(before="Question: ", after="\\nAnswer:").after == "\nAnswer:"
     assert File(after="\nAnswer:").after == "\nAnswer:"
+
+
+def test_values_of_the_hub_are_those_that_were_written() -> None:
+    datasets = pytest.importorskip("datasets", reason='needs the extra "star_loop[hub]"')
+    features = {"answer": datasets.Value("float32"), "parts": datasets.List(datasets.Value("float16"))}
+    written = {"answer": [0.1, None, 2.5], "parts": [[0.3], [], [1.0]]}
+    rows = Memory("hub", stored(datasets.Dataset.from_dict(written, features=datasets.Features(features))))
+    assert [str(rows[k]["answer"]) for k in range(len(rows))] == ["0.1", "None", "2.5"]
+    assert [[str(part) for part in rows[k]["parts"]] for k in range(3)] == [["0.3"], [], ["1.0"]]
