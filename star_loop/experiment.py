@@ -13,6 +13,7 @@ from star_loop.models import Pretrained
 from star_loop.preparations import Preparation
 from star_loop.protocols import Allocator, Generator, Sampler, Selector, Task, Tracker, Trainer
 from star_loop.records import Sampling
+from star_loop.rewards import Reward
 from star_loop.run.mirror import Mirror, open_store
 from star_loop.schedule import Schedule
 from star_loop.scorers import Scorer
@@ -56,6 +57,8 @@ class Experiment(Component):
     """What is learned about the observations once, before the first iteration, in order."""
     search: Balance | None = None
     """Which temperature to sample with, before each iteration; None: the generator's own."""
+    reward: Reward | None = None
+    """Marks collected rationales, for selectors and B-STaR's search; None: only the verifier does."""
     sampler: Sampler
     """Which observations are asked, in which order."""
     allocator: Allocator

@@ -24,6 +24,7 @@ from star_loop.stages.evaluate import evaluate
 from star_loop.stages.external import external
 from star_loop.stages.learn import commit, learn
 from star_loop.stages.live import LiveRun
+from star_loop.stages.marks import mark
 from star_loop.stages.pilot import pilot
 from star_loop.stages.prepare import prepare
 from star_loop.stages.score import score, score_again
@@ -66,7 +67,8 @@ def iterate(live: LiveRun, before: Checkpoint, prepared: Metrics) -> Checkpoint:
     beliefs, piloted = pilot(live, iteration, before.beliefs, before.model)
     collected, yielded = collect(live, iteration, before, beliefs, setting)
 
-    collected, scored = score(live, iteration, collected, before.model)  # 2
+    collected, rewarded = mark(live, iteration, collected)  # 2
+    collected, scored = score(live, iteration, collected, before.model)
     examples, selected = select(live, iteration, collected, setting)
 
     model, trained = train(live, iteration, before.model, examples)  # 3
@@ -77,7 +79,7 @@ def iterate(live: LiveRun, before: Checkpoint, prepared: Metrics) -> Checkpoint:
 
     figures = yielded | trained | evaluated  # 5
     figures |= prepared if iteration.number == live.first_iteration else {}
-    figures |= shown | searched | piloted | scored | selected | scored_again
+    figures |= shown | searched | piloted | rewarded | scored | selected | scored_again
     return learn(live, iteration, before, collected, model, figures)
 
 

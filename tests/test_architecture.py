@@ -25,7 +25,7 @@ LAYERS = [
     {"allocators", "selectors", "run"},
     {"report", "generators", "embedded"},
     {"trackers", "trainers"},
-    {"scorers"},
+    {"scorers", "rewards"},
     {"preparations"},
     {"experiment"},
     {"stages"},

@@ -144,6 +144,26 @@ def label_metrics(rollouts: Sequence[Rollout], right: Sequence[bool]) -> Metrics
     }
 
 
+VETOED = (How.TOO_LONG, How.TRUNCATED, How.HINT_LEAK)
+"""What the loop itself takes for wrong, so that nobody asks a judge about it."""
+
+
+def reward_metrics(rollouts: Sequence[Rollout]) -> Metrics:
+    """Figures of a reward beside the verifier: its mean mark, and how often a mark from 0.5 on agrees with the verdict.
+
+    Args:
+        rollouts: those that count.
+    """
+    asked = [r for r in rollouts if r.how not in VETOED]
+    marked = [(r.score, r.correct) for r in asked if r.score is not None]
+    return {
+        "reward/mark": _mean([score for score, _ in marked]),
+        "reward/mark_of_correct": _mean([score for score, correct in marked if correct]),
+        "reward/agreement": _mean([(score >= 0.5) == correct for score, correct in marked]),
+        "reward/unmarked": 1 - len(marked) / max(len(asked), 1),
+    }
+
+
 def base_accuracy(metrics: Metrics) -> float | None:
     """The better of an iteration's two test accuracies, bare and after worked examples; None: it was not measured.
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from star_loop.config.component import Component
 from star_loop.models.packaged import find, home, obtain
@@ -27,6 +27,9 @@ class Pretrained(Component):
         >>> Pretrained(name_or_path="Qwen/Qwen2.5-3B", dtype="bfloat16").chat_template
         False
     """
+
+    continues: ClassVar[bool] = True
+    """Whether it must be a model that continues texts, not one with another head."""
 
     name_or_path: str
     """A Hub id, a local directory, or `tiny`: the model that ships with the package."""
@@ -93,7 +96,7 @@ class Pretrained(Component):
             obtain(packaged)
         directory = self.directory
         if directory is not None:
-            _check_directory(directory, self.name_or_path)
+            _check_directory(directory, self.name_or_path, continues=self.continues)
         elif self.name_or_path.endswith(".gguf"):
             raise ValueError(
                 f"model.name_or_path={self.name_or_path!r}: a GGUF file is converted first: "
@@ -157,7 +160,7 @@ def fingerprint(pretrained: Pretrained) -> str:
     return total.hexdigest()
 
 
-def _check_directory(directory: Path, name: str) -> None:
+def _check_directory(directory: Path, name: str, *, continues: bool) -> None:
     found = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
     missing = [] if "config.json" in found else ["config.json"]
     if not any(file.endswith(".safetensors") for file in found):
@@ -173,13 +176,13 @@ def _check_directory(directory: Path, name: str) -> None:
             f"model.name_or_path={name!r}: {directory} has no {' and no '.join(missing)} (found: {listing}). "
             "Save the model there with save_pretrained(), which writes both."
         )
-    _check_configuration(directory / "config.json")
+    _check_configuration(directory / "config.json", continues=continues)
     for file in found:
         if file.endswith(".safetensors"):
             _check_header(directory / file)
 
 
-def _check_configuration(path: Path) -> None:
+def _check_configuration(path: Path, *, continues: bool) -> None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -187,7 +190,7 @@ def _check_configuration(path: Path) -> None:
     if not isinstance(found, dict):
         raise ValueError(f"{path} is not a JSON object: download or save the model again")
     named = [name for name in _listed(found.get("architectures")) if _OTHERS.search(name)]
-    if named or found.get("is_encoder_decoder") is True:
+    if continues and (named or found.get("is_encoder_decoder") is True):
         what = named[0] if named else "a model of an encoder and a decoder"
         raise ValueError(
             f"{path} says {what}, which does not continue texts: take a causal language model (…ForCausalLM)"
@@ -223,7 +226,7 @@ def _check_cache(pretrained: Pretrained) -> None:
     from huggingface_hub import constants
 
     if isinstance(cached := _cached_configuration(pretrained), str):
-        _check_configuration(Path(cached))
+        _check_configuration(Path(cached), continues=pretrained.continues)
         return
     if not constants.HF_HUB_OFFLINE:
         return

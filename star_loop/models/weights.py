@@ -38,7 +38,7 @@ def load_config(pretrained: Pretrained) -> PretrainedConfig:
     Raises:
         ValueError: no such model, or no usable configuration.
     """
-    return _load(AutoConfig, pretrained, "configuration")
+    return load_with(AutoConfig, pretrained, "configuration")
 
 
 def load_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerBase:
@@ -48,7 +48,7 @@ def load_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerBase:
         ValueError: no such tokenizer, one without an end-of-sequence token, or a chat template that cannot be used as
             the model's keys say (see `chat.check`).
     """
-    tokenizer = _load(AutoTokenizer, pretrained, "tokenizer")
+    tokenizer = load_with(AutoTokenizer, pretrained, "tokenizer")
     if tokenizer.eos_token_id is None:
         raise ValueError(
             f"the tokenizer of {pretrained.name_or_path!r} has no end-of-sequence token. "
@@ -72,7 +72,7 @@ def load_model(pretrained: Pretrained, dtype: torch.dtype | None = None, **optio
     """
     wanted = dtype if dtype is not None else weight_dtype(pretrained)
     options |= {"dtype": wanted, "use_safetensors": True, "output_loading_info": True}
-    model, found = _load(AutoModelForCausalLM, pretrained, "weights", **options)
+    model, found = load_with(AutoModelForCausalLM, pretrained, "weights", **options)
     if found["missing_keys"]:
         raise ValueError(
             f"the weights of model.name_or_path={pretrained.name_or_path!r} lack {sorted(found['missing_keys'])[:3]}, "
@@ -250,7 +250,18 @@ def _logprob(model: torch.nn.Module, sequence: Sequence[int]) -> float:
     return float(chosen.sum())
 
 
-def _load(loader: Any, pretrained: Pretrained, what: str, **arguments: Any) -> Any:
+def load_with(loader: Any, pretrained: Pretrained, what: str, **arguments: Any) -> Any:
+    """Return what a class of transformers makes of a model.
+
+    Args:
+        loader: the class, such as `AutoTokenizer`.
+        pretrained: which model.
+        what: what is loaded, for messages.
+        arguments: of its `from_pretrained`.
+
+    Raises:
+        ValueError: it cannot be loaded.
+    """
     pretrained.check()
     try:
         return loader.from_pretrained(

@@ -7,12 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from star_loop.accounting.metrics import VOTES, label_metrics
+from star_loop.accounting.metrics import VETOED, VOTES, label_metrics
 from star_loop.protocols import Task
-from star_loop.records import How, Metrics, Observation, Rollout
+from star_loop.records import Metrics, Observation, Rollout
 from star_loop.stages.judge import verdicts
-
-_VETOED = (How.TOO_LONG, How.TRUNCATED, How.HINT_LEAK)
 
 
 def by_majority(
@@ -27,13 +25,13 @@ def by_majority(
         before: rollouts of an earlier round, judged by majority: their label stays.
     """
     labels = {**_majorities(rollouts), **_labels(before)}
-    places = [k for k, rollout in enumerate(rollouts) if rollout.how not in _VETOED and rollout.position in labels]
+    places = [k for k, rollout in enumerate(rollouts) if rollout.how not in VETOED and rollout.position in labels]
     asked = [(labelled(observations, rollouts[k], labels), rollouts[k].text) for k in places]
     judged = dict(zip(places, verdicts(task, asked), strict=True))
     return [
         replace(r, answer=judged[k].answer, correct=judged[k].correct, how=judged[k].how, score=judged[k].score)
         if k in judged
-        else replace(r, correct=False, how=r.how if r.how in _VETOED else "no majority")
+        else replace(r, correct=False, how=r.how if r.how in VETOED else "no majority")
         for k, r in enumerate(rollouts)
     ]
 
@@ -61,7 +59,7 @@ def _majorities(rollouts: Sequence[Rollout]) -> dict[int, str]:
     """The most frequent answer of each question; of equals, the one that came first."""
     answers: dict[int, Counter[str]] = defaultdict(Counter)
     for r in rollouts:
-        if r.answer is not None and r.how not in _VETOED:
+        if r.answer is not None and r.how not in VETOED:
             answers[r.position][r.answer] += 1
     most = {position: votes.most_common(1)[0] for position, votes in answers.items()}
     return {position: answer for position, (answer, votes) in most.items() if votes >= VOTES}

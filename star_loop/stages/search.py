@@ -11,6 +11,7 @@ from star_loop.run.directory import IterationDirectory
 from star_loop.searches.balance import Balance, Setting
 from star_loop.seeding import rng
 from star_loop.stages.live import LiveRun
+from star_loop.stages.marks import marked
 from star_loop.stages.rollouts import draw_pilots
 
 
@@ -39,9 +40,13 @@ def _pilots(
     draws = dict.fromkeys(order[: wanted.questions].tolist(), wanted.rollouts)
     pilots = {}
     for temperature in wanted.temperatures:
-        ask = partial(draw_pilots, live, iteration.number, f"{temperature:g}", draws, model, temperature)
+        ask = partial(_drawn, live, iteration.number, draws, model, temperature)
         pilots[temperature] = iteration.evaluation(f"pilots/{temperature:g}", ask)
     return pilots
+
+
+def _drawn(live: LiveRun, iteration: int, draws: Mapping[int, int], model: Model, temperature: float) -> list[Rollout]:
+    return marked(live, draw_pilots(live, iteration, f"{temperature:g}", draws, model, temperature))
 
 
 def _spent(cost: Cost, pilots: Mapping[float, Sequence[Rollout]]) -> Metrics:

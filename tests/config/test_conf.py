@@ -26,6 +26,7 @@ GROUPS = (
     "search",
     "selectors",
     "scorer",
+    "reward",
     "generator",
     "trainer",
 )

@@ -1,0 +1,103 @@
+"""A judge is asked in the configured words, read, remembered and compared with the golds: by a real server with a script."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from star_loop.config.build import build
+from star_loop.errors import EngineError
+from star_loop.launch import advance
+from star_loop.records import Observation, Rollout
+from star_loop.rewards.judge import Judge
+from star_loop.run.directory import RunDirectory
+from star_loop.servers import Server
+from tests.quiz import QUIZ, configure, play
+from tests.scripted_server import Answer, Asked, chat, failure, scripted_server
+
+CATS = Observation(id="1", question="How many legs have 3 cats?", answer="12", meta={"row": {"topic": "cats"}})
+
+
+@given(st.text())
+def test_any_reply_gives_a_mark_between_0_and_1_or_none(said: str) -> None:
+    mark = Judge().mark(said)
+    assert mark is None or 0 <= mark <= 1
+
+
+@pytest.mark.parametrize(
+    "said, mark",
+    [("Score: 10", 1.0), ("Step 2 is wrong.\nScore: 3/10", 0.3), ("**Score: 7.5**", 0.75), ("<think>Score: 9</think>Score: 1.", 0.1),
+     ("Score: 12", None), ("Score: x", None), ("", None), ("v1.2.3", None)],
+)  # fmt: skip
+def test_the_last_number_is_the_mark(said: str, mark: float | None) -> None:
+    assert Judge().mark(said) == mark
+
+
+def test_the_prompt_is_filled_in_once() -> None:
+    judge = Judge(prompt="{topic}|{question}|{answer}|{text}|{unknown}")
+    asked = judge.question(CATS, "<think>no</think> It is {answer}. {text}")
+    assert asked == "cats|How many legs have 3 cats?|12|It is {answer}. {text}|{unknown}"
+
+
+def grader(asked: Asked) -> Answer:
+    """Give 10 where the solution ends in the reference answer, 2 else; refuse what is too long."""
+    said = asked.body["messages"][0]["content"]
+    answer, text = re.findall(r"Reference answer: (.*)\n\nSolution:\n(.*)\n\nDoes it reach", said, re.DOTALL)[0]
+    if "long" in text:
+        return failure(400)
+    return chat(f"Score: {10 if text.endswith(f'#### {answer}') else 2}")
+
+
+def test_marks_come_in_order_and_no_text_is_paid_for_twice(tmp_path: Path) -> None:
+    texts = ["#### 12", "#### 13", "long", "#### 12"]
+    with scripted_server(grader) as server:
+        judge = Judge(server=Server(base_url=server.url, concurrency=2))
+        judge.check()
+        for _ in range(2):
+            assert judge.marks([(CATS, text) for text in texts], folder=tmp_path) == [1.0, 0.2, None, 1.0]
+        paid = [
+            asked for asked in server.asked if "12" in json.dumps(asked.body) and "long" not in json.dumps(asked.body)
+        ]
+        assert 2 <= len(paid) <= 3, "equal texts may be asked about at once"
+        with pytest.raises(EngineError, match="refuses the request"):
+            judge.marks([(CATS, "long")], folder=tmp_path)
+    assert judge.marks([]) == []
+
+
+def test_a_judge_without_a_server_or_a_solution_is_refused_before_anything_starts() -> None:
+    with pytest.raises(ValueError, match=r"put \{text\} where it belongs"):
+        Judge(prompt="Good?").check()
+    with pytest.raises(ValueError, match="does not answer"):
+        Judge(server=Server(base_url="http://127.0.0.1:9/v1", retries=0)).check()
+
+
+def test_a_run_learns_from_the_best_marked_and_reports_the_agreement(tmp_path: Path) -> None:
+    with scripted_server(grader) as server:
+        keys = (*QUIZ, "reward=judge", f"reward.server.base_url={server.url}", "selectors=best_of_n",
+                "allocator.rollouts=3", "iterations=1")  # fmt: skip
+        config, run = configure(*keys), RunDirectory(tmp_path)
+        with run.locked():
+            advance(build(config), run, config)
+        asked = len(server.asked)
+    rollouts = [Rollout.from_json(line) for line in (tmp_path / "iterations/0001/marks.jsonl").open()]
+    figures = json.loads((tmp_path / "iterations/0001/metrics.json").read_text())
+    assert all((r.score == 1.0) == r.correct for r in rollouts if r.score is not None)
+    assert (figures["reward/agreement"], figures["reward/mark_of_correct"]) == (1.0, 1.0)
+    assert asked > 2 and (tmp_path / ".engine/judge.jsonl").exists()
+
+
+def test_statistics_do_not_look_at_marks(tmp_path: Path) -> None:
+    """The same run with a judge that finds everything bad counts the same."""
+    keys = ("selectors=all_correct", "allocator.rollouts=3", "iterations=1")
+    play(tmp_path / "without", *keys)
+    with scripted_server(lambda asked: chat("Score: 0")) as server:
+        play(tmp_path / "with", *keys, "reward=judge", f"reward.server.base_url={server.url}")
+    first, second = (
+        json.loads((tmp_path / name / "iterations/0001/metrics.json").read_text()) for name in ("without", "with")
+    )
+    same = [name for name in first if not name.startswith(("seconds/", "machine/", "collect/faithful"))]
+    assert {name: first[name] for name in same} == {name: second[name] for name in same}
+    assert second["reward/mark"] == 0
