@@ -84,8 +84,8 @@ PLOTS: Mapping[str, Plot] = {
     ),
     "calendar": Plot(
         opening=("{first} has a birthday on May {n}.",),
-        more=("{who} has a birthday {n} days after {before}.", "{before} has a birthday {n} days before {who}."),
-        fewer=("{who} has a birthday {n} days before {before}.",),
+        more=("{who} has a birthday {n} days after {before}.", "The birthday of {who} is {n} days later."),
+        fewer=("{who} has a birthday {n} days before {before}.", "The birthday of {who} is {n} days earlier."),
         question=("On which day of May is the birthday of {who}?",),
         highest=31,
     ),

@@ -1,0 +1,1 @@
+"""What `make real` reaches: a pretrained model on word problems, beside all of its own baselines, over seeds."""
