@@ -167,6 +167,8 @@ def _identity(experiment: Experiment, splits: load.Splits, config: Mapping[str, 
             installed[package] = version(package)
         except PackageNotFoundError:
             continue
+    if (judged_by := experiment.task.verifier.fingerprint()) is not None:
+        installed["verifier"] = judged_by
     return {
         "observations": fingerprint(splits),
         "choices_and_meta": besides(splits),

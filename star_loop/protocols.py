@@ -1,7 +1,6 @@
 """The verbs: what every part of the loop promises. Each docstring's "Law" is a test that runs over `conf/`.
 
-Policies (Sampler, Allocator, Selector) are frozen hyper-parameters plus pure functions on explicit state: no I/O, no
-torch. Engines (Generator, Trainer, Tracker) own resources and are entered as contexts.
+Policies (Sampler, Allocator, Selector) are frozen and pure: no I/O, no torch. Engines own resources, as contexts.
 """
 
 from abc import ABC, abstractmethod
@@ -61,6 +60,10 @@ class Verifier(Component, ABC):
         """Judge before anything starts: what judging would only count as a failure is raised here."""
         return self.judge(observation, text)
 
+    def fingerprint(self) -> str | None:
+        """Return what changes when code outside of this project judges differently; None: there is none."""
+        return None
+
     def statement(self, observation: Observation) -> str:
         """Return the shortest text that states the gold answer as this verifier wants it stated."""
         return observation.answer
@@ -80,8 +83,7 @@ class Task(Component, ABC):
     verifier: Verifier
     """What judges the answers."""
     labels: Literal["gold", "majority"] = "gold"
-    """What collected rationales are judged by: the gold answers, or the answer that most rationales of a question give;
-    golds are then only compared with, and need not exist."""
+    """What judges collected rationales: the golds, or the answer that most of a question give; golds may then lack."""
     turns: bool = False
     """Whether a prompt's worked examples are turns of a conversation (`records.TURN`), where the task knows how."""
 
@@ -128,8 +130,7 @@ class Sampler(Component, ABC):
     """Chooses which observations come next.
 
     Laws: pure (same arguments, same result; arguments unchanged); at most `n` positions, known and distinct, none twice
-    in one iteration; an empty proposal ends the pass; `learn`'s state survives npz; in-iteration entries of the state
-    do not outlive `learn`.
+    in one iteration; an empty proposal ends the pass; `learn`'s state survives npz, without what is the iteration's.
     """
 
     @abstractmethod

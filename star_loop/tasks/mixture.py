@@ -145,6 +145,11 @@ class ByTask(Verifier):
         task = self.tasks[_name(observation)]
         return _vetoed(task, text, task.verifier.probe(_own(observation), text))
 
+    def fingerprint(self) -> str | None:
+        """Join those of the tasks' verifiers."""
+        found = {name: task.verifier.fingerprint() for name, task in self.tasks.items()}
+        return " ".join(f"{name}:{each}" for name, each in found.items() if each is not None) or None
+
     def statement(self, observation: Observation) -> str:
         """Return the statement that its task's verifier wants."""
         return self.tasks[_name(observation)].verifier.statement(_own(observation))

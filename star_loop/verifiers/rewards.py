@@ -1,5 +1,6 @@
 """The verifier of one's own functions: `task.verifier=my_module:right`, or `path/to/file.py:right`."""
 
+import hashlib
 import json
 import re
 import sys
@@ -102,7 +103,7 @@ class Rewards(Verifier):
         Raises:
             ValueError: there is no such function, or its module cannot be imported.
         """
-        _ = self._asks
+        _ = self._greeting
 
     def probe(self, observation: Observation, text: str) -> Verdict:
         """Judge a text.
@@ -118,6 +119,10 @@ class Rewards(Verifier):
             return self._judged(observation, text)
         except Rejected as failure:
             return Verdict(answer=None, correct=False, how=f"reward failed: {failure.reason}")
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the files of the functions."""
+        return hashlib.sha256("".join(self._greeting["sources"]).encode()).hexdigest()
 
     def statement(self, observation: Observation) -> str:
         """Return the gold answer in the form that is asked for."""
@@ -164,7 +169,7 @@ class Rewards(Verifier):
         return reward
 
     def _arguments(self, place: int, observation: Observation, text: str) -> Mapping[str, Any]:
-        asks = self._asks[place]
+        asks: Mapping[str, bool] = self._greeting["asks"][place]
         row = observation.meta.get("row", observation.meta)
         own = {name: getattr(observation, name) for name in OWN if hasattr(observation, name)}
         known = {**row, **own, "text": text, "reply": reply(text), "row": row}
@@ -193,15 +198,15 @@ class Rewards(Verifier):
         return [part(written) for written in self.functions]
 
     @cached_property
-    def _asks(self) -> Sequence[Mapping[str, bool]]:
+    def _greeting(self) -> Mapping[str, Any]:
         try:
             greeting = self._process.greeting()
         except Stopped as stopped:
             raise Rejected(f"task.verifier: {self._names} cannot be loaded ({stopped})", "not loaded") from stopped
         if "error" in greeting:
             raise Rejected(f"task.verifier: {self._names} cannot be loaded: {greeting['error']}", "not loaded")
-        asks: Sequence[Mapping[str, bool]] = greeting["asks"]
-        return asks
+        found: Mapping[str, Any] = greeting
+        return found
 
     @property
     def _names(self) -> str:

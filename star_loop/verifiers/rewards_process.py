@@ -1,10 +1,12 @@
 """The process in which one's own functions judge, apart from the loop, so that it can be killed.
 
-`python -m star_loop.verifiers.rewards_process where:name …` first writes a JSON line: for each function what it asks
-for, `{"asks": …}`, or why it cannot be used, `{"error": …}`. Then it reads one JSON list `[function, arguments]` per
-line and writes `{"reward": …}` or `{"error": …}`. What a function prints goes to standard error.
+`python -m star_loop.verifiers.rewards_process where:name …` first writes a JSON line: of each function what it asks for
+and where it stands, `{"asks": …, "sources": …}`, or why one cannot be used, `{"error": …}`. Then it reads one JSON list
+`[function, arguments]` per line and writes `{"reward": …}` or `{"error": …}`. What a function prints goes to standard
+error.
 """
 
+import hashlib
 import inspect
 import json
 import math
@@ -98,7 +100,7 @@ def serve(named: Sequence[str]) -> None:
         except (Exception, SystemExit) as failure:  # whatever a module of one's own does when it is imported
             say({"error": _told(failure)})
             raise
-    say({"asks": [asked(each) for each in functions]})
+    say({"asks": [asked(each) for each in functions], "sources": [_source(each) for each in functions]})
     for line in sys.stdin:
         place, arguments = json.loads(line)
         try:
@@ -106,6 +108,11 @@ def serve(named: Sequence[str]) -> None:
         except Exception as failure:
             reply = {"error": _told(failure)}
         say(reply)
+
+
+def _source(called: Function) -> str:
+    """SHA-256 of the file that a function stands in."""
+    return hashlib.sha256(Path(inspect.getfile(called)).read_bytes()).hexdigest()
 
 
 def _told(failure: BaseException) -> str:

@@ -230,3 +230,13 @@ def test_best_of_n_takes_the_highest_reward_of_what_is_correct() -> None:
     for selector in build(configure("experiment=smoke", "selectors=best_of_n")).selectors.values():
         kept = selector.select(kept, Selection(iteration=1, beta=9), rng(0, "select"))
     assert kept == [pool[2]]
+
+
+def test_a_function_that_changed_is_told_apart(tmp_path: Path) -> None:
+    found = []
+    for bound in (1, 2):
+        (tmp_path / "mine.py").write_text(f"def right(text):\n    return len(text) > {bound}\n")
+        verifier = Rewards(functions=f"{tmp_path / 'mine.py'}:right")
+        found += [verifier.fingerprint(), verifier.fingerprint()]
+        verifier._process.stop()
+    assert len(set(found)) == 2 and found[0] == found[1]
