@@ -33,9 +33,7 @@ VICTIMS = ("main", "engine", "both")
 
 
 class Counted(Vllm):
-    """vLLM that writes into a file which calls a worker was given, and how many of their requests it finished."""
-
-    journal: Path
+    """vLLM that writes into `journal`, beside the run, what a worker was given, and how much of it it finished."""
 
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:
@@ -76,14 +74,12 @@ class CountedEngine(VllmEngine):
                 yield drawn
 
     def _write(self, line: str) -> None:
-        assert isinstance(self.settings, Counted)
-        with self.settings.journal.open("a") as journal:
+        with (self.workspace.parent.parent / "journal").open("a") as journal:
             journal.write(line + "\n")
 
 
 def begin(directory: Path, seeding: str) -> subprocess.Popen[str]:
-    counted = ("generator._target_=tests.test_reliability.Counted", f"+generator.journal={directory / 'journal'}")
-    return start(directory, f"generator.seeding={seeding}", *counted)
+    return start(directory, f"generator.seeding={seeding}", "generator._target_=tests.test_reliability.Counted")
 
 
 def uninterrupted(directory: Path, seeding: str) -> dict[str, bytes]:
