@@ -28,6 +28,7 @@ from star_loop.run.guard import (
     guard_config,
     guard_files,
     guard_identity,
+    refuse_links,
     settings_fingerprint,
 )
 from star_loop.stages import load
@@ -73,6 +74,7 @@ def advance(
     Raises:
         RunError, …: see `EXPECTED`.
     """
+    refuse_links(run)
     begun = run.latest()
     if experiment.resume == "never" and begun:
         raise RunError(f"{run.path} exists and resume=never: choose another name=, or resume=if_available")

@@ -213,6 +213,7 @@ class RunDirectory:
             ) from error
         try:
             with naming(holder):
+                holder.unlink(missing_ok=True)  # a link would lead the writing elsewhere
                 holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
             yield
         finally:

@@ -29,7 +29,9 @@ class Disk:
             path.write_bytes(data)
 
     def append(self, path: Path, line: bytes) -> None:
-        """Add to a journal in one write."""
+        """Add to a journal in one write; not to a snapshot of it that was made by hard links."""
+        if path.exists() and path.stat().st_nlink > 1:
+            self.publish(path, path.read_bytes())
         with naming(path), path.open("ab", buffering=0) as journal:
             journal.write(line)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from itertools import count
 from json.encoder import encode_basestring_ascii
@@ -30,6 +31,8 @@ _OF_A_RUN = (
     "preparation", "iterations",
 )  # fmt: skip
 """What rests on the configuration, the data or the weights, or says so."""
+_BESIDE = ("attempts", "export", "tensorboard", "metrics.jsonl", "report.html")
+"""What else a launch writes, which may hold links of others."""
 
 
 def bind(run: RunDirectory, config: Mapping[str, Any], identity: Mapping[str, Any], free: Sequence[str]) -> None:
@@ -123,6 +126,26 @@ def differs(before: Mapping[str, Any], now: Mapping[str, Any], key: str) -> bool
     """Tell whether a run was made of something else; one that knows nothing of options yet cannot tell of them."""
     known = key in before or key != "choices_and_meta"
     return known and before.get(key) != now.get(key)
+
+
+def refuse_links(run: RunDirectory) -> None:
+    """Refuse symbolic links in a run directory, by which its files would be written elsewhere.
+
+    Raises:
+        RunError: names the link.
+    """
+    for folder, folders, files in os.walk(run.path):
+        here = Path(folder)
+        if here == run.path:
+            folders[:] = [name for name in folders if name in (*_OF_A_RUN, *_BESIDE)]
+            files = [name for name in files if name in (*_OF_A_RUN, *_BESIDE)]
+        for path in (here / name for name in (*folders, *files)):
+            if path.is_symlink():
+                raise RunError(
+                    f"{path} is a link to {path.readlink()}, so the run would be written elsewhere: put what it leads "
+                    "to in its place (to keep runs on another disk, link the run directory itself, or set outputs=)"
+                )
+        folders[:] = [name for name in folders if name not in _BESIDE]
 
 
 def guard_files(run: RunDirectory) -> None:

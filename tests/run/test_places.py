@@ -148,3 +148,38 @@ def test_what_may_not_be_read_is_not_called_missing(runs: Path, tmp_path: Path) 
             os._exit(0 if "0002" in str(error) else 2)
         os._exit(1)
     assert os.waitpid(reader, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    "link", ["iterations", "iterations/0004", "iterations/0002/waves", "timings.jsonl", "preparation"]
+)
+def test_a_planted_link_leads_nothing_elsewhere(runs: Path, tmp_path: Path, link: str) -> None:
+    run, elsewhere = Path(shutil.copytree(runs / "ours", tmp_path / "run")), tmp_path / "elsewhere"
+    if (run / link).exists():
+        (run / link).rename(elsewhere)
+    else:
+        elsewhere.mkdir()
+    before = contents(tmp_path)
+    (run / link).symlink_to(elsewhere)
+    (tmp_path / "precious").write_text("mine")
+    (run / ".lock.holder").unlink(missing_ok=True)
+    (run / ".lock.holder").symlink_to(tmp_path / "precious")
+    with pytest.raises(RunError, match=rf"run/{link} is a link to .*elsewhere, so the run would be written elsewhere"):
+        play(run, "iterations=5")
+    (run / link).unlink()
+    assert (tmp_path / "precious").read_text() == "mine"
+    (tmp_path / "precious").unlink()
+    assert contents(tmp_path).keys() - {"run/.lock", "run/.lock.holder"} == before.keys() - {
+        "run/.lock",
+        "run/.lock.holder",
+    }
+
+
+def test_a_snapshot_by_hard_links_stays_what_it_was(runs: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
+    shutil.copytree(run, tmp_path / "snapshot", copy_function=os.link)
+    before = {path: path.read_bytes() for path in (tmp_path / "snapshot").rglob("*.*") if path.is_file()}
+    play(run, "iterations=5")
+    assert {path: path.read_bytes() for path in before if ".lock" not in path.name} == {
+        path: data for path, data in before.items() if ".lock" not in path.name
+    }
