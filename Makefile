@@ -9,11 +9,13 @@
 # make lock   resolve what is pinned again, for every platform (ARGS=--upgrade: the newest of all)
 #
 # VENV=<folder>   the environment elsewhere     PYTHON=python3.12   another Python than the first that fits
+# WORKERS=4       processes that the tests run in, each on a core of its own (2)
 SUITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))
 ifndef PYTHON
 PYTHON := $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 python3.14,$(shell $(name) -c '$(SUITS)' 2>/dev/null && echo $(name))))
 endif
 VENV ?= .venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 INSTALL := $(PYTHON) requirements/install.py
 export HF_HUB_OFFLINE := 1
@@ -29,7 +31,7 @@ real: $(VENV)/.ready-real
 setup: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev lint
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-reliability: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -q -s -m reliability $(ARGS)

@@ -23,9 +23,9 @@ from star_loop.generators.vllm import Vllm, VllmEngine
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import EngineError
 from star_loop.records import Completion, Observation, Request, Sampling
+from tests.conftest import CORES
 from tests.small_models import LETTERS, byte_tokenizer, write_adapter, write_llama
 
-CORES = sorted(os.sched_getaffinity(0))
 ENGINES = ("transformers", "vllm")
 QUESTIONS = ("What is 2 + 3?", "Where do the birds sleep when it rains all day long?", "Why?", "Ünïcödé ✓", "1 + 1 = ")
 GREEDY = Sampling(temperature=0.0, max_tokens=24)
@@ -228,8 +228,8 @@ def test_adapter_merged_or_beside_the_weights_is_the_same_model(base, adapted, t
 
 @pytest.mark.engine
 @pytest.mark.skipif(len(CORES) < 2 or torch.accelerator.is_available(), reason="wants a CPU with a core for each shard")
-def test_every_shard_of_a_model_gets_the_adapter(engines, base, adapted, tmp_path, monkeypatch):
-    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "|".join(map(str, CORES[:2])))
+def test_every_shard_of_a_model_gets_the_adapter(engines, base, adapted, tmp_path, monkeypatch, all_cores):
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "|".join(map(str, all_cores[:2])))
     settings = Vllm(tensor_parallel_size=2, cpu_kvcache_space=0.1)
     with settings.engine(base, workspace=tmp_path, seed=0) as engine:
         for model in (adapted, Model(base=base)):
