@@ -57,6 +57,9 @@ _ALSO = re.compile(
     re.IGNORECASE,
 )
 """What says of another answer that it is right."""
+_HEDGE = re.compile(
+    r"(?:, (?:perhaps|maybe|possibly|probably|i think|i guess)|,? (?:too|as well|also))\Z", re.IGNORECASE
+)
 _DENIAL = re.compile(
     r"\b(?:not|wrong|incorrect|false|never|impossible|neither|nor|or|and|if|unless|except|as well as|it depends)\b"
     r"|n['’]t\b|/",
@@ -108,7 +111,10 @@ def answered(clause: str) -> str:
         ['C', 'C', 'C', 'I see C']
     """
     clause = unwrap(clause)
+    clause = _HEDGE.sub("", clause)
     lead = _LEAD.match(clause)
+    if lead and lead.end() == len(clause):  # "perhaps no": a word that may announce an answer is the answer
+        return clause.rpartition(" ")[2]
     return unwrap(_ALSO.sub("", clause[lead.end() :] if lead else clause))
 
 

@@ -26,7 +26,7 @@ _MARK = re.compile(r"!+(?=\s|\Z|[*)<])|\||[*_`]+(?=\s|\Z|[.,;:!?)<])")
 _DASH = re.compile(r"\s+(?:--?|–|—)\s+(?=[A-Za-z(])|--|\*\*")
 _ANOTHER = re.compile(
     r"[\s,;*]*(?:[,;]|\b(?:or|and)\b)[\s*]*(?:(?:also|possibly|maybe|perhaps|even|an?|the|it is)\s+)*(?:\\[(\[]|\$)?"
-    r"(?:[a-z] *= *)?-?(?:\d|\\[dt]?frac|\\sqrt|\\boxed)(?![^.]*\bcases?\b)"
+    r"(?:[a-z] *= *)?[-+]?(?:\d|\\[dt]?frac|\\sqrt|\\boxed|\\infty)(?![^.]*\bcases?\b)"
     r"(?!\S*\$? (?:(?:is|are|was|does|do|would|can|must)(?: be| an?)? "
     r"(?:not\b|no\b"
     r"|too (?:large|small|big|high|low)\b|extraneous|invalid|reject|impossible|discard|excluded)"
@@ -43,8 +43,9 @@ _DENIED = re.compile(
 _EMPHASIZING = "*_`\"'"
 _BEFORE_DENIED = re.compile(
     r"(?:\b(?:not|never|neither|nor|cannot(?: be)?|twice|double|thrice|half(?: of)?|anything but|everything but)"
-    r"|n['’]t(?: be)?|\b(?:more|less|greater|fewer|larger|smaller|other|rather) than|\d[$)\s]*\bor|[√±×÷≠])"
-    r"(?: (?:equal to|the number))?[\s*]*(?:\\[(\[]|\$\$?)?\s*\Z",
+    r"|n['’]t(?: be)?|\b(?:more|less|greater|fewer|larger|smaller|other|rather) than|\d[$)\s]*\bor"
+    r"|[√±×÷≠]|\\neg|\\lnot)"
+    r"(?: (?:equal to|the number))?[\s*}]*(?:\\[(\[]|\$\$?)?\s*\Z",
     re.IGNORECASE,
 )
 _BEFORE_OPERATOR = re.compile(
@@ -122,7 +123,7 @@ def _behind(formula: bool, line: str, after: str) -> str | None:
     """Read on behind a box, in its formula first and then in its sentence."""
     rest = re.match(_SPACES, after)
     glued = rest is None or not rest[0]
-    tail = after[rest.end() :] if rest else after
+    tail = (after[rest.end() :] if rest else after).removeprefix("{}")
     for pattern, spelling in ((_PERCENT, r"\%"), (_DEGREES, r"^\circ")):
         if found := pattern.match(tail):
             return _behind_words(line + spelling, tail[found.end() :])
@@ -150,7 +151,7 @@ def _operates(formula: bool, glued: bool, tail: str, after: str) -> bool:
         return False
     if not formula and _MARK.match(tail):
         return False
-    if _OPERATOR.match(tail):
+    if _OPERATOR.match(tail) or (formula and tail.startswith("'")):
         return True
     word = _WORD.match(tail)
     return (formula or glued) and (tail[:1].isdigit() or (word is not None and len(word[0]) == 1))
