@@ -41,8 +41,8 @@ class BelowWarning(logging.Filter):
 
 
 LIBRARIES = frozenset({
-    "accelerate", "datasets", "filelock", "fsspec", "httpx", "httpx2", "huggingface_hub", "matplotlib", "mlflow",
-    "peft", "py", "torch", "transformers", "urllib3", "vllm", "wandb",
+    "accelerate", "bitsandbytes", "datasets", "filelock", "fsspec", "httpx", "httpx2", "huggingface_hub", "matplotlib",
+    "mlflow", "peft", "py", "torch", "transformers", "urllib3", "vllm", "wandb",
 })  # fmt: skip
 """Whose warnings are for the log only (`py`: Python's own, as `py.warnings`)."""
 
