@@ -35,7 +35,7 @@ FREE_KEYS = (
     "generator.timeout", "generator.restarts", "trainer.timeout", "mirror", "generator.engines", "generator.address",
     "generator.num_cpus", "generator.num_gpus", "generator.wait", "evaluation.patience", "tags", "notes",
     "evaluation.external",
-    "task.python", *(f"generator.{term}" for term in TERMS),
+    "task.python", *(f"{user}.{term}" for user in ("generator", "reward.server") for term in TERMS),
 )  # fmt: skip
 """Dotted keys (or their parents) that may differ between the launches of one run: how far, how shown, where."""
 _LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)

@@ -8,7 +8,7 @@ import pytest
 
 from star_loop.config.build import build
 from star_loop.config.component import Component
-from star_loop.config.hydra import CONF, prepare, safe, slug
+from star_loop.config.hydra import CONF, groups, prepare, safe, slug
 from star_loop.errors import ConfigError
 from star_loop.launch import show
 from star_loop.protocols import Sampler
@@ -150,7 +150,7 @@ def test_a_sampler_from_outside_the_package_needs_two_files(tmp_path: Path) -> N
 
 
 def test_free_keys_exist_or_belong_to_a_component() -> None:
-    known = set(flatten(configure())) | {"show"}
+    known = set(flatten(configure())) | {"show"} | groups()
     for free in FREE_KEYS:
         root = free.split(".")[0]
         assert any(key == free or key.startswith(root) for key in known), free
