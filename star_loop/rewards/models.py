@@ -21,6 +21,8 @@ class Classifier(Pretrained):
 
 
 class _WithHead(Reward):
+    """A model with a head that classifies, in place of one that writes."""
+
     model: Classifier
     """The reward model: a Hub id or a directory."""
 
