@@ -8,6 +8,7 @@ A trained adapter directory carries `canary.json`, by which an engine proves tha
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from star_loop.models import Model, Pretrained, chat
 from star_loop.models.tied import refuse_tied
 
-logging.disable_progress_bar()  # loading is not a phase of the loop; its bars would tear the console's
+transformers_logging.disable_progress_bar()  # loading is not a phase of the loop; its bars would tear the console's
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # PEFT loads it where it is, and it tells of kernels
 
 
 def load_config(pretrained: Pretrained) -> PretrainedConfig:

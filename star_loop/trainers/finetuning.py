@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 from torch import Tensor
 
 from star_loop.accounting.memory import activations
@@ -66,7 +67,8 @@ def run(
         frozen, trainable = student.checksums(trainable=False), student.checksums(trainable=True)
         before = student.frozen(sequence_logprobs, prompts)
         student.frozen(_assert_same_law, prompts, before, settings.packing)
-        curve = _fit(settings, student, batches, forward, progress)
+        with disable_input_dtype_casting(model, active=forward.half):  # autocast casts by itself, and once
+            curve = _fit(settings, student, batches, forward, progress)
         if student.somewhere(student.checksums(trainable=False) != frozen):
             load_base.cache_clear()
             raise TrainingError("weights of the frozen base changed in training; the adapter is not usable.")

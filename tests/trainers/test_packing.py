@@ -17,7 +17,7 @@ from star_loop.models import Model, Pretrained
 from star_loop.models.weights import load_merged, sequence_logprobs
 from star_loop.protocols import TrainingError
 from star_loop.trainers import finetuning
-from star_loop.trainers.attention import NAME, attending
+from star_loop.trainers.attention import NAME, attending, by_sequence
 from star_loop.trainers.batches import Encoded, micro_batches
 from star_loop.trainers.forward import Forward
 from star_loop.trainers.lora import Lora
@@ -82,9 +82,7 @@ def test_a_packed_step_is_the_padded_one(
             Adapted().student(FAST, Model(base=bases[kind]), seed=0) as model,
             attending(model.get_base_model(), attention, packed),
         ):
-            assert model.get_base_model().config._attn_implementation == (
-                NAME if packed and attention is None else attention or "sdpa"
-            )
+            assert model.get_base_model().config._attn_implementation == (attention or NAME)
             if checkpointing:
                 model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
             with torch.no_grad():
@@ -111,6 +109,21 @@ def test_a_packed_round_ends_where_the_padded_one_does(bases: dict[str, Pretrain
     assert sequence_logprobs(merged, canary["prompts"]) == pytest.approx(canary["after"], abs=1e-3)
     left = load_base(bases["sdpa"])
     assert left.config._attn_implementation == "sdpa"
+
+
+def test_attention_in_bfloat16_is_computed_in_float32_on_a_cpu() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        given = [torch.randn(1, 2, 9, 32).bfloat16().requires_grad_(True) for _ in range(3)]
+    told = {"scaling": 0.2, "cu_seq_lens_q": torch.tensor([0, 4, 9])}
+    layer = torch.nn.Module()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = by_sequence(layer, *given, None, **told)
+    assert found.dtype == torch.bfloat16 and found.shape == (1, 9, 2, 32)
+    expected, _ = by_sequence(layer, *(each.float() for each in given), None, **told)
+    torch.testing.assert_close(found, expected.bfloat16(), rtol=0, atol=0)
+    found.float().sum().backward()
+    assert all(each.grad is not None and each.grad.isfinite().all() for each in given)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 200))
