@@ -46,6 +46,7 @@ class Collecting:
         """
         number, experiment = next(self._numbers), self._experiment
         run = RunDirectory(self._work / str(number))
+        run.path.mkdir(parents=True)
         live = LiveRun(
             experiment=experiment.model_copy(update={"seed": number}), run=run, engine=self._engine, session=Session(),
             splits={"train": self._questions, "validation": [], "test": []}, shots=False,

@@ -7,16 +7,20 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from star_loop.records import Completion, Request
+from star_loop.records import Completion, Request, Sampling
 from star_loop.run.disk import Disk
 
 logger = logging.getLogger(__name__)
 
 BATCH = 64
 """Lines between two waits for the device: what a power cut may lose. A kill of the process loses no line."""
+
+_FIELDS = tuple(field.name for field in fields(Completion))
 
 Row = tuple[str, str, list[Completion]]
 """(wave, name of the request, its completions)"""
@@ -49,7 +53,9 @@ class Arrivals:
 
     def add(self, request: Request, completions: Sequence[Completion]) -> None:
         """Keep the completions of a request of the wave."""
-        row = [self._wave, _name(request), [asdict(completion) for completion in completions]]
+        # `asdict` would copy every token id by itself.
+        drawn = [{name: getattr(completion, name) for name in _FIELDS} for completion in completions]
+        row = [self._wave, _name(request), drawn]
         self.disk.append(self.path, _sealed(json.dumps(row).encode()) + b"\n")
         self._lines += 1
         if self._lines % BATCH == 0:
@@ -80,9 +86,15 @@ class Arrivals:
 
 def _name(request: Request) -> str:
     """Name a request by all that its completions may depend on besides the model."""
-    fields = {name: getattr(request, name) for name in ("prompt", "n", "seed", "hinted")}
-    asked = {**fields, "id": request.observation.id, "sampling": asdict(request.sampling)}
+    plain = {name: getattr(request, name) for name in ("prompt", "n", "seed", "hinted")}
+    asked = {**plain, "id": request.observation.id, "sampling": _sampling(request.sampling)}
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+@cache
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    """Return what a pass asks thousands of times."""
+    return asdict(sampling)
 
 
 def _sealed(row: bytes) -> bytes:
