@@ -108,7 +108,7 @@ _EXTRAS = {
 
 
 def look(outputs: Path = Path()) -> Machine:
-    """The machine that this process runs on."""
+    """Return the machine that this process runs on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.exists() and (written := limit.read_text().strip()).isdigit():
@@ -205,7 +205,7 @@ def text(machine: Machine) -> str:
 
 
 def engines(machine: Machine) -> list[str]:
-    """The values of `generator` that can be used."""
+    """Return the values of `generator` that can be used."""
     usable = ["vllm"] if not any("vLLM" in problem for problem in problems(machine)) else []
     usable += ["transformers"] if {"torch", "transformers", "peft"} <= set(machine.packages) else []
     return [*usable, "pool", "scripted"]

@@ -69,7 +69,7 @@ def launch(
 def advance(
     experiment: Experiment, run: RunDirectory, config: Mapping[str, Any], engine: Engine | None = None
 ) -> Checkpoint:
-    """A launch without its lock and its report; `config` is what the experiment was built from.
+    """Return a launch without its lock and its report; `config` is what the experiment was built from.
 
     Raises:
         RunError, …: see `EXPECTED`.

@@ -101,10 +101,10 @@ class Task(Component, ABC):
 
     @abstractmethod
     def prompt(self, observation: Observation, *, hint: bool = False) -> str:
-        """The text to continue when collecting; with `hint`, the answer is shown (rationalization)."""
+        """Return the text to continue when collecting; with `hint`, the answer is shown (rationalization)."""
 
     def bare_prompt(self, observation: Observation, *, hint: bool = False) -> str:
-        """The zero-shot text of training, evaluation, and collecting without worked examples; by default `prompt`."""
+        """Return the zero-shot text, of training, evaluation, and collecting so; by default `prompt`."""
         return self.prompt(observation, hint=hint)
 
     @property
@@ -122,7 +122,7 @@ class Task(Component, ABC):
         return {}
 
     def gold_text(self, observation: Observation) -> str:
-        """A completion that the verifier must accept, to prove that it can."""
+        """Return a completion that the verifier must accept, to prove that it can."""
         return self.verifier.statement(observation) if observation.rationale is None else observation.rationale
 
 
@@ -135,7 +135,7 @@ class Sampler(Component, ABC):
 
     @abstractmethod
     def init(self, columns: Columns, rng: np.random.Generator) -> State:
-        """The belief before anything was seen."""
+        """Return the belief before anything was seen."""
 
     @abstractmethod
     def propose(self, state: State, n: int, rng: np.random.Generator) -> tuple[Proposal, State]:
@@ -202,7 +202,7 @@ class Selector(Component, ABC):
 
     @abstractmethod
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
-        """The kept candidates, in their order."""
+        """Return the kept candidates, in their order."""
 
 
 class Engine(Protocol):

@@ -12,7 +12,7 @@ Purpose = str | int
 
 
 def seed_for(seed: int, *purpose: Purpose, bits: int = 63) -> int:
-    """A number in [0, 2**bits) that depends on the run's seed and the purpose, and on nothing else.
+    """Return a number in [0, 2**bits) that depends on the run's seed and the purpose, and on nothing else.
 
     Example:
         >>> seed_for(0, "wave", 1, 0) == seed_for(0, "wave", 1, 0)
@@ -25,5 +25,5 @@ def seed_for(seed: int, *purpose: Purpose, bits: int = 63) -> int:
 
 
 def rng(seed: int, *purpose: Purpose) -> np.random.Generator:
-    """A numpy generator (PCG64) for one purpose, e.g. `rng(seed, "sampler", iteration)`."""
+    """Return a numpy generator (PCG64) for one purpose, e.g. `rng(seed, "sampler", iteration)`."""
     return np.random.Generator(np.random.PCG64(seed_for(seed, *purpose)))

@@ -33,7 +33,7 @@ class Cost:
 
     @classmethod
     def of(cls, base: Pretrained) -> Self:
-        """The cost of any Hugging Face causal LM, from its configuration."""
+        """Return the cost of any Hugging Face causal LM, from its configuration."""
         shapes = shapes_of(base)
         return cls(parameters=shapes.parameters, shapes=shapes, base=base)
 
@@ -51,7 +51,7 @@ class Cost:
         return _spent(sum(token_counts(rollouts)), figures, "generate")
 
     def training(self, figures: Metrics) -> Spent:
-        """A round with these figures of the trainer."""
+        """Return a round with these figures of the trainer."""
         tokens = int(figures.get("tokens", 0))
         return np.array([tokens, training_flops(self.parameters, tokens), figures.get("flops_exact", 0.0)])
 

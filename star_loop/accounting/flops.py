@@ -23,12 +23,12 @@ _PEAK_SECONDS = 0.5
 
 
 def inference_flops(parameters: int, tokens: int) -> int:
-    """The convention's cost of reading or generating `tokens` tokens."""
+    """Return the convention's cost of reading or generating `tokens` tokens."""
     return 2 * parameters * tokens
 
 
 def training_flops(parameters: int, tokens: int) -> int:
-    """The convention's cost of training on `tokens` tokens (prompt and completion, times passes)."""
+    """Return the convention's cost of training on `tokens` tokens (prompt and completion, times passes)."""
     return 6 * parameters * tokens
 
 
@@ -131,7 +131,7 @@ class Shapes:
 
 
 def shapes_of(base: Pretrained, targets: str | Sequence[str] = "all-linear") -> Shapes:
-    """The shapes of any Hugging Face causal LM, from its configuration: no weights are read.
+    """Return the shapes of any Hugging Face causal LM, from its configuration: no weights are read.
 
     The model is built on torch's `meta` device, and one token of nothing is passed through it to see which layers are
     used and which of them lie before anything trainable. The answer is kept: a base does not change in a process, and

@@ -9,7 +9,7 @@ from star_loop.records import Decoding, How, Metrics, Observation, Outcome, Roll
 
 
 def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a proportion (Wilson 1927).
+    """Return the 95 % Wilson score interval of a proportion (Wilson 1927).
 
     Example:
         >>> low, high = wilson(50, 100)
@@ -80,7 +80,7 @@ def _sampled_metrics(rollouts: Sequence[Rollout]) -> Metrics:
 
 
 def best_on_validation(curve: Mapping[int, Metrics]) -> int | None:
-    """The iteration with the highest validation accuracy, the first of equals; None: it was measured in none.
+    """Return the iteration with the highest validation accuracy, the first of equals; None: it was measured in none.
 
     Args:
         curve: metrics by iteration, in order.

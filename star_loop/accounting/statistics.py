@@ -66,7 +66,7 @@ def tally(iteration: int, positions: Positions, rollouts: Sequence[Rollout]) -> 
 
 
 def first(outcome: Outcome, m: int) -> Outcome:
-    """The outcome of the first `m` visits."""
+    """Return the outcome of the first `m` visits."""
     return replace(outcome, **{name: getattr(outcome, name)[:m] for name in _COLUMNS})
 
 

@@ -34,7 +34,7 @@ class Knapsack(Allocator):
         return filled(p, self.rollouts * len(p), least, max(self.most, self.rollouts))
 
     def metrics(self, outcome: Outcome) -> Metrics:
-        """The spread of N_i, and the share of observations whose draws were neither all right nor all wrong."""
+        """Return the spread of N_i, and the share of observations whose draws were neither all right nor all wrong."""
         return spread(outcome)
 
 

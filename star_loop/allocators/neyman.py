@@ -58,7 +58,7 @@ class Neyman(Allocator):
         return apportion(weights, total, self.least, total if self.most is None else int(self.most * self.rollouts))
 
     def metrics(self, outcome: Outcome) -> Metrics:
-        """The spread of n_i, and the share of observations whose draws were neither all right nor all wrong."""
+        """Return the spread of n_i, and the share of observations whose draws were neither all right nor all wrong."""
         return spread(outcome)
 
     def _gvm(self, state: State, positions: NDArray[np.int64]) -> Floats:

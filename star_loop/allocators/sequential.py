@@ -41,7 +41,7 @@ class Sequential(Allocator):
         return True
 
     def metrics(self, outcome: Outcome) -> Metrics:
-        """The spread of the draws, and the share of observations that got all they wanted."""
+        """Return the spread of the draws, and the share of observations that got all they wanted."""
         n, right = outcome.attempts, outcome.wins
         filled = (right >= self.right) & (n - right >= self.wrong)
         return {"mean": float(n.mean()), "most": float(n.max()), "filled": float(filled.mean())}
@@ -75,6 +75,6 @@ class Boundary(Allocator):
         return draws
 
     def metrics(self, outcome: Outcome) -> Metrics:
-        """The spread of the draws, and the share of observations on the boundary."""
+        """Return the spread of the draws, and the share of observations on the boundary."""
         n, boundary = outcome.attempts, (outcome.first_wins > 0) & (outcome.first_wins < outcome.first_attempts)
         return {"mean": float(n.mean()), "most": float(n.max()), "boundary": float(boundary.mean())}

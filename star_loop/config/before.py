@@ -40,7 +40,7 @@ def help_page(asked: Namespace) -> str:
 
 
 def settings_of_run(asked: Namespace) -> dict[str, Any]:
-    """The resolved configuration of a single run, which has been built and thrown away.
+    """Return the resolved configuration of a single run, which has been built and thrown away.
 
     Raises:
         HydraException, OmegaConfBaseException, ConfigError: it cannot be composed or built, or holds a secret.

@@ -23,7 +23,7 @@ ALSO_CALLED = {
 
 
 def build(config: Mapping[str, Any]) -> "Experiment":
-    """The experiment that a resolved configuration describes.
+    """Return the experiment that a resolved configuration describes.
 
     Every `_target_` is resolved to a `Component` class before anything is called.
 

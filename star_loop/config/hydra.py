@@ -74,7 +74,7 @@ def prepare(arguments: list[str]) -> list[str]:
 
 
 def composed(overrides: Sequence[str]) -> dict[str, Any]:
-    """The resolved configuration that `python -m star_loop` makes of these overrides, for `launch` in a script.
+    """Return the resolved configuration that `python -m star_loop` makes of these overrides, for `launch` in a script.
 
     Example:
         >>> composed(["experiment=smoke", "iterations=2"])["iterations"]
@@ -101,7 +101,7 @@ def resolved(config: DictConfig, hydra: DictConfig) -> dict[str, Any]:
 
 
 def loaded(typed: Namespace, mode: RunMode = RunMode.RUN) -> tuple[DictConfig, dict[str, list[str]]]:
-    """The configuration that Hydra would compose, and the options of its groups.
+    """Return the configuration that Hydra would compose, and the options of its groups.
 
     Args:
         typed: what Hydra's parser makes of the arguments.
@@ -130,7 +130,7 @@ def groups() -> set[str]:
 
 
 def root_keys() -> set[str]:
-    """The configuration's groups, and the keys beside them."""
+    """Return the configuration's groups, and the keys beside them."""
     return (groups() | {str(key) for key in OmegaConf.load(CONF / "config.yaml")}) - {"defaults", "hydra"}
 
 
@@ -155,7 +155,7 @@ def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | Non
 
 
 def folder(path: object) -> str:
-    """The folder of all runs.
+    """Return the folder of all runs.
 
     Raises:
         ValueError: it is empty, which would be the root of the file system.
@@ -166,7 +166,7 @@ def folder(path: object) -> str:
 
 
 def safe(name: object) -> str:
-    """The run's name, if it is a plain relative path.
+    """Return the run's name, if it is a plain relative path.
 
     Raises:
         ValueError: absolute, climbing (`..`), empty, with control characters, or called as a run's own folders are.
@@ -182,7 +182,7 @@ def safe(name: object) -> str:
 
 
 def slug(overrides: str) -> str:
-    """The overrides of a sweep's job as one directory name: short, and another one for other overrides.
+    """Return the overrides of a sweep's job as one directory name: short, and another one for other overrides.
 
     A name that had to be changed or cut ends with a hash of what it stands for.
 

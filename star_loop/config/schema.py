@@ -211,7 +211,7 @@ def _first_paragraph(component: type[Component]) -> str:
 
 
 def _defaults() -> Schema:
-    """The list of what Hydra composes first."""
+    """Return the list of what Hydra composes first."""
     groups = sorted(path for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
     own: Schema = {"type": ["string", "null", "array"]}  # options of one's own, none, several
     options = {

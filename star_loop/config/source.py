@@ -56,7 +56,7 @@ class Sources:
         return any(self.derives(".".join(found), name, root) for found in self._modules(module, parts))
 
     def _modules(self, module: str, parts: list[str]) -> Iterator[list[str]]:
-        """What `parts`, written in the module, may be as a module's full name."""
+        """Yield what `parts`, written in the module, may be as a module's full name."""
         for node in _bindings(self._tree(module), parts[0]):
             if isinstance(node, ast.Import):
                 named = [a.name.split(".") for a in node.names if a.asname == parts[0]]
@@ -93,7 +93,7 @@ def _spec(module: str) -> ModuleSpec | None:
 
 
 def _bindings(node: ast.AST, name: str) -> Iterator[ast.stmt]:
-    """The statements of a module, outside of functions and classes, that may give a name its meaning."""
+    """Yield the statements of a module, outside of functions and classes, that may give a name its meaning."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef | ast.FunctionDef):
             if child.name == name:

@@ -53,7 +53,7 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _at(config: Any, key: str) -> Any:
-    """The value at a dotted key; None: there is none."""
+    """Return the value at a dotted key; None: there is none."""
     for name in key.split("."):
         config = config.get(name) if isinstance(config, Mapping) else None
     return config

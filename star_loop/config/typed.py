@@ -33,7 +33,7 @@ def grammatical(argument: str) -> str:
 
 
 def quoted(value: str) -> str:
-    """A text in Hydra's grammar, whatever is in it."""
+    """Return a text in Hydra's grammar, whatever is in it."""
     return str(QuotedString(text=value, quote=Quote.single).with_quotes())
 
 

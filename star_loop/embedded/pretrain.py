@@ -32,7 +32,7 @@ class Batch:
 
     @staticmethod
     def of(recipe: Recipe, step: int, tokenizer: PreTrainedTokenizerBase) -> "Batch":
-        """The examples of one step, encoded."""
+        """Return the examples of one step, encoded."""
         rows = [_encode(pair, tokenizer) for pair in recipe.examples(step)]
         length = max(len(prompt) + len(completion) for prompt, completion in rows)
         ids = torch.full((len(rows), length), PAD)

@@ -70,7 +70,10 @@ class Recipe(Component):
     """Highest probability of a jump at a token in the others; each of them has its own, uniform from 0."""
 
     def examples(self, step: int) -> list[Pair]:
-        """The examples of one optimiser step, of similar length; fresh for each step, from the training split only."""
+        """Return the examples of one optimiser step, of similar length.
+
+        Fresh for each step, from the training split only.
+        """
         group, place = divmod(step, self.group)
         generator = rng(self.seed, "pretrain", group)
         pairs = sorted((self._example(generator) for _ in range(self.group * self.batch)), key=_length)
@@ -105,7 +108,7 @@ def _length(pair: Pair) -> int:
 
 
 def _shuffled(problem: Problem, generator: np.random.Generator) -> str:
-    """The question with all columns but the first in random order."""
+    """Return the question with all columns but the first in random order."""
     cells = re.findall("[a-z][0-9]+", problem.question)
     order = [0, *(1 + generator.permutation(len(cells) - 1))]
     sign = problem.question[sum(map(len, cells)) :]
@@ -113,7 +116,7 @@ def _shuffled(problem: Problem, generator: np.random.Generator) -> str:
 
 
 def _training_problem(skill: str, level: int, generator: np.random.Generator) -> Problem:
-    """A problem that no validation and no test set can contain."""
+    """Return a problem that no validation and no test set can contain."""
     while split_of(problem := draw(skill, level, generator)) != "train":
         pass
     return problem

@@ -8,7 +8,7 @@ VOCABULARY = BYTES + 3
 
 
 def byte_tokenizer(context: int) -> PreTrainedTokenizerFast:
-    """A tokenizer without merges; prompts start with `<bos>`, and special tokens spelt out in a text are text.
+    """Return a tokenizer without merges; prompts start with `<bos>`, and special tokens spelt out in a text are text.
 
     Args:
         context: tokens that the model can hold.

@@ -195,7 +195,7 @@ def _provenance(run: RunDirectory, experiment: Experiment) -> str:
 
 
 def command(run: RunDirectory) -> str:
-    """The last launch's, as it was typed: without the `++` that Hydra is given (see `command_line`)."""
+    """Return the last launch's, as it was typed: without the `++` that Hydra is given (see `command_line`)."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -212,7 +212,7 @@ def command(run: RunDirectory) -> str:
 
 
 def _worked(before: Metrics) -> str:
-    """The base model's other baseline, where it was measured."""
+    """Return the base model's other baseline, where it was measured."""
     worked = f"| with worked examples | {_accuracy(before, 'evaluation_shots')} | |\n"
     return worked if "evaluation_shots/accuracy" in before else ""
 

@@ -73,7 +73,7 @@ def export(run: Path, iteration: str = "best", parts: Sequence[str] | None = Non
 
 
 def choose(run: RunDirectory, iteration: str) -> IterationDirectory:
-    """The iteration that is meant; never the base model, which needs no export.
+    """Return the iteration that is meant; never the base model, which needs no export.
 
     Raises:
         RunError: it is not committed.

@@ -75,7 +75,7 @@ def fewest(base: "Pretrained", dtype: str, utilization: float) -> int:
 
 
 def spread(weights: float, memory: float, count: int) -> int:
-    """The fewest GPUs, a power of two, that hold a copy of the weights and leave a fifth for keys and values.
+    """Return the fewest GPUs, a power of two, that hold a copy of the weights and leave a fifth for keys and values.
 
     Args:
         weights: bytes.

@@ -137,6 +137,6 @@ class PoolWithStudent:
 
 
 def write_golds(task: Task, observations: Iterable[Observation], path: Path) -> None:
-    """A pool of the golds: the gold rationale of each observation, or the bare statement of its answer."""
+    """Return a pool of the golds: the gold rationale of each observation, or the bare statement of its answer."""
     rows = ({"id": o.id, "source": "gold", "text": task.gold_text(o)} for o in observations)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -179,7 +179,7 @@ def short_folder(workspace: Path) -> Path:
 
 
 def connect_to_parent() -> tuple["Messages", Send]:
-    """The child's end: the messages, and how to reply. Whatever else the child prints goes to the log."""
+    """Return the child's end: the messages, and how to reply. Whatever else the child prints goes to the log."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     end_with_parent(signal.SIGTERM)

@@ -104,7 +104,7 @@ class Ray(Vllm):
 
 @contextmanager
 def _cluster(address: str | None, workspace: Path) -> Iterator[None]:
-    """A connection to Ray; Ray itself ends with it where it began with it."""
+    """Yield a connection to Ray; Ray itself ends with it where it began with it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     terminated = signal.getsignal(signal.SIGTERM)  # Ray puts a handler of its own there
     ray, quiet = _ray(), {"log_to_driver": False, "configure_logging": False}
@@ -136,7 +136,7 @@ def _cluster(address: str | None, workspace: Path) -> Iterator[None]:
 
 
 def _reach(address: str) -> None:
-    """An OSError at once where nothing listens, for which Ray would look for minutes."""
+    """Return an OSError at once where nothing listens, for which Ray would look for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()
@@ -156,7 +156,7 @@ class Adapters:
         self._latest: tuple[Path, Any] | None = None
 
     def __call__(self, adapter: Path) -> Any:
-        """A reference to {name: bytes}."""
+        """Return a reference to {name: bytes}."""
         with self._lock:
             if self._latest is None or self._latest[0] != adapter:
                 files = {path.name: path.read_bytes() for path in sorted(adapter.iterdir()) if path.is_file()}

@@ -31,7 +31,7 @@ class Host:
         self._engine = VllmEngine(settings, base, workspace=self._scratch, seed=seed, environment={})
 
     def do(self, operation: str, *arguments: Any) -> tuple[Any, Said]:
-        """The result of one of the methods below, and what was logged meanwhile."""
+        """Return the result of one of the methods below, and what was logged meanwhile."""
         if operation not in {"serve", "generate", "exchange", "halt", "slots", "score", "release", "close"}:
             raise ValueError(f"no operation {operation!r}")
         result = getattr(self, operation)(*arguments)

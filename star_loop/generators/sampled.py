@@ -17,7 +17,7 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 def read_sampled(
     tokenizer: Any, ids: Sequence[int], *, ended: bool, stop: Sequence[str], end: int
 ) -> tuple[str, list[int]]:
-    """The text, with special tokens spelt out, and the ids that are trained on.
+    """Return the text, with special tokens spelt out, and the ids that are trained on.
 
     Args:
         tokenizer: the model's.
@@ -33,7 +33,7 @@ def read_sampled(
 
 
 def _spelling(tokenizer: Any, ids: Sequence[int], text: str) -> list[int]:
-    """The sampled ids as far as they spell the beginning `text`; a token that it cuts through is spelt anew."""
+    """Return the sampled ids as far as they spell the beginning `text`; a token that it cuts through is spelt anew."""
     for length in range(len(ids), -1, -1):
         written = _decode(tokenizer, ids[:length])
         if text.startswith(written):

@@ -79,7 +79,7 @@ class ScriptedEngine:
         self, requests: Sequence[Request], *, seed: int,
         progress: Progress | None = None, arrived: Arrived | None = None,
     ) -> list[list[Completion]]:  # fmt: skip
-        """A gold or a wrong answer for each sample."""
+        """Return a gold or a wrong answer for each sample."""
         completions = []
         for index, request in enumerate(requests):
             completions.append([self._complete(request, k) for k in range(request.n)])

@@ -214,6 +214,6 @@ def _thinking(how: Sampling) -> dict[str, Any]:
 
 
 def _name_of(adapter: Path) -> str:
-    """The adapter's name at the server: others' are other ones, whatever run they are of."""
+    """Return the adapter's name at the server: others' are other ones, whatever run they are of."""
     with (adapter / "adapter_model.safetensors").open("rb") as file:
         return f"star_loop-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"

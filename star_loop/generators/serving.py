@@ -38,7 +38,7 @@ class Canary:
 
     @classmethod
     def read(cls, adapter: Path) -> Self | None:
-        """The canary in an adapter directory; None: there is none.
+        """Return the canary in an adapter directory; None: there is none.
 
         Raises:
             EngineError: the file is not a canary.
@@ -170,7 +170,7 @@ def advice(error: Exception) -> str:
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:
-    """The text before the first of the stop strings."""
+    """Return the text before the first of the stop strings."""
     return text[: min((at for at in map(text.find, stop) if at >= 0), default=len(text))]
 
 

@@ -24,7 +24,7 @@ class ThinkingBudget:
         return scores
 
     def forced(self, ids: Sequence[int]) -> int | None:
-        """The token that must come next; None: any may."""
+        """Return the token that must come next; None: any may."""
         begun = _last(ids, self.begins)
         if begun < 0:
             return None

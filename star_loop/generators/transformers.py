@@ -203,7 +203,7 @@ class TransformersEngine(Serving):
 
 
 def _decoding(sampling: Sampling) -> dict[str, Any]:
-    """The sampling as `GenerationConfig` spells it."""
+    """Return the sampling as `GenerationConfig` spells it."""
     penalty = {"repetition_penalty": sampling.repetition_penalty}
     if sampling.temperature == 0:
         return {"do_sample": False, **penalty}

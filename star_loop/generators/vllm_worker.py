@@ -203,7 +203,10 @@ class VllmWorker:
         )  # fmt: skip
 
     def _added(self, asked: dict[int, Fields]) -> Iterator[vllm_internals.Jobs | None]:
-        """What was added since the last step; `asked` is what is under way, without which there is time to wait."""
+        """Yield what was added since the last step.
+
+        `asked` is what is under way, without which there is time to wait.
+        """
         while (messages := self._messages.waiting("add", wait=not asked)) is not None:
             new = {int(index): r for message in messages for index, r in message["requests"].items()}
             jobs = self._jobs(new)
@@ -213,7 +216,7 @@ class VllmWorker:
         yield None
 
     def _jobs(self, asked: Mapping[int, Fields]) -> vllm_internals.Jobs:
-        """What vLLM is to draw; what leaves no room for a completion is answered at once."""
+        """Return what vLLM is to draw; what leaves no room for a completion is answered at once."""
         jobs = []
         for index, request in asked.items():
             ids = self._encode(request["prompt"])

@@ -40,7 +40,7 @@ def task_of(overrides: Sequence[str]) -> Task:
 
 
 def of_run(run: Path, iteration: int | None, wave: int | None) -> tuple[Task, Iterator[Text]]:
-    """The task of a run, and the judged texts of an iteration's waves, or of one wave.
+    """Return the task of a run, and the judged texts of an iteration's waves, or of one wave.
 
     Args:
         run: a run directory.
@@ -78,7 +78,7 @@ def _asked(task: Task, iteration: IterationDirectory, names: Sequence[str]) -> I
 
 
 def of_file(task: Task, path: Path | None, given: Mapping[str, Any]) -> Iterator[Text]:
-    """The texts of a file, or of standard input (None).
+    """Yield the texts of a file, or of standard input (None).
 
     JSON Lines have a `text` and may have `id` (of one of the task's observations), or `answer`, `question`, `choices`
     and `numbers`, which are otherwise those of the command line; any other file is one text.

@@ -23,7 +23,7 @@ def messages(prompt: str, base: Pretrained) -> list[dict[str, str]]:
 
 
 def render(tokenizer: Any, prompt: str, base: Pretrained) -> str:
-    """The prompt in the chat template, followed by the opening of the model's reply."""
+    """Return the prompt in the chat template, followed by the opening of the model's reply."""
     return _apply(tokenizer, messages(prompt, base), base, add_generation_prompt=True)
 
 

@@ -43,7 +43,7 @@ def convert(source: Path, into: Path) -> Path:
 
 
 def read_facts(source: Path) -> Mapping[str, Any]:
-    """The metadata of a GGUF file, by key; of a list, how long it is.
+    """Return the metadata of a GGUF file, by key; of a list, how long it is.
 
     Raises:
         ValueError: the package gguf is not installed, the file is not a whole GGUF file, or transformers does not read
@@ -83,7 +83,7 @@ def _write(source: Path, facts: Mapping[str, Any], into: Path) -> None:
 
 
 def _tokenizer(source: Path, facts: Mapping[str, Any]) -> Any:
-    """The tokenizer, which puts a BOS in front where the file says so (transformers forgets it)."""
+    """Return the tokenizer, which puts a BOS in front where the file says so (transformers forgets it)."""
     from tokenizers.processors import TemplateProcessing
     from transformers import AutoTokenizer
 
@@ -103,7 +103,7 @@ def _tokenizer(source: Path, facts: Mapping[str, Any]) -> Any:
 
 
 def _model(source: Path) -> Any:
-    """The dequantised weights in a model that can be saved, in bfloat16."""
+    """Return the dequantised weights in a model that can be saved, in bfloat16."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging

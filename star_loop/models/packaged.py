@@ -9,7 +9,7 @@ from star_loop.models.provenance import checksum
 
 
 def find(package: str) -> Path | None:
-    """The file `<module>/<name>` of an installed package, which is not imported; None: there is no such file."""
+    """Return the file `<module>/<name>` of an installed package, which is not imported; None: there is no such file."""
     module, _, name = package.partition("/")
     spec = importlib.util.find_spec(module)
     folders = (spec.submodule_search_locations or ()) if spec else ()
@@ -24,7 +24,7 @@ def home(source: Path) -> Path:
 
 
 def obtain(source: Path) -> Path:
-    """The directory of the file's model; converted now if it never was, by one process at a time.
+    """Return the directory of the file's model; converted now if it never was, by one process at a time.
 
     Raises:
         ValueError: it cannot be converted; see `gguf.convert`.

@@ -111,7 +111,7 @@ class Pretrained(Component):
             _check_cache(self)
 
     def _packaged(self) -> Path | None:
-        """The file that stands in for the Hub's weights; None: they are cached, or there is none."""
+        """Return the file that stands in for the Hub's weights; None: they are cached, or there is none."""
         return None if self.package is None or _cached(self) else find(self.package)
 
 

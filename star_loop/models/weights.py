@@ -44,7 +44,7 @@ def load_config(pretrained: Pretrained) -> PretrainedConfig:
 
 
 def load_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerBase:
-    """The tokenizer; it always has an end-of-sequence token.
+    """Return the tokenizer; it always has an end-of-sequence token.
 
     Raises:
         ValueError: no such tokenizer, one without an end-of-sequence token, or a chat template that cannot be used as
@@ -62,7 +62,7 @@ def load_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerBase:
 
 
 def load_model(pretrained: Pretrained, dtype: torch.dtype | None = None, **options: Any) -> PreTrainedModel:
-    """The base model on the CPU, in evaluation mode; weights are read from safetensors only.
+    """Return the base model on the CPU, in evaluation mode; weights are read from safetensors only.
 
     Args:
         pretrained: which model.
@@ -85,7 +85,7 @@ def load_model(pretrained: Pretrained, dtype: torch.dtype | None = None, **optio
 
 
 def load_merged(model: Model, dtype: torch.dtype | None = None) -> PreTrainedModel:
-    """A fresh copy of the base with the adapter merged into it: summed in float32, cast once to `dtype`.
+    """Return a fresh copy of the base with the adapter merged into it: summed in float32, cast once to `dtype`.
 
     A model that was trained whole is loaded as it is. Nothing live is changed, so nothing drifts (in bfloat16, merging
     and unmerging in place changes one weight in six).
@@ -103,7 +103,7 @@ def load_merged(model: Model, dtype: torch.dtype | None = None) -> PreTrainedMod
 
 
 def load_beside(model: Model, dtype: torch.dtype | None = None) -> PreTrainedModel:
-    """The base with the adapter's layers beside its own: exact, and slower than merged weights.
+    """Return the base with the adapter's layers beside its own: exact, and slower than merged weights.
 
     Raises:
         ValueError: the base or the adapter cannot be loaded.
@@ -116,7 +116,7 @@ def load_beside(model: Model, dtype: torch.dtype | None = None) -> PreTrainedMod
 
 
 def skeleton(pretrained: Pretrained) -> PreTrainedModel:
-    """The model on torch's `meta` device: every module and shape, and no weights.
+    """Return the model on torch's `meta` device: every module and shape, and no weights.
 
     Raises:
         ValueError: no such model, or no usable configuration.
@@ -136,7 +136,7 @@ def skeleton(pretrained: Pretrained) -> PreTrainedModel:
 
 
 def read_adapter(adapter: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The configuration and the matrices of an adapter directory.
+    """Return the configuration and the matrices of an adapter directory.
 
     Raises:
         ValueError: a file is missing or damaged, or a number is not finite.
@@ -155,7 +155,7 @@ def read_adapter(adapter: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]
 
 
 def checkpoint_weights(merged: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """A merged model's weights under the names and in the layout of a checkpoint: what `save_merged` writes."""
+    """Return a merged model's weights under the names and in the layout of a checkpoint: what `save_merged` writes."""
     from transformers.core_model_loading import revert_weight_conversion
 
     tied = merged.all_tied_weights_keys or {}

@@ -35,7 +35,7 @@ class Configured(Pretrained):
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The flags; what is not given is as in the run."""
+    """Return the flags; what is not given is as in the run."""
     parser = argparse.ArgumentParser(prog="python -m star_loop.plan", description=__doc__)
     add = parser.add_argument
     add("--like", type=Path, default=Path("outputs/default"), help="a finished run: its rates, lengths and yields")
@@ -130,7 +130,7 @@ def slots_of(experiment: Experiment) -> int:
 
 
 def job_of(experiment: Experiment, wanted: argparse.Namespace) -> Job:
-    """The run's own job, with what the flags change."""
+    """Return the run's own job, with what the flags change."""
     spans = spans_of(wanted.iterations or experiment.iterations)
     middles = [first + 1 + span // 2 for first, span in zip(accumulate(spans, initial=0), spans, strict=False)]
     quotas = [
@@ -155,7 +155,7 @@ def spans_of(iterations: int) -> list[int]:
 def scaled(
     rates: Rates, now: Habits, wanted: argparse.Namespace, before: Shapes, after: Shapes, whole: bool = False
 ) -> tuple[Rates, Habits]:
-    """The rates for another model, another length or another machine.
+    """Return the rates for another model, another length or another machine.
 
     A step costs what reading the weights costs, a token and a round what their FLOPs cost. `whole`: an iteration keeps
     a model instead of an adapter.

@@ -193,7 +193,7 @@ def fit(rows: Sequence[tuple[Sequence[float], float]]) -> NDArray[np.float64]:
 
 
 def growth(experiment: Experiment) -> tuple[Growth, Growth]:
-    """The run's sampler, and a commit of what it and the statistics hold: timed here and now (CPU seconds)."""
+    """Return the run's sampler, and a commit of what it and the statistics hold: timed here and now (CPU seconds)."""
     proposals, commits, held = [], [], 0.0
     for n in SIZES:
         state, facts, outcome = _world(experiment.sampler, n)

@@ -10,7 +10,7 @@ _PHASES = ("collect", "train", "evaluate", "learn and commit", "start", "total")
 
 
 def text(found: Mapping[str, Any]) -> str:
-    """A page of tables from what `plan` returns."""
+    """Return a page of tables from what `plan` returns."""
     known, assumed, held = found["measured"], found["assumed"], found["memory"]
     fitted = ", ".join(
         f"{name} {known[name]:.3g}" for name in ("step", "token", "swap", "start", "begin", "load", "flop")

@@ -11,7 +11,7 @@ ROWS = 2**16
 
 
 def principal_components(x: Floats, d: int) -> Floats:
-    """The d directions of greatest variance, the greatest first; fewer where x has fewer dimensions."""
+    """Return the d directions of greatest variance, the greatest first; fewer where x has fewer dimensions."""
     centred = x - x.mean(axis=0)
     _, directions = np.linalg.eigh(centred.T @ centred)
     projected: Floats = centred @ directions[:, ::-1][:, :d]
@@ -35,7 +35,7 @@ def kmeans(x: Floats, k: int, rng: np.random.Generator, restarts: int = 4) -> tu
 
 
 def nearest(x: Floats, centres: Floats) -> tuple[Labels, Floats]:
-    """The nearest centre of each point, the first among equals, and the squared distance to it."""
+    """Return the nearest centre of each point, the first among equals, and the squared distance to it."""
     labels, distances = np.zeros(len(x), np.int32), np.zeros(len(x))
     lengths = (centres**2).sum(axis=1)
     for start in range(0, len(x), ROWS):
@@ -47,7 +47,7 @@ def nearest(x: Floats, centres: Floats) -> tuple[Labels, Floats]:
 
 
 def farthest_points(x: Floats, start: int, m: int) -> list[int]:
-    """A core-set of m points: `start`, then always the one farthest from all that are chosen (Gonzalez 1985)."""
+    """Return a core-set of m points: `start`, then always the one farthest from all that are chosen (Gonzalez 1985)."""
     chosen, distances = [start], ((x - x[start]) ** 2).sum(axis=1)
     while len(chosen) < min(m, len(x)):
         distances[chosen[-1]] = -1  # never twice, even among equals

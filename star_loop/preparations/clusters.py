@@ -104,7 +104,7 @@ def _difficulty(columns: Columns) -> Floats:
 
 
 def core_set(x: Floats, labels: Labels, centres: Floats, m: int) -> Labels:
-    """The labels of m observations of each cluster, the farthest apart, and -1 for all others."""
+    """Return the labels of m observations of each cluster, the farthest apart, and -1 for all others."""
     kept = np.full(len(x), -1, np.int32)
     distances = nearest(x, centres)[1]
     for cluster in np.unique(labels).tolist():

@@ -28,7 +28,7 @@ class GraphFile(Preparation):
         self._edges()
 
     def prepare(self, columns: Columns, bench: Bench) -> Prepared:
-        """The graph (groups, groups) of all groups that the file names."""
+        """Return the graph (groups, groups) of all groups that the file names."""
         edges = self._edges()
         names = sorted({*edges, *(to for row in edges.values() for to in row)})
         graph = np.array([[edges.get(i, {}).get(j, 0.0) for j in names] for i in names])

@@ -99,12 +99,12 @@ class SkillGraph(Preparation):
         )
 
     def _rounds(self, tried: Sequence[int]) -> list[Skills]:
-        """The sets of skills that are trained on; (): the base."""
+        """Return the sets of skills that are trained on; (): the base."""
         pairs = list(combinations(tried, 2)) if self.method == "brute_force" else []
         return [(), *((skill,) for skill in tried), *pairs]
 
     def _ask(self, code: int, inside: Codes, bench: Bench) -> Arrays:
-        """The right rationales of a skill, to learn from and held out, and what they cost."""
+        """Return the right rationales of a skill, to learn from and held out, and what they cost."""
         order = rng(bench.seed, "skill graph", code).permutation(inside)
         away = min(self.held_out, len(order) // 2) if self.loss == "cross_entropy" else 0
         asked = order[: away + self.questions].tolist()
@@ -121,7 +121,7 @@ class SkillGraph(Preparation):
         return {**lines, "drawn": np.array(len(drawn)), "spent": bench.cost.asking(drawn)}
 
     def _items(self, names: list[str], held: Sequence[Sequence[Rollout]], bench: Bench) -> Codes:
-        """The skill of each thing that a loss is measured on."""
+        """Return the skill of each thing that a loss is measured on."""
         if self.loss == "cross_entropy":
             return np.repeat(np.arange(len(held)), [len(rollouts) for rollouts in held])
         if strange := sorted(set(self.by) - {"skill", "level"}):
@@ -138,7 +138,7 @@ class SkillGraph(Preparation):
     def _after(
         self, skills: Skills, learned: Sequence[list[Rollout]], held: Sequence[list[Rollout]], bench: Bench
     ) -> Arrays:
-        """The losses after a round on these skills, each in equal measure, and what that cost."""
+        """Return the losses after a round on these skills, each in equal measure, and what that cost."""
         model, spent = Model(base=bench.base), np.zeros(3)
         if skills:
             most = max(len(learned[skill]) for skill in skills)
@@ -164,7 +164,7 @@ class SkillGraph(Preparation):
 
 
 def strengths(losses: Mapping[Skills, Floats], of: Codes, k: int, noise: float) -> Floats:
-    """A (k, k), from the losses of the same things after a round on each set of skills, () being none.
+    """Return a (k, k), from the losses of the same things after a round on each set of skills, () being none.
 
     Args:
         losses: (things,) for each set that was trained on; NaN: not measured.

@@ -70,5 +70,5 @@ def _kinds(record: type) -> Mapping[str, tuple[type, ...]]:
 
 @cache
 def _numbers(record: type) -> Sequence[str]:
-    """The fields that hold lists of whole numbers."""
+    """Return the fields that hold lists of whole numbers."""
     return [name for name, hint in get_type_hints(record).items() if list[int] in (hint, *get_args(hint))]

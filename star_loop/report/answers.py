@@ -58,7 +58,7 @@ class Answers:
 
 
 def answers(run: RunDirectory) -> Answers | None:
-    """The first few questions of each skill and change; None: the test split was measured less than twice.
+    """Return the first few questions of each skill and change; None: the test split was measured less than twice.
 
     Raises:
         RunError: a file that cannot be read.

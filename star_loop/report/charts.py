@@ -37,7 +37,7 @@ class Curve:
 def lines(
     name: str, curves: Sequence[Curve], *, x: str, y: str, alt: str, whole: bool = False, numbered: bool = False
 ) -> Markup:
-    """A line chart as an `<svg>`; `whole`: x takes whole numbers only.
+    """Return a line chart as an `<svg>`; `whole`: x takes whole numbers only.
 
     `numbered`: large, and in place of a legend the label stands at the end of each curve.
     """
@@ -159,7 +159,7 @@ def _style(name: str) -> dict[str, Any]:
 
 
 def _inline(svg: str, alt: str) -> Markup:
-    """The `<svg>` element alone: page colours, the page's font, no names that another chart has too."""
+    """Return the `<svg>` element alone: page colours, the page's font, no names that another chart has too."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<(metadata|style)\b.*?</\1>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)

@@ -140,12 +140,12 @@ def compare(folders: Sequence[Path], targets: Sequence[float] = ()) -> Compariso
 
 
 def common_folder(folders: Sequence[Path]) -> Path:
-    """The deepest folder that holds all of them."""
+    """Return the deepest folder that holds all of them."""
     return folders[0] if len(folders) == 1 else Path(os.path.commonpath([folder.resolve() for folder in folders]))
 
 
 def _group(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
-    """The groups, and why a run is in none: it would count one seed twice."""
+    """Return the groups, and why a run is in none: it would count one seed twice."""
     found: dict[str, dict[str, Run]] = {}
     repeated = []
     for run in runs:
@@ -180,14 +180,14 @@ def _text(settings: Mapping[str, Any], key: str) -> str | None:
 
 
 def shown(settings: Mapping[str, Any], key: str) -> str:
-    """A setting for people: of a class its own name; an en dash where there is none."""
+    """Return a setting for people: of a class its own name; an en dash where there is none."""
     value = settings.get(key, "–")
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) or value is None else value
     return str(text).rpartition(".")[2] if key.endswith("_target_") else str(text)
 
 
 def _labels(groups: Sequence[Group], keys: Sequence[str]) -> list[str]:
-    """The names that tell the groups apart; else the settings that do, with a run where they read the same."""
+    """Return the names that tell the groups apart; else the settings that do, with a run where they read the same."""
     names = [{run.name for run in group.runs} for group in groups]
     if len(set().union(*names)) == len(groups) and all(len(own) == 1 for own in names):
         return [own.pop() for own in names]

@@ -55,7 +55,7 @@ def as_html(comparison: Comparison) -> str:
 
 
 def as_markdown(comparison: Comparison) -> str:
-    """The tables for an issue or a paper's repository."""
+    """Return the tables for an issue or a paper's repository."""
     parts = [f"# {_plain(comparison.title)}", _subtitle(comparison)]
     parts += [_plain(text) for text in [best(comparison)] if text]
     parts += ["## Configurations", EXPLAINED, _markdown(group_table(comparison))]
@@ -262,5 +262,5 @@ def _markdown(table: Table) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text that Markdown shows as it is."""
+    """Return a text that Markdown shows as it is."""
     return re.sub(r"([\\`*_{}\[\]<>#|~$])", r"\\\1", " ".join(visible(text).split()))

@@ -23,7 +23,10 @@ class Figure:
 
 
 def figures(metrics: Sequence[Metrics], asked: str) -> Iterator[Figure]:
-    """The curves for which there are at least two points; `asked` is how questions are put (`quantities.asked`)."""
+    """Yield the curves for which there are at least two points.
+
+    `asked` is how questions are put (`quantities.asked`).
+    """
     yield from _accuracy_by_iteration(metrics, asked)
     yield from _accuracy_by_flops(metrics)
     yield from _yield(metrics)
@@ -31,7 +34,7 @@ def figures(metrics: Sequence[Metrics], asked: str) -> Iterator[Figure]:
 
 
 def _curve(label: str, metrics: Sequence[Metrics], name: str, x: str | None = None, scale: float = 1) -> Curve:
-    """A metric by iteration, or by the metric `x`, where both are there."""
+    """Return a metric by iteration, or by the metric `x`, where both are there."""
     points = [(m.get(x) if x else t, scale * m[name]) for t, m in enumerate(metrics) if name in m]
     known = [(at, value) for at, value in points if at is not None]
     return Curve(label=label, x=[at for at, _ in known], y=[value for _, value in known])

@@ -16,7 +16,7 @@ class Mean:
 
 
 def mean(values: Sequence[float], own: tuple[float, float] | None = None) -> Mean | None:
-    """The mean of shares in [0, 1] with Student's 95 % interval, cut to [0, 1]; None: no values.
+    """Return the mean of shares in [0, 1] with Student's 95 % interval, cut to [0, 1]; None: no values.
 
     Args:
         values: one of each run.
@@ -47,7 +47,7 @@ def half_width(values: Sequence[float]) -> float:
 
 
 def student_quantile(freedom: int, confidence: float = 0.95) -> float:
-    """The t with P(|T| ≤ t) = `confidence` for so many degrees of freedom, by bisection.
+    """Return the t with P(|T| ≤ t) = `confidence` for so many degrees of freedom, by bisection.
 
     Example:
         >>> round(student_quantile(1), 3), round(student_quantile(9), 3)

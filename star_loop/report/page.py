@@ -40,7 +40,7 @@ def environment() -> Environment:
 
 
 def render(summary: Summary) -> str:
-    """The page as HTML. Every text that the run brought along is escaped."""
+    """Return the page as HTML. Every text that the run brought along is escaped."""
     page = (
         environment()
         .get_template("report.html.j2")

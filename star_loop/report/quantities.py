@@ -9,7 +9,7 @@ LONGEST = 2000
 
 
 def visible(text: str | None, longest: int | None = LONGEST) -> str:
-    """A text as it can be shown: control characters as their pictures (U+2400…), cut where it is longer.
+    """Return a text as it can be shown: control characters as their pictures (U+2400…), cut where it is longer.
 
     Example:
         >>> visible("\\x1b[31mred"), visible(None), visible("long", longest=2)
@@ -34,7 +34,7 @@ def _seen(character: str) -> str:
 
 
 def asked(settings: Mapping[str, Any]) -> str:
-    """How the questions of training and evaluation are put, by a run's settings.
+    """Return how the questions of training and evaluation are put, by a run's settings.
 
     Example:
         >>> asked({"task": {"bare_shots": 3}}), asked({"model": {"chat_template": True}})
@@ -47,7 +47,7 @@ def asked(settings: Mapping[str, Any]) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share in [0, 1] as per cent.
+    """Return a share in [0, 1] as per cent.
 
     Example:
         >>> percent(0.4125), percent(None)
@@ -57,7 +57,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """An interval of shares in per cent, without the sign.
+    """Return an interval of shares in per cent, without the sign.
 
     Example:
         >>> interval(0.391, 0.434)
@@ -67,7 +67,7 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def points(change: float | None) -> str:
-    """A difference of two shares in percentage points, always signed.
+    """Return a difference of two shares in percentage points, always signed.
 
     Example:
         >>> points(0.0412), points(-0.5)
@@ -77,7 +77,7 @@ def points(change: float | None) -> str:
 
 
 def count(number: float | None) -> str:
-    """A number of things; from ten thousand on, three significant digits and a unit prefix.
+    """Return a number of things; from ten thousand on, three significant digits and a unit prefix.
 
     Example:
         >>> count(1234), count(12_345), count(3_400_000)
@@ -94,7 +94,7 @@ def count(number: float | None) -> str:
 
 
 def scientific(number: float | None) -> str:
-    """A large number, such as FLOPs, to three significant digits.
+    """Return a large number, such as FLOPs, to three significant digits.
 
     Example:
         >>> scientific(34_120_000_000_000)

@@ -105,7 +105,7 @@ def by_skill(metrics: Metrics) -> dict[Cell, float]:
 
 
 def total(metrics: Sequence[Metrics], name: str) -> float | None:
-    """The sum of a metric over the iterations that have it; None: none has."""
+    """Return the sum of a metric over the iterations that have it; None: none has."""
     values = [m[name] for m in metrics if name in m]
     return sum(values) if values else None
 

@@ -41,7 +41,10 @@ def skill_table(summary: Summary) -> SkillTable | None:
 
 
 def iteration_rows(metrics: Sequence[Metrics]) -> list[dict[str, str]]:
-    """The table of iterations, column -> text, without empty columns; a second baseline has a row below its first."""
+    """Return the table of iterations, column -> text, without empty columns.
+
+    A second baseline has a row below its first.
+    """
     changes = [base_accuracy(m) for m in metrics]
     steps = [None, *(b - a if a is not None and b is not None else None for a, b in pairwise(changes))]
     rows = [
@@ -72,7 +75,7 @@ def iteration_rows(metrics: Sequence[Metrics]) -> list[dict[str, str]]:
 
 
 def _with_examples(metrics: Metrics, row: Mapping[str, str]) -> list[dict[str, str]]:
-    """The base model's other baseline: the row below its own."""
+    """Return the base model's other baseline: the row below its own."""
     if "evaluation_shots/accuracy" not in metrics:
         return []
     blank = dict.fromkeys(row, quantities.MISSING)
@@ -123,7 +126,7 @@ def phase_rows(metrics: Sequence[Metrics]) -> list[Phase]:
 
 
 def _utilisation(metrics: Sequence[Metrics], phase: str) -> float | None:
-    """The mean over the seconds of the iterations that say it."""
+    """Return the mean over the seconds of the iterations that say it."""
     name, seconds = f"machine/utilisation_{'generate' if phase == 'collect' else phase}", f"seconds/{phase}"
     said = [m for m in metrics if name in m and seconds in m]
     spent = sum(m[seconds] for m in said)

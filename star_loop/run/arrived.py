@@ -48,7 +48,7 @@ class Arrivals:
             self._wave, self._known = wave, self._read(wave)
 
     def known(self, request: Request) -> list[Completion] | None:
-        """The completions of this request of the wave, if an earlier launch has had them."""
+        """Return the completions of this request of the wave, if an earlier launch has had them."""
         return self._known.get(_name(request))
 
     def add(self, request: Request, completions: Sequence[Completion]) -> None:

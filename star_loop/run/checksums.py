@@ -40,7 +40,7 @@ class Ledger:
         return self.folder / name
 
     def publish_file(self, name: str, fill: Callable[[Path], None]) -> Path:
-        """A whole file that `fill` writes, or none."""
+        """Return a whole file that `fill` writes, or none."""
 
         def fill_and_enter(into: Path) -> None:
             fill(into)
@@ -116,7 +116,7 @@ class Ledger:
         return self._listed.entries
 
     def damaged(self, path: Path, what: str) -> RunError:
-        """The error about a file, with the remedy."""
+        """Return the error about a file, with the remedy."""
         return RunError(f"{path} is damaged: {what}. {self.remedy()}")
 
     def _compare(self, found: Mapping[str, str]) -> None:

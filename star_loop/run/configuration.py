@@ -8,7 +8,7 @@ from star_loop.run.disk import RunError
 
 
 def read_configuration(path: Path) -> dict[str, Any]:
-    """The settings in a file; empty, where there is no such file.
+    """Return the settings in a file; empty, where there is no such file.
 
     Raises:
         RunError: it is damaged.

@@ -64,7 +64,7 @@ class RunDirectory:
         self.arrivals = Arrivals(path / "arrived.jsonl", self.disk)
 
     def iteration(self, number: int) -> IterationDirectory:
-        """The directory of one iteration, which need not exist."""
+        """Return the directory of one iteration, which need not exist."""
         return IterationDirectory(self.path / "iterations" / f"{number:04d}", self.disk)
 
     def latest(self) -> IterationDirectory | None:
@@ -154,7 +154,7 @@ class RunDirectory:
         return (self.iteration(number).path / "adapter").exists()
 
     def config(self) -> dict[str, Any]:
-        """The resolved configuration, as `config.yaml` has it; empty where there is none.
+        """Return the resolved configuration, as `config.yaml` has it; empty where there is none.
 
         Raises:
             RunError: it is damaged.
@@ -167,7 +167,7 @@ class RunDirectory:
         return read_json(path) if path.exists() else {}
 
     def committed_metrics(self) -> list[Metrics]:
-        """The metrics of every committed iteration, from 0."""
+        """Return the metrics of every committed iteration, from 0."""
         latest = self.latest()
         return [self.iteration(t).metrics() for t in range(latest.number + 1)] if latest else []
 
@@ -184,7 +184,10 @@ class RunDirectory:
         return pyarrow.table({"iteration": list(range(len(metrics))), **columns})
 
     def best(self, first: int = 0) -> int | None:
-        """The committed iteration, from `first` on, with the highest validation accuracy; None: none was measured."""
+        """Return the committed iteration, from `first` on, with the highest validation accuracy.
+
+        None: none was measured.
+        """
         metrics = dict(enumerate(self.committed_metrics()))
         return best_on_validation({number: metrics[number] for number in metrics if number >= first})
 
@@ -238,7 +241,7 @@ class RunDirectory:
         self.disk.append(self.path / "timings.jsonl", line.encode() + b"\n")
 
     def timings(self, iteration: int) -> list[dict[str, Any]]:
-        """The journal's lines about one iteration, of all launches; a torn line is ignored."""
+        """Return the journal's lines about one iteration, of all launches; a torn line is ignored."""
         path = self.path / "timings.jsonl"
         lines = _last_lines(path, f'{{"iteration": {iteration}, '.encode()) if path.exists() else []
         entries = []
@@ -262,7 +265,7 @@ def _misplaced(here: IterationDirectory, what: str) -> RunError:
 
 
 def _last_lines(path: Path, start: bytes, block: int = 1 << 12) -> list[bytes]:
-    """The whole lines at the end of a file, from before the first one of them that begins with `start`.
+    """Return the whole lines at the end of a file, from before the first one of them that begins with `start`.
 
     The iteration that is under way has the journal's last lines: how long the run is already costs nothing.
     """

@@ -16,7 +16,7 @@ FETCHED = ".fork"
 
 
 def fetch(run: RunDirectory, source: str) -> Path:
-    """The local directory of an iteration to begin with; of a mirror's, what is needed of it is downloaded.
+    """Return the local directory of an iteration to begin with; of a mirror's, what is needed of it is downloaded.
 
     Once the first iteration of its own is committed, a fork does without the run that it began with.
 
@@ -74,7 +74,7 @@ def adopt(run: RunDirectory, source: Path) -> None:
 
 
 def _refuse_without_adapter(origin: RunDirectory, state: IterationState) -> None:
-    """An iteration that keeps all adapters needs all of them, one that does not at least its own."""
+    """Return an iteration that keeps all adapters needs all of them, one that does not at least its own."""
     needed = range(1, state.iteration + 1) if state.kept is None else [state.iteration] if state.adapter else []
     if missing := [t for t in needed if not (origin.iteration(t).path / "adapter").exists()]:
         last = origin.latest()

@@ -49,7 +49,7 @@ class IterationDirectory:
         return int(self.path.name)
 
     def wave(self, number: int, positions: Positions, compute: Callable[[], Sequence[Rollout]]) -> list[Rollout]:
-        """The judged rollouts of one wave, which asked these positions."""
+        """Return the judged rollouts of one wave, which asked these positions."""
         name = f"waves/{number:03d}.jsonl"
         rollouts = self._rows(name, Rollout, compute)
         if strangers := {r.position for r in rollouts} - set(positions.tolist()):
@@ -74,7 +74,7 @@ class IterationDirectory:
         return self._read(f"{name}.jsonl", Rollout) if (self.path / f"{name}.jsonl").exists() else iter(())
 
     def rollouts(self) -> list[Rollout]:
-        """The rollouts of all finished waves, in order."""
+        """Return the rollouts of all finished waves, in order."""
         return [rollout for wave in self.waves for rollout in self.judged(wave)]
 
     def examples(self, compute: Callable[[], Sequence[Example]]) -> list[Example]:
@@ -96,7 +96,7 @@ class IterationDirectory:
         return read_json(path)
 
     def adapter(self, compute: Callable[[Path], Metrics]) -> tuple[Path, Metrics]:
-        """The trained adapter and the metrics of its round, which `training.json` keeps beside the weights."""
+        """Return the trained adapter and the metrics of its round, which `training.json` keeps beside the weights."""
         path = self.path / "adapter"
         if not path.exists():
 
@@ -158,7 +158,7 @@ class IterationDirectory:
         return state
 
     def verify(self, *, retention: bool = False, weights: bool = True) -> IterationState:
-        """The commit, after comparing every file with its checksum.
+        """Return the commit, after comparing every file with its checksum.
 
         `retention`: the adapter may have been given up, as a whole; `weights`: it is compared as well.
 

@@ -121,7 +121,7 @@ class Copying(Session):
         return [path for path in found if path.exists() and not _hidden(path.relative_to(here))]
 
     def _found(self, latest: int) -> int:
-        """The last iteration that is there, up to the latest here; -1: none."""
+        """Return the last iteration that is there, up to the latest here; -1: none."""
         there = {str(path).split("/")[-2] for path in self.files.glob(f"{self.root}/iterations/*/state.json")}
         whole = next(t for t in count() if f"{t:04d}" not in there) - 1
         last = min(whole, latest)
@@ -171,7 +171,7 @@ class Copying(Session):
 
 
 def open_store(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it.
+    """Return the fsspec file system of a URL, and the path in it.
 
     Raises:
         ValueError: no such kind of store, its client is not installed, or the URL holds a password.
@@ -191,7 +191,7 @@ def open_store(url: str) -> tuple[Any, str]:
 
 
 def download(url: str, into: Path) -> Path:
-    """The iterations of a mirror up to the one that `url` names, as a run directory `into`, which is made anew.
+    """Return the iterations of a mirror up to the one that `url` names, as a run directory `into`, which is made anew.
 
     Returns:
         The directory of that iteration in it.

@@ -28,7 +28,7 @@ class Folder:
         return (self.path / f"{name}.npz").exists()
 
     def arrays(self, name: str, compute: Callable[[], Arrays]) -> Arrays:
-        """The named arrays of `<name>.npz`, made only if the file is not there yet.
+        """Return the named arrays of `<name>.npz`, made only if the file is not there yet.
 
         Raises:
             RunError: its bytes are not those that were published.
@@ -49,7 +49,7 @@ class Folder:
         return read_json(self.ledger.check("metrics.json"))
 
     def directory(self, name: str, fill: Callable[[Path], None]) -> Path:
-        """A directory, filled only if it is not there yet."""
+        """Return a directory, filled only if it is not there yet."""
         if not (self.path / name).exists():
             self.ledger.publish_directory(name, fill)
         return self.ledger.check(name)

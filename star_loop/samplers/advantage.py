@@ -22,7 +22,7 @@ class Advantage(Mixture):
 
     @abstractmethod
     def worth(self, state: State) -> Floats:
-        """The value of each group."""
+        """Return the value of each group."""
 
     def mass(self, state: State, rng: np.random.Generator) -> Floats:
         """Return masses ∝ exp(worth / τ)."""
@@ -32,7 +32,7 @@ class Advantage(Mixture):
         return share
 
     def metrics(self, state: State, visits: Visits) -> Metrics:
-        """The value of each group."""
+        """Return the value of each group."""
         worth = self.worth(state)
         return {f"worth/{name}": float(worth[k]) for k, name in enumerate(visits.names)}
 
@@ -79,6 +79,6 @@ class Dump(Advantage):
         return bound
 
     def learn(self, state: State, visits: Visits) -> State:
-        """The newest mean of each visited group, and the counts."""
+        """Return the newest mean of each visited group, and the counts."""
         value = np.where(visits.visited > 0, visits.advantage, np.asarray(state["value"], np.float64))
         return {"value": value, "asked": np.asarray(state["asked"], np.int64) + visits.visited}

@@ -78,7 +78,7 @@ class Cures(Sampler):
         return self._open(state).astype(np.int64) * self.pilot_rollouts
 
     def piloted(self, state: State, outcome: Outcome) -> State:
-        """The counts of the pilots, after the prior: the paper's cold start and reset."""
+        """Return the counts of the pilots, after the prior: the paper's cold start and reset."""
         told = dict(state)
         for name, prior, count in zip(
             ("alpha", "beta"), self.prior, (outcome.wins, outcome.attempts - outcome.wins), strict=True
@@ -168,7 +168,7 @@ def _latest(name: str, state: State, outcome: Outcome) -> NDArray[np.float32]:
 
 
 def success(state: State) -> NDArray[np.float32]:
-    """The posterior mean of each success rate, α / (α + β); 1/2 where both are 0."""
+    """Return the posterior mean of each success rate, α / (α + β); 1/2 where both are 0."""
     right, wrong = (np.asarray(state[name], np.float32) for name in ("alpha", "beta"))
     known = right + wrong
     p: NDArray[np.float32] = np.divide(right, known, out=np.full_like(known, 0.5), where=known > 0)

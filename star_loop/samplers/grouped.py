@@ -177,7 +177,7 @@ class Grouped(Sampler):
         return {**state, "order": queued[np.argsort(times, kind="stable")[:size]]}
 
     def _split(self, state: State, outcome: Outcome) -> Iterator[tuple[int, Outcome]]:
-        """The visited groups, and the outcome of each with positions counted within the group."""
+        """Yield the visited groups, and the outcome of each with positions counted within the group."""
         everyone, sizes = np.asarray(state["members"]), np.asarray(state["sizes"])
         group = np.asarray(state["group"])[outcome.positions]
         names = [f.name for f in fields(outcome) if f.name not in ("iteration", "metrics", "gradients")]
@@ -204,7 +204,7 @@ class Grouped(Sampler):
 
 
 def label(columns: Columns, by: Sequence[str], wanted: str = "sampler.by") -> tuple[NDArray[np.int32], list[str]]:
-    """The group of each observation, and the groups' names: `addition`, `level_3`, `addition/level_3`, ….
+    """Return the group of each observation, and the groups' names: `addition`, `level_3`, `addition/level_3`, ….
 
     Raises:
         ValueError: no such column; `wanted` says where.
@@ -222,7 +222,7 @@ def label(columns: Columns, by: Sequence[str], wanted: str = "sampler.by") -> tu
 
 
 def members(group: NDArray[np.int32], k: int) -> list[Members]:
-    """The positions of each of k groups, ascending."""
+    """Return the positions of each of k groups, ascending."""
     # A radix sort where 16 bits are enough.
     order = np.argsort(group.astype(np.int16) if k < 2**15 else group, kind="stable")
     return np.split(order.astype(np.int32), np.cumsum(np.bincount(group, minlength=k))[:-1])
@@ -241,7 +241,7 @@ def clock(queues: Sequence[Members], mass: Floats, starts: Floats) -> tuple[Memb
 
 
 def column(state: State, name: str, positions: Positions) -> Floats | None:
-    """A belief about some observations, whoever holds it: the sampler, or in an iteration those of the groups.
+    """Return a belief about some observations, whoever holds it: the sampler, or in an iteration those of the groups.
 
     None: nobody does.
     """

@@ -39,7 +39,7 @@ class Mixture(Component, ABC):
 
     @abstractmethod
     def init(self, names: Sequence[str], columns: Columns = NOTHING) -> State:
-        """The belief before anything was seen of these groups; `columns` are those of the observations."""
+        """Return the belief before anything was seen of these groups; `columns` are those of the observations."""
 
     @abstractmethod
     def mass(self, state: State, rng: np.random.Generator) -> Floats:

@@ -58,7 +58,7 @@ class Peers(Sampler):
         return {"attempts": attempts, "wins": wins, **learned}
 
     def metrics(self, state: State, outcome: Outcome) -> Metrics:
-        """The shares of what was asked that were new, and that had been asked and never solved."""
+        """Return the shares of what was asked that were new, and that had been asked and never solved."""
         attempts, wins = (np.asarray(state[name], np.int32)[outcome.positions] for name in ("attempts", "wins"))
         visits = max(len(attempts), 1)
         unsolved = np.count_nonzero((attempts > 0) & (wins == 0))

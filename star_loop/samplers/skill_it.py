@@ -103,7 +103,7 @@ class SkillIt(Mixture):
         }
 
     def metrics(self, state: State, visits: Visits) -> Metrics:
-        """The mixture wanted, and the one realised among the accepted."""
+        """Return the mixture wanted, and the one realised among the accepted."""
         p, accepted = self.mixture(state), visits.accepted / max(visits.accepted.sum(), 1)
         figures = {f"wanted/{name}": float(p[i]) for i, name in enumerate(visits.names)}
         return figures | {f"realised/{name}": float(accepted[i]) for i, name in enumerate(visits.names)}

@@ -19,7 +19,7 @@ class Uniform(Sampler):
         return {"n": np.array([len(columns["length"])], np.int64)}
 
     def propose(self, state: State, n: int, rng: np.random.Generator) -> tuple[Proposal, State]:
-        """The next `n` of this iteration's permutation."""
+        """Return the next `n` of this iteration's permutation."""
         if "order" not in state:
             total = int(state["n"][0])
             order = rng.permutation(total) if self.order == "random" else np.arange(total)
@@ -32,7 +32,7 @@ class Uniform(Sampler):
 
 
 def take(state: State, n: int) -> tuple[Proposal, State]:
-    """The next `n` positions of a frozen `order`, and the state with its `cursor` moved on."""
+    """Return the next `n` positions of a frozen `order`, and the state with its `cursor` moved on."""
     start = int(state["cursor"][0])
     positions = state["order"][start : start + n].astype(np.int64)
     return Proposal(positions=positions), {**state, "cursor": np.array([start + len(positions)], np.int64)}

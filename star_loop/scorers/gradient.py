@@ -124,7 +124,7 @@ class Side:
 
 
 def unbiased_gap(right: Side, wrong: Side) -> float | None:
-    """An unbiased estimate of ‖E_right ∇ log π - E_wrong ∇ log π‖², which may be negative.
+    """Return an unbiased estimate of ‖E_right ∇ log π - E_wrong ∇ log π‖², which may be negative.
 
     The squared distance of two sample means is too large by each side's variance over its number. A side with a single
     gradient is taken to vary as the other does. None: a side is empty, or both have a single one.

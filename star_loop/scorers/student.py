@@ -107,7 +107,7 @@ def _sums(logits: "Tensor", targets: "Tensor") -> "Tensor":
 
 
 def encode(rollouts: Sequence[Rollout], prompts: Sequence[str], model: Model) -> list[tuple[Rollout, Encoded]]:
-    """The rationales that fit the model's context, as the trainer would see them.
+    """Return the rationales that fit the model's context, as the trainer would see them.
 
     Raises:
         ValueError: there are none.

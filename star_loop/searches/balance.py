@@ -46,7 +46,7 @@ class Balance(Component):
     """n*: responses that one question should bring, ⌈wanted in all / questions⌉ in the paper."""
 
     def settle(self, pilots: Mapping[float, Sequence[Rollout]]) -> tuple[Setting, dict[float, float]]:
-        """The best setting, and the best mean balance score of each temperature; of equals, the first."""
+        """Return the best setting, and the best mean balance score of each temperature; of equals, the first."""
         thresholds: Sequence[float | None] = self.thresholds or (None,)
         settings = [
             Setting(temperature=t, threshold=threshold, balance=balance_score(rollouts, threshold, self.wanted))
@@ -63,7 +63,7 @@ def reward(rollout: Rollout) -> float:
 
 
 def balance_score(rollouts: Sequence[Rollout], threshold: float | None, wanted: float) -> float:
-    """The mean of bs_i over the questions asked; a question of which nothing is selected counts as 0."""
+    """Return the mean of bs_i over the questions asked; a question of which nothing is selected counts as 0."""
     questions: dict[int, list[Rollout]] = defaultdict(list)
     for rollout in rollouts:
         chosen = rollout.correct if threshold is None else reward(rollout) > threshold

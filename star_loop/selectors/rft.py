@@ -34,7 +34,7 @@ class Equations(Selector):
     """Characters of each rationale that are compared; edit distances cost their square."""
 
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
-        """The kept ones, in their order."""
+        """Return the kept ones, in their order."""
         kept: dict[int, dict[tuple[str, ...], Candidate]] = defaultdict(dict)
         for candidate in candidates:
             found = equations(candidate.rollout.text)
@@ -56,7 +56,7 @@ class Equations(Selector):
 
 
 def equations(text: str) -> tuple[str, ...]:
-    """The annotations of a rationale, without spaces, in order.
+    """Return the annotations of a rationale, without spaces, in order.
 
     Example:
         >>> equations("It has 3 + 4 = <<3 + 4=7>>7 legs.")

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _all(options: argparse.Namespace, wanted: Wanted) -> Iterator[Seen]:
-    """Every rollout of the iterations and the split."""
+    """Return every rollout of the iterations and the split."""
     run = RunDirectory(options.run)
     latest = run.latest()
     if latest is None:

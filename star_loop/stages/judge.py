@@ -22,7 +22,7 @@ class Drawn:
 
 
 def judge_all(task: Task, drawn: Sequence[Drawn], *, reject_truncated: bool) -> list[Rollout]:
-    """The rollouts, with the verifier's verdicts and the loop's own vetoes.
+    """Return the rollouts, with the verifier's verdicts and the loop's own vetoes.
 
     `reject_truncated`: a rationale that was cut off is never worth learning from, whatever it says so far. A rationale
     that quotes the hint marker would teach the model to ask for the answer. Where the prompt left no room, there is

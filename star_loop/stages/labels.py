@@ -56,7 +56,7 @@ def agreement(task: Task, observations: Sequence[Observation], rollouts: Sequenc
 
 
 def _majorities(rollouts: Sequence[Rollout]) -> dict[int, str]:
-    """The most frequent answer of each question; of equals, the one that came first."""
+    """Return the most frequent answer of each question; of equals, the one that came first."""
     answers: dict[int, Counter[str]] = defaultdict(Counter)
     for r in rollouts:
         if r.answer is not None and r.how not in VETOED:

@@ -85,7 +85,7 @@ def unreachable(schedule: Schedule, observations: int, iterations: int) -> str |
 
 
 def load(task: Task) -> Splits:
-    """The three splits, checked; each observation is read once, except the golds that are proven.
+    """Return the three splits, checked; each observation is read once, except the golds that are proven.
 
     Raises:
         ValueError: an empty training set, a duplicate id, a question shared by two splits, or a gold answer that the

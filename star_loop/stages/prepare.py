@@ -133,6 +133,6 @@ def _train(live: LiveRun, into: Folder, name: str, examples: Sequence[Example], 
 
 
 def _configured(run: RunDirectory) -> Mapping[str, Any]:
-    """The preparations as `config.yaml` has them."""
+    """Return the preparations as `config.yaml` has them."""
     run.ledger.check("config.yaml")
     return run.config().get("preparation") or {}

@@ -104,7 +104,10 @@ def _of_correct(scores: Sequence[Score], rollouts: Sequence[Rollout]) -> list[Sc
 def means(
     outcome: Outcome, rollouts: Sequence[Rollout], known: Mapping[Key, float], *, correct: bool
 ) -> NDArray[np.float64]:
-    """The mean over each visited observation's known un-hinted rollouts, right or wrong; NaN where there are none."""
+    """Return the mean over each visited observation's known un-hinted rollouts, right or wrong.
+
+    NaN where there are none.
+    """
     place = {int(p): k for k, p in enumerate(outcome.positions)}
     sums, counts = np.zeros((2, len(place)))
     for r in rollouts:
@@ -115,7 +118,7 @@ def means(
 
 
 def gaps(outcome: Outcome, scores: Sequence[Score]) -> NDArray[np.float64]:
-    """The measured gap of each visited observation, NaN where there is none."""
+    """Return the measured gap of each visited observation, NaN where there is none."""
     known = {score.position: score.gap for score in scores if score.gap is not None}
     return np.array([known.get(int(p), np.nan) for p in outcome.positions])
 

@@ -18,7 +18,7 @@ from star_loop.stages.score import key_of
 def select(
     live: LiveRun, iteration: IterationDirectory, collected: Collected, setting: Setting | None
 ) -> tuple[Sequence[Example], Metrics]:
-    """The rationales that count, through the selectors, as zero-shot training pairs.
+    """Return the rationales that count, through the selectors, as zero-shot training pairs.
 
     Returns:
         The examples, and `select/…`: with `schedule.replay`, how many are of earlier iterations, and where there are

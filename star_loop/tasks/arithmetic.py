@@ -88,7 +88,7 @@ class Arithmetic(SplitTask):
     """Which problems are drawn; the split of a problem does not depend on it."""
 
     def prompt(self, observation: Observation, *, hint: bool = False) -> str:
-        """The question; with `hint`, the marked answer stands before it: `@q9r5s0t2u1@q54r87s18t56=`.
+        """Return the question; with `hint`, the marked answer stands before it: `@q9r5s0t2u1@q54r87s18t56=`.
 
         Raises:
             ValueError: a hint is wanted for a question that is not in column notation.
@@ -117,7 +117,7 @@ class Arithmetic(SplitTask):
 
 
 def hinted(question: str) -> str:
-    """The question with its marked answer before it.
+    """Return the question with its marked answer before it.
 
     Raises:
         ValueError: not a question in column notation.
@@ -129,7 +129,7 @@ def hinted(question: str) -> str:
 
 
 def _sample(skill: str, level: int, sizes: Mapping[Split, int], seed: int) -> dict[Split, list[Observation]]:
-    """The first problems of the stream that fill each split."""
+    """Return the first problems of the stream that fill each split."""
     found: dict[Split, list[Observation]] = {split: [] for split in sizes}
     for index, problem in enumerate(stream(skill, level, seed)):
         split = split_of(problem)

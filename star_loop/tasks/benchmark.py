@@ -54,14 +54,14 @@ class Benchmark(Prompted):
 
     @abstractmethod
     def observe(self, row: Row, place: str, id: str) -> Iterator[Observation | str]:
-        """The observation of a row, and what is worth counting about it. `id` is for rows that have none.
+        """Return the observation of a row, and what is worth counting about it. `id` is for rows that have none.
 
         Raises:
             RowError: the row is not as published.
         """
 
     def group(self, observation: Observation) -> str:
-        """The text that must not be both learned from and measured with."""
+        """Return the text that must not be both learned from and measured with."""
         return by_question(observation)
 
     def findings(self) -> Mapping[str, int]:
@@ -75,7 +75,7 @@ class Benchmark(Prompted):
         _ = self._tables
 
     def exemplars_path(self) -> Path | None:
-        """The user's file, or the project's own."""
+        """Return the user's file, or the project's own."""
         return self.exemplars or EXEMPLARS / f"{self.examples}.jsonl"
 
     @cached_property

@@ -17,7 +17,7 @@ class RowError(ValueError):
 
 
 def pick(row: Row, column: str, place: str) -> Any:
-    """The value under a column; dots reach into nested values, and into one (`a.0`) or every element of a list.
+    """Return the value under a column; dots reach into nested values, and into one (`a.0`) or every element of a list.
 
     Raises:
         RowError: there is no such column.
@@ -44,7 +44,7 @@ def pick(row: Row, column: str, place: str) -> Any:
 
 
 def text(value: Any, column: str, place: str) -> str:
-    """A value that must be text or a number and not empty, as text; yes and no for booleans.
+    """Return a value that must be text or a number and not empty, as text; yes and no for booleans.
 
     Raises:
         RowError: it is missing, empty, a list or an object, no finite number, or text that UTF-8 cannot write.
@@ -62,7 +62,7 @@ def text(value: Any, column: str, place: str) -> str:
 
 
 def plain(number: Decimal, column: str, place: str) -> str:
-    """A number in plain decimal, digit by digit as it was written.
+    """Return a number in plain decimal, digit by digit as it was written.
 
     Raises:
         RowError: it has more than 400 places.

@@ -15,7 +15,7 @@ _LABELS = ("label", "labels", "key", "id")
 
 
 def choices_of(value: Any, column: str, place: str) -> tuple[str, ...]:
-    """The words of the options, without letters before them.
+    """Return the words of the options, without letters before them.
 
     A list of texts, or of objects with `text`; an object `{"text": […]}` or `{"A": …, "B": …}`; or a text: JSON of
     these, one option per line, separated by `|`, or `(A) … (B) …`.

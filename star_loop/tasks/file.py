@@ -135,7 +135,7 @@ class File(Columned):
                 )  # fmt: skip
 
     def _golds(self) -> Iterator[str]:
-        """A few golds of the training file, and what was made of them."""
+        """Yield a few golds of the training file, and what was made of them."""
         rows = Rows(self, "train", self._tables["train"])
         for index in range(min(_SHOWN, len(rows))):
             written, gold = str(rows.written_gold(index)).strip(), rows[index].answer

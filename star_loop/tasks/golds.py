@@ -49,7 +49,7 @@ _DIGITS = 9
 
 
 def gold_text(value: Any, column: str, place: str) -> str:
-    """A gold answer as text: a number in plain decimal as it was written, the element of a list of one.
+    """Return a gold answer as text: a number in plain decimal as it was written, the element of a list of one.
 
     Raises:
         RowError: it is missing, empty, an object, or a list of several.
@@ -102,7 +102,10 @@ def marked_gold(solution: str, column: str, place: str) -> str | None:
 
 
 def _stated(counted: str, phrases: tuple[str, ...]) -> Statement:
-    """What a solution states; a gold is never taken back, so a sentence behind it that seems to do this is left out."""
+    """Return what a solution states.
+
+    A gold is never taken back, so a sentence behind it that seems to do this is left out.
+    """
     stated = statement(counted, phrases)
     if stated is None:
         mark = (
@@ -120,7 +123,7 @@ def _unmarked(rest: str, phrases: tuple[str, ...]) -> bool:
 
 
 def _first_sentence(stated: Statement) -> str:
-    """A line without the sentences behind a number, or behind an answer that is announced in words."""
+    """Return a line without the sentences behind a number, or behind an answer that is announced in words."""
     first = sentences(stated.line)[0]
     goes_on = stated.line.startswith(first) and _NEXT_SENTENCE.match(stated.line, len(first))
     if not first or not goes_on:
@@ -130,7 +133,7 @@ def _first_sentence(stated: Statement) -> str:
 
 
 def _boxed(stated: Statement) -> str:
-    """What stands in a box, with a percent sign or a large number's name behind it."""
+    """Return what stands in a box, with a percent sign or a large number's name behind it."""
     *_, box = [None, *_BOX.finditer(stated.reply)]
     found = argument(stated.reply, box.end()) if box and stated.reply.startswith("{", box.end()) else None
     changing = _CHANGING.match(stated.reply, found[1] if found else box.end()) if box else None
@@ -172,7 +175,7 @@ def without_number(answer: str, choices: Sequence[str]) -> str:
 
 
 def labelled(answer: str, labels: Sequence[str]) -> str | None:
-    """The letter of the option that has the gold answer as its label; None: none has, or two have.
+    """Return the letter of the option that has the gold answer as its label; None: none has, or two have.
 
     Example:
         >>> [labelled(answer, ("0", "1", "2")) for answer in ("1", "(2)", "3")]
@@ -189,7 +192,7 @@ def _label(words: str) -> str:
 
 
 def option_letter(number: int, choices: Sequence[str], counted: Counted) -> str | None:
-    """The letter of the option that a number means; None: none, or two of the same words."""
+    """Return the letter of the option that a number means; None: none, or two of the same words."""
     if counted == "words":
         numbers = ({normalise(choice), str(option_number(choice))} for choice in choices)
         same = [index for index, written in enumerate(numbers) if str(number) in written]
@@ -229,7 +232,7 @@ def how_counted(rows: Iterable[tuple[int, Sequence[str], str]], column: str, pla
 
 
 def level_of(value: Any, column: str, place: str) -> int | None:
-    """A level as a whole number: of a number, or of a text with one in it (`Level 5`); None: there is none.
+    """Return a level as a whole number: of a number, or of a text with one in it (`Level 5`); None: there is none.
 
     Raises:
         RowError: it is a fraction, negative or too large, so that different levels would become one.
@@ -257,7 +260,7 @@ def level_of(value: Any, column: str, place: str) -> int | None:
 
 
 def _listed(value: str) -> Any:
-    """The list that a text is, where it is none of mathematics: empty, of one element, or with text in it."""
+    """Return the list that a text is, where it is none of mathematics: empty, of one element, or with text in it."""
     if _QUOTED.fullmatch(value):
         return re.findall(r"'([^']*)'", value)
     try:

@@ -37,7 +37,7 @@ class JsonLines:
         return len(self._lines)
 
     def __getitem__(self, index: int) -> Row:
-        """The object on one line."""
+        """Return the object on one line."""
         try:
             row = loads(self._map[self._starts[index] : self._starts[index + 1]])
         except json.JSONDecodeError as error:
@@ -108,7 +108,7 @@ class Csv:
         return len(self._lines)
 
     def __getitem__(self, index: int) -> Row:
-        """The cells of one row, as strings."""
+        """Return the cells of one row, as strings."""
         text = self._map[self._starts[index] : self._starts[index + 1]].decode()
         cells: list[str] = next(self._reader(iter(io.StringIO(text, newline=""))))
         if len(cells) != len(self.header):
@@ -124,7 +124,7 @@ class Csv:
 
 
 def loads(data: bytes) -> Any:
-    """A JSON value whose fractions are the decimals that are written there.
+    """Return a JSON value whose fractions are the decimals that are written there.
 
     Raises:
         ValueError: it is none, or an object names a key twice.

@@ -190,7 +190,7 @@ def _name(observation: Observation) -> str:
 
 
 def _own(observation: Observation) -> Observation:
-    """The observation as its task has made it."""
+    """Return the observation as its task has made it."""
     id, kept = observation.id.partition("/")[2], observation.meta
     return replace(observation, id=id, skill=kept["skill"], meta=kept["meta"])
 

@@ -59,7 +59,7 @@ class Prompted(SplitTask):
         return self._opening(observation) + examples + self._block(observation, hint=hint)
 
     def bare_prompt(self, observation: Observation, *, hint: bool = False) -> str:
-        """The question alone, or after `bare_shots` worked examples."""
+        """Return the question alone, or after `bare_shots` worked examples."""
         return self._opening(observation) + self._bare_examples + self._block(observation, hint=hint)
 
     @property
@@ -73,7 +73,7 @@ class Prompted(SplitTask):
         return () if self.turns else (f"\n{self.before.rstrip()}",) if self.before.strip() else ()
 
     def gold_text(self, observation: Observation) -> str:
-        """The gold rationale, or the bare statement of the answer."""
+        """Return the gold rationale, or the bare statement of the answer."""
         return observation.rationale if observation.rationale is not None else self.statement(observation)
 
     def statement(self, observation: Observation) -> str:
@@ -95,7 +95,7 @@ class Prompted(SplitTask):
                 )
 
     def exemplars_path(self) -> Path | None:
-        """The file of worked examples."""
+        """Return the file of worked examples."""
         return self.exemplars
 
     @cached_property

@@ -102,7 +102,7 @@ class Rows(Sequence[Observation]):
         return len(self.table)
 
     def __getitem__(self, index: Any) -> Any:
-        """The observation of one row.
+        """Return the observation of one row.
 
         Raises:
             RowError: a column is missing or empty.
@@ -128,7 +128,7 @@ class Rows(Sequence[Observation]):
         return _ending_in_its_answer(task, observation)
 
     def written_gold(self, index: int) -> Any:
-        """The gold answer of a row as the table has it."""
+        """Return the gold answer of a row as the table has it."""
         return "" if self._bare(index) else pick(self.table[index], self.task.answer or "", self.table.place(index))
 
     def _bare(self, index: int) -> bool:
@@ -173,7 +173,7 @@ def _inserted(row: Row, place: str, column: str) -> str:
 
 
 def _options(task: Columned, row: Row, place: str) -> Any:
-    """The options of a row as the table has them; None: the task has none."""
+    """Return the options of a row as the table has them; None: the task has none."""
     columns = task.option_columns
     if len(columns) > 1:
         return [pick(row, column, place) for column in columns]
@@ -186,7 +186,7 @@ def _choices(task: Columned, row: Row, place: str) -> tuple[str, ...]:
 
 
 def _labelled(task: Columned, row: Row, place: str, answer: str) -> str | None:
-    """The letter of the option with this label; a number counts as `first_choice` says, where it is given."""
+    """Return the letter of the option with this label; a number counts as `first_choice` says, where it is given."""
     if task.first_choice is not None and option_number(answer) is not None:
         return None
     return labelled(answer, labels_of(_options(task, row, place)))
@@ -211,13 +211,13 @@ def _read_gold(task: Columned, row: Row, place: str) -> tuple[str, str | None]:
 
 
 def _verbatim(value: Any, column: str, place: str) -> str:
-    """The text with its own white space, where it is one."""
+    """Return the text with its own white space, where it is one."""
     found = text(value, column, place)
     return value if isinstance(value, str) else found
 
 
 def _option(task: Columned, row: Row, place: str, choices: tuple[str, ...], answer: str) -> str:
-    """The gold answer where there are options: a letter, where it is a label or a number."""
+    """Return the gold answer where there are options: a letter, where it is a label or a number."""
     letter, number = _labelled(task, row, place, answer), option_number(answer)
     if letter is None and number is not None:
         letter = option_letter(number, choices, task.counted)

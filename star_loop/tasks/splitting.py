@@ -117,12 +117,12 @@ class Subset(Sequence[Observation]):
 
 
 def surveyed(observations: Sequence[Observation]) -> Subset:
-    """The observations with what a pass over them finds; what a task has surveyed is not surveyed again."""
+    """Return the observations with what a pass over them finds; what a task has surveyed is not surveyed again."""
     return observations if isinstance(observations, Subset) else Subset.of(observations, by_question)
 
 
 def by_question(observation: Observation) -> str:
-    """The question without its options."""
+    """Return the question without its options."""
     return observation.question
 
 

@@ -43,7 +43,7 @@ class Survey:
     spelling; good for this process only."""
 
     def rows(self, indices: Indices) -> Iterator[Any]:
-        """The fields of some rows, batch by batch; `indices` ascend."""
+        """Yield the fields of some rows, batch by batch; `indices` ascend."""
         start = 0
         for batch in self.batches:
             stop = start + batch.num_rows
@@ -117,7 +117,7 @@ def mapped(schema: Any, batches: Iterable[Any]) -> list[Any]:
 
 @contextmanager
 def unnamed_file() -> Iterator[IO[bytes]]:
-    """A nameless file in the temporary folder, which goes when nobody has it open or mapped any more."""
+    """Yield a nameless file in the temporary folder, which goes when nobody has it open or mapped any more."""
     with _naming_the_temporary_folder(), tempfile.TemporaryFile(prefix="star_loop-") as file:
         yield file
 
@@ -136,7 +136,7 @@ def _naming_the_temporary_folder() -> Iterator[None]:
 
 
 def write_parquet(splits: Mapping[str, Callable[[], Iterator[Any]]], path: Path) -> None:
-    """The rows of all splits with `split` and `position`; a column without any value has Arrow's null type."""
+    """Return the rows of all splits with `split` and `position`; a column without any value has Arrow's null type."""
     import pyarrow as arrow
     import pyarrow.parquet as parquet
 

@@ -35,7 +35,7 @@ class Table(Protocol):
 
 
 def read(path: Path) -> Table:
-    """The rows of a file, by its ending (see `FORMATS`).
+    """Return the rows of a file, by its ending (see `FORMATS`).
 
     Raises:
         ValueError: no such file, no rows, an unknown ending, or a file that is not what its ending says.
@@ -111,7 +111,7 @@ class ArrowRows(Sequence[dict[str, Any]]):
 
 
 def hub(name: str, config: str | None, split: str) -> Table:
-    """A split of a data set on the Hugging Face Hub, memory-mapped by `datasets`.
+    """Return a split of a data set on the Hugging Face Hub, memory-mapped by `datasets`.
 
     Raises:
         ValueError: the extra `hub` is not installed, or the Hub has no such data set, configuration or split.
@@ -132,7 +132,7 @@ def stored(dataset: Any) -> Sequence[Any]:
 
 
 def _as_written(value: Any, kind: Any) -> Any:
-    """A float of few bits as the shortest decimal that means it: 0.1, not 0.10000000149011612."""
+    """Return a float of few bits as the shortest decimal that means it: 0.1, not 0.10000000149011612."""
     import numpy as np
     from pyarrow import types
 
@@ -158,7 +158,7 @@ def _read_json(path: Path) -> Sequence[Any]:
 
 
 def _rows_of(found: dict[str, Any], path: Path) -> Any:
-    """The rows in an object: its only list of objects, or the columns that pandas writes."""
+    """Return the rows in an object: its only list of objects, or the columns that pandas writes."""
     lists = {name: value for name, value in found.items() if isinstance(value, list)}
     tables = [name for name, value in lists.items() if value and isinstance(value[0], dict)]
     if len(tables) > 1:

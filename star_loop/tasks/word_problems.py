@@ -140,7 +140,7 @@ class WordProblems(Prompted):
     """Which problems are drawn; the split of a chain does not depend on it."""
 
     def exemplars_path(self) -> Path | None:
-        """The user's file, or the project's own."""
+        """Return the user's file, or the project's own."""
         return self.exemplars or EXEMPLARS / "told_chains.jsonl"
 
     @cached_property
@@ -171,7 +171,7 @@ class WordProblems(Prompted):
 
 
 def split_of(observation: Observation) -> Split:
-    """The split of a problem, for every seed and configuration: by a hash of its chain of equations.
+    """Return the split of a problem, for every seed and configuration: by a hash of its chain of equations.
 
     Three fifths are for training, a fifth each for validation and test.
     """

@@ -41,7 +41,7 @@ class _Bar(Progress):
     so_far: RunProgress | None = None
 
     def get_renderable(self) -> RenderableType:
-        """The display of the moment."""
+        """Return the display of the moment."""
         phase = max((_left(task) or 0.0 for task in self.tasks), default=0.0)
         below = [self.so_far.text(self.console.width - _ECHO, phase)] if self.so_far else []
         return _Narrower(Group(super().get_renderable(), *(line for line in below if line)))
@@ -70,7 +70,7 @@ class _Rate(ProgressColumn):
     """Units per second, and the time left at that rate."""
 
     def render(self, task: Task) -> Text:
-        """The recent rate; before the second report, that of the phase so far."""
+        """Return the recent rate; before the second report, that of the phase so far."""
         rate = _per_second(task)
         if not rate:
             return Text(quantities.duration(task.elapsed and float(int(task.elapsed))), no_wrap=True)

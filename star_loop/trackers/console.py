@@ -174,7 +174,7 @@ _DROPPED_FIRST = ("examples", "generated", "loss", "accepted", "FLOPs", "95 %", 
 
 
 def _columns_for(width: int) -> list[_Column]:
-    """The columns that fit into so many characters; the least important give way."""
+    """Return the columns that fit into so many characters; the least important give way."""
     columns = list(_COLUMNS)
     for title in _DROPPED_FIRST:
         if sum(column.width + len(GAP) for column in columns) <= width:

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def fan_out(trackers: Mapping[str, Tracker], directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
-    """A session that forwards to every tracker, in the mapping's order.
+    """Yield a session that forwards to every tracker, in the mapping's order.
 
     A tracker that cannot be opened raises, because nothing expensive has begun yet. One that fails later is reported
     once in the log, and the run goes on; it is still told of what follows, so a passing trouble costs it little.

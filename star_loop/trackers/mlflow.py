@@ -71,7 +71,7 @@ class MLflow(Tracker):
             client.set_tag(identifier, "mlflow.note.content", self.notes)
 
     def _run(self, client: Any, directory: Path) -> str:
-        """The identifier of this directory's run, which is set to running."""
+        """Return the identifier of this directory's run, which is set to running."""
         known = client.get_experiment_by_name(self.experiment)
         place = directory.resolve().parent / "mlartifacts"
         experiment = known.experiment_id if known else client.create_experiment(self.experiment, place.as_uri())
@@ -115,5 +115,5 @@ def _batches(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 
 def _plain(name: str) -> str:
-    """A name that MLflow takes: a skill may be called anything."""
+    """Return a name that MLflow takes: a skill may be called anything."""
     return re.sub(r"[^\w\-./ ]", "_", name)

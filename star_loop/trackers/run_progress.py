@@ -63,7 +63,7 @@ class RunProgress:
         return left if left < _SPAN else None
 
     def text(self, width: int, phase: float = 0.0) -> Text:
-        """The status in a line; what does not fit is left out.
+        """Return the status in a line; what does not fit is left out.
 
         Args:
             width: columns.

@@ -73,7 +73,7 @@ class _Run(Session):
 
 
 def _former(trackio: Any, project: str, digest: str) -> list[Any]:
-    """The former launches' runs of the same directory: all that they hold is in the current one."""
+    """Return the former launches' runs of the same directory: all that they hold is in the current one."""
     try:
         runs = trackio.Api().runs(project)
     except ValueError:  # how trackio says that there is no such project yet

@@ -72,7 +72,7 @@ class Accelerate(Lora):
     def carry_out(
         self, batches: Sequence[Sequence[Encoded]], start: Model, into: Path, *, seed: int, progress: Progress | None
     ) -> Sequence[Step]:
-        """The round in ranks. Their files are in `into` until they have ended: it is published without them.
+        """Return the round in ranks. Their files are in `into` until they have ended: it is published without them.
 
         Raises:
             ValueError, TrainingError: see `Lora.train`; or a rank died or hung.

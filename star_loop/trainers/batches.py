@@ -55,7 +55,7 @@ def micro_batches(batch: Sequence[Encoded], max_tokens: int, packed: bool = Fals
 
 
 def beginnings(sequences: Sequence[Encoded], count: int = 4, tokens: int = 64) -> list[list[int]]:
-    """The first tokens of a few sequences, spread over all of them: the prompts of the canary."""
+    """Return the first tokens of a few sequences, spread over all of them: the prompts of the canary."""
     return [list(sequence.ids[:tokens]) for sequence in sequences[:: math.ceil(len(sequences) / count)]]
 
 

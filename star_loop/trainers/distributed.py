@@ -27,7 +27,7 @@ IDLE = Encoded(ids=[0], prompt=1)
 
 
 def shares(batch: Sequence[Encoded], ranks: int, max_tokens: int, packed: bool = False) -> list[list[list[Encoded]]]:
-    """The micro-batches of each rank: long and short sequences dealt evenly, equally many micro-batches for all.
+    """Return the micro-batches of each rank: long and short sequences dealt evenly, equally many micro-batches for all.
 
     Collectives wait for everybody, so a rank that has nothing left takes part with `IDLE`.
     """
@@ -60,7 +60,7 @@ class Replicated(Placement):
         self.inside = self.wrapped()
 
     def wrapped(self) -> Any:
-        """The model in its library's wrapper, on this rank's device."""
+        """Return the model in its library's wrapper, on this rank's device."""
         assert_room(self.model)
         return self.accelerator.prepare_model(Inside(self.model.to(self.accelerator.device)))
 
@@ -100,7 +100,7 @@ class Sharded(Replicated):
     """
 
     def wrapped(self) -> Any:
-        """The model, sharded in place."""
+        """Return the model, sharded in place."""
         if self.count == 1:
             return super().wrapped()
         from torch.distributed.device_mesh import init_device_mesh
@@ -121,7 +121,7 @@ class Sharded(Replicated):
             self.inside.set_requires_gradient_sync(wanted)
 
     def clip(self, parameters: Iterable[Tensor], longest: float) -> float:
-        """The norm over all shards."""
+        """Return the norm over all shards."""
         norm = torch.nn.utils.clip_grad_norm_(parameters, longest)
         return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
@@ -140,7 +140,7 @@ class ByDeepSpeed(Replicated):
     """DeepSpeed's engine, ZeRO stage 1 or 2: optimiser states and gradients of the adapter are sharded."""
 
     def wrapped(self) -> Any:
-        """The model; the engine comes with the optimiser.
+        """Return the model; the engine comes with the optimiser.
 
         Raises:
             ValueError: ZeRO stage 3, which leaves no rank a whole weight to check.

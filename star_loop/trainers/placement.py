@@ -52,11 +52,11 @@ class Placement:
         torch.autograd.backward(loss)
 
     def clip(self, parameters: Iterable[Tensor], longest: float) -> float:
-        """The norm of all gradients together, which are scaled down to `longest`."""
+        """Return the norm of all gradients together, which are scaled down to `longest`."""
         return float(torch.nn.utils.clip_grad_norm_(parameters, longest))
 
     def total(self, value: Tensor) -> Tensor:
-        """The sum of a scalar over all processes."""
+        """Return the sum of a scalar over all processes."""
         return value
 
     def somewhere(self, found: bool) -> bool:
@@ -78,7 +78,7 @@ class Placement:
         return parameter.detach()
 
     def adapter(self) -> Mapping[str, Tensor]:
-        """The whole adapter by PEFT's names; every process must ask."""
+        """Return the whole adapter by PEFT's names; every process must ask."""
         return dict(get_peft_model_state_dict(self.model, save_embedding_layers=False))
 
 

@@ -102,7 +102,7 @@ class Round(RoundKeys, Trainer):
         return min(self.batch_size, examples)
 
     def batches(self, encoded: Sequence[Encoded], steps: int | None, seed: int) -> Iterator[list[Encoded]]:
-        """The sequences of each optimiser step: pass after pass, each in a fresh random order."""
+        """Yield the sequences of each optimiser step: pass after pass, each in a fresh random order."""
         generator, n = rng(seed, "order"), len(encoded)
         visits = self._visits(n, steps)
         order = np.concatenate([generator.permutation(n) for _ in range(math.ceil(visits / n))])[:visits]
@@ -126,7 +126,7 @@ class Round(RoundKeys, Trainer):
         return {"quantization_drift": settle(start, into)}
 
     def _encode(self, examples: Sequence[Example], base: Pretrained) -> list[Encoded]:
-        """The examples that fit the context, with weights of mean 1 over their loss tokens."""
+        """Return the examples that fit the context, with weights of mean 1 over their loss tokens."""
         from star_loop.models import weights
         from star_loop.models.chat import thinking_length
 

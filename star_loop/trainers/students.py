@@ -40,7 +40,7 @@ class Adapted:
 
     @contextmanager
     def student(self, settings: LoraKeys, start: Model, seed: int) -> Iterator[Any]:
-        """A PEFT model; the base is there and as it was afterwards."""
+        """Yield a PEFT model; the base is there and as it was afterwards."""
         base, config = load_base(start.base), lora_config(settings)
         with _drawing(seed):
             model = get_peft_model(base, config)
@@ -70,7 +70,7 @@ class Whole:
 
     @contextmanager
     def student(self, settings: Any, start: Model, seed: int) -> Iterator[Any]:
-        """A fresh copy of the start model.
+        """Yield a fresh copy of the start model.
 
         Raises:
             TrainingError: there is no memory for it, its gradients and its moments.

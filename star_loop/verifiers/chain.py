@@ -33,7 +33,7 @@ class Chain(Exact):
 
 
 def grade(question: str, steps: str) -> float:
-    """The share of right equations, in [0, 1]; 0 where the question wants none."""
+    """Return the share of right equations, in [0, 1]; 0 where the question wants none."""
     operands = [2 if word.isalpha() else _number(word) for word in _QUANTITY.findall(question)]
     written = [(_number(a), sign, _number(b), _number(c)) for a, sign, b, c in _EQUATION.findall(steps)]
     expected, right = max(len(operands) - 1, 0), 0

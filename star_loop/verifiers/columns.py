@@ -116,11 +116,11 @@ class Problem:
         return "".join(f"{row};" for row in self.rows()) + ANSWER + self.marked_answer
 
     def letter(self, column: int) -> str:
-        """The letter of a column, counted from the ones."""
+        """Return the letter of a column, counted from the ones."""
         return LETTERS[self.start + column]
 
     def rows(self) -> Iterator[str]:
-        """The rows of the scratchpad, without their semicolons."""
+        """Yield the rows of the scratchpad, without their semicolons."""
         column, carries = 0, self.no_carries
         while self.has_row(column, carries):
             row, carries = self.row(column, carries)
@@ -137,7 +137,10 @@ class Problem:
         return (0,) * (SKILLS[self.skill].operands - 1)
 
     def row(self, column: int, carries: Carries) -> tuple[str, Carries]:
-        """The row of a column, given the carries that the row before it left; and the carries that it leaves itself."""
+        """Return the row of a column, given the carries that the row before it left.
+
+        And the carries that it leaves itself.
+        """
         if column == len(self.columns):
             x, y = carries
             step, carry, _ = _step(":", x, y, 0)
@@ -151,7 +154,7 @@ class Problem:
         return f"{row},{step}", (carry, second_carry)
 
     def _result(self) -> str:
-        """The digits of the answer, topmost first, one for each column and one more where a carry remains."""
+        """Return the digits of the answer, topmost first, one for each column and one more where a carry remains."""
         first, second, *third = self.operands
         value = {":": first + second, "-": first - second, "*": first * second}[SKILLS[self.skill].operation]
         return str(value + sum(third)).zfill(len(self.columns))
@@ -161,7 +164,7 @@ _QUESTION = re.compile(r"((?:[a-z][0-9]{2})+|(?:[a-z][0-9]{3})+)([-*]?)=")
 
 
 def parse(question: str) -> Problem | None:
-    """The problem that a question states; None: the text is not a question in this notation."""
+    """Return the problem that a question states; None: the text is not a question in this notation."""
     match = _QUESTION.fullmatch(question)
     if match is None:
         return None
@@ -186,7 +189,7 @@ def _legal(skill: str, columns: tuple[Column, ...]) -> bool:
 
 
 def draw(skill: str, level: int, generator: np.random.Generator) -> Problem:
-    """A random problem of `level` columns: the first operand has exactly that many digits, the others at most.
+    """Return a random problem of `level` columns: the first operand has exactly that many digits, the others at most.
 
     Multipliers are 2 … 9; the start letter is uniform over those that leave room for the topmost digit.
     """

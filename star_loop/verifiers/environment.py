@@ -122,7 +122,7 @@ class EnvironmentProcess:
 
 @lru_cache(maxsize=8)
 def process_of(origin: Origin, python: Path | None) -> EnvironmentProcess:
-    """The process of an origin, which loads its tasks once; `python` None: by the one that runs."""
+    """Return the process of an origin, which loads its tasks once; `python` None: by the one that runs."""
     return EnvironmentProcess(origin, str(python or sys.executable))
 
 

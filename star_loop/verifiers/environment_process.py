@@ -24,7 +24,7 @@ class RefusedError(ValueError):
 
 
 def load(taskset: str, config: str, number: int) -> list[Any]:
-    """The first tasks of a taskset.
+    """Return the first tasks of a taskset.
 
     Raises:
         RefusedError: an episode of it takes more than one reply to one prompt.
@@ -72,7 +72,7 @@ def several_turns(task: Any) -> str | None:
 
 
 def turns(data: Any) -> list[tuple[str, str]]:
-    """The prompt as (role, text)."""
+    """Return the prompt as (role, text)."""
     system = [("system", data.system_prompt)] if data.system_prompt else []
     if isinstance(data.prompt, str):
         return [*system, ("user", data.prompt)]
@@ -80,7 +80,7 @@ def turns(data: Any) -> list[tuple[str, str]]:
 
 
 def reward(task: Any, text: str) -> float:
-    """The sum of the weighted rewards of a reply."""
+    """Return the sum of the weighted rewards of a reply."""
     import verifiers.v1 as vf
     from verifiers.v1.state import state_cls
 

@@ -133,7 +133,7 @@ def _readable(expression: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def evaluate(text: str) -> tuple[Fraction, Counter[int]]:
-    """The exact value of an expression, and the numbers in it.
+    """Return the exact value of an expression, and the numbers in it.
 
     Raises:
         Unreadable: anything but integers, + - * / and parentheses; too long, too deep; a division by zero.
@@ -201,7 +201,7 @@ def _factor(tokens: Sequence[str], at: int, depth: int) -> tuple[Fraction, int]:
 
 
 def solve(numbers: Sequence[int], target: Fraction, *, use: str = "all") -> str | None:
-    """An expression that reaches the target, by trying everything; None: there is none.
+    """Return an expression that reaches the target, by trying everything; None: there is none.
 
     For the few numbers of such games: 4 take milliseconds, 6 may take seconds.
     """

@@ -38,7 +38,7 @@ class Guess(Verifier):
     """Whether words behind a number are its unit; see `Exact.units`."""
 
     def choose(self, observation: Observation) -> Verifier:
-        """The verifier for one observation."""
+        """Return the verifier for one observation."""
         unknown = not observation.answer  # a gold that labels by majority do without
         if observation.choices and (unknown or read_choice(observation.answer, observation.choices) is not None):
             return self._verifiers["multiple_choice"]
@@ -79,7 +79,7 @@ NAMED: Mapping[str, type[Verifier]] = {
 
 
 def named(verifier: object) -> object:
-    """The verifier of a name, or of one's own functions (`Rewards`); anything else as it is.
+    """Return the verifier of a name, or of one's own functions (`Rewards`); anything else as it is.
 
     Raises:
         ValueError: an unknown name, or what names no function.

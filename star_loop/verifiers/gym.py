@@ -68,7 +68,7 @@ class Gym(Verifier):
 
 @lru_cache(maxsize=8)
 def dataset(name: str, size: int, seed: int, config: str) -> Any:
-    """A procedural data set, generated as it is read; `config` is its configuration as JSON.
+    """Return a procedural data set, generated as it is read; `config` is its configuration as JSON.
 
     Raises:
         ValueError: the extra `gym` is not installed, or the library knows no such data set or key.

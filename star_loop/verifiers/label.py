@@ -70,7 +70,7 @@ class Label(Stated):
         return found if later <= {None, found} else None
 
     def _begins(self, sentence: str, spelt: Mapping[str, str]) -> str | None:
-        """The label that a sentence begins with, unless it goes on with another one or takes it back."""
+        """Return the label that a sentence begins with, unless it goes on with another one or takes it back."""
         for spelling in sorted(spelt, key=len, reverse=True):
             if sentence.startswith(spelling) and (behind := follows(self.phrases).match(sentence, len(spelling))):
                 rest = self._without_echo(spelt[spelling], claim(sentence[behind.start() :]))

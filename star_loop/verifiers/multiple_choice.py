@@ -117,7 +117,7 @@ class MultipleChoice(Stated):
 
 @lru_cache(maxsize=4096)
 def _marked(choices: tuple[str, ...]) -> re.Pattern[str] | None:
-    """The options with a mark inside that could end a sentence, as in `St. Louis` or `J.R.R. Tolkien`; None: none."""
+    """Return the options with a mark inside that could end a sentence, as in `St. Louis` or `J.R.R. Tolkien`."""
     plain = [choice.strip().rstrip(".") for choice in choices]
     marked = [choice for choice in plain if len(choice) > 1 and _INNER.search(choice)]
     if not marked:
@@ -176,7 +176,7 @@ def _is_another_number(words: str, choices: Sequence[str]) -> bool:
 
 
 def _by_beginning(words: str, texts: Sequence[str], phrases: tuple[str, ...]) -> int | None:
-    """The longest option that these words begin with, if a reason for it follows."""
+    """Return the longest option that these words begin with, if a reason for it follows."""
     found = [index for index, text in enumerate(texts) if text and words.startswith(text)]
     index = max(found, key=lambda index: len(texts[index]), default=None)
     if index is None or texts.count(texts[index]) > 1:

@@ -86,7 +86,7 @@ def in_digits(text: str) -> str:
 
 
 def _value(words: list[str]) -> int | None:
-    """What the words count; None: they are no one number."""
+    """Return what the words count; None: they are no one number."""
     total, group, room = 0, 0, 1000
     if words[0] in _LARGE:
         return None
@@ -105,7 +105,7 @@ def _value(words: list[str]) -> int | None:
 
 
 def value_of(text: str) -> Fraction | None:
-    """The value of a number, percentage, fraction or mixed number; None: it is none of these.
+    """Return the value of a number, percentage, fraction or mixed number; None: it is none of these.
 
     Example:
         >>> [str(value_of(text)) for text in ("13.2%", "1 1/2", "1½", "\\\\frac{3}{2}", "-0.25", "1/0")]
@@ -133,7 +133,7 @@ def value_of(text: str) -> Fraction | None:
 
 @lru_cache(maxsize=1 << 12)
 def currencies(text: str) -> frozenset[str]:
-    """The currencies whose signs or codes stand in a text.
+    """Return the currencies whose signs or codes stand in a text.
 
     Example:
         >>> [sorted(currencies(text)) for text in ("US$5", "5 EUR", "R$5", "five")]

@@ -25,7 +25,7 @@ Function = Callable[..., Any]
 
 
 def function(named: str) -> Function:
-    """The function that `my_module:right` or `path/to/file.py:right` names.
+    """Return the function that `my_module:right` or `path/to/file.py:right` names.
 
     Raises:
         ValueError: there is none, or what has this name is no plain function.

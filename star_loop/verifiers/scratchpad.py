@@ -52,7 +52,7 @@ def _read(problem: Problem, marked: str) -> str | None:
 
 
 def _grade(problem: Problem, steps: str) -> float:
-    """The share of right rows, in [0, 1]."""
+    """Return the share of right rows, in [0, 1]."""
     written = steps.split(";")
     if written[-1] == "":
         written.pop()
@@ -67,7 +67,7 @@ def _grade(problem: Problem, steps: str) -> float:
 
 
 def _carries(row: str, law: Carries) -> Carries:
-    """The carries that a row wrote; where it cannot be read, those that the law gives."""
+    """Return the carries that a row wrote; where it cannot be read, those that the law gives."""
     match = _CARRIES.fullmatch(row)
     written = tuple(int(carry) for carry in match.groups() if carry is not None) if match else ()
     return written if len(written) == len(law) else law

@@ -36,7 +36,7 @@ class Parsed:
     letters: frozenset[str]
 
     def at(self, point: Point) -> Value | None:
-        """The value at a point; None: it has no real one."""
+        """Return the value at a point; None: it has no real one."""
         try:
             return self.term(point)
         except ArithmeticError:
