@@ -54,9 +54,10 @@ class Environment(Prompted):
     @classmethod
     def _with_python(cls, keys: Any) -> Any:
         verifier = keys.get("verifier", EnvironmentReward())
-        if not isinstance(verifier, EnvironmentReward) or keys.get("python") is None:
+        python = keys.get("python")
+        if not isinstance(verifier, EnvironmentReward) or not isinstance(python, str | Path):
             return keys
-        return {**keys, "verifier": verifier.model_copy(update={"python": Path(keys["python"])})}
+        return {**keys, "verifier": verifier.model_copy(update={"python": Path(python)})}
 
     def findings(self) -> Mapping[str, int]:
         """Count questions that repeat a held-out one."""

@@ -42,7 +42,11 @@ class Mixture(SplitTask):
         tasks = keys.get("tasks", {})
         if not isinstance(tasks, Mapping) or not all(isinstance(task, Task) for task in tasks.values()):
             return keys
-        return {**keys, "verifier": ByTask(tasks=tasks), "turns": any(task.turns for task in tasks.values())}
+        return {
+            **keys,
+            "verifier": ByTask(tasks=tasks),
+            "turns": keys.get("turns", any(task.turns for task in tasks.values())),
+        }
 
     def check(self) -> None:
         """There must be tasks, and weights only of these.

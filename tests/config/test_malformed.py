@@ -320,7 +320,7 @@ def components(key: str, node: Any) -> Iterator[tuple[str, Any]]:
 WRONG = {"never": ["so"]}
 ANYTHING = {"engine_kwargs", "extra_body", "config", "template_arguments", "peft"}
 """Keys that hold whatever somebody else's constructor or template takes; it is asked when its part is checked."""
-SIGNED = {"hint", "rate", "tau", "seed"}
+SIGNED = {"hint", "rate", "tau", "seed", "threshold"}
 """Numbers below zero that mean something."""
 NUMBERS = ("<class 'int'>", "<class 'float'>", "int | None", "float | None")
 CASES = {

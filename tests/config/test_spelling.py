@@ -35,11 +35,13 @@ def test_where_nothing_is_near_all_are_named() -> None:
     with pytest.raises(HydraException) as error:
         configure("zzz=1")
     assert explain(error.value, root_keys()).startswith(
-        "zzz: no such key: there are allocator, evaluation, experiment, fork, "
+        "zzz: no such key: there are allocator, debug, evaluation, experiment, fork, "
     )
     with pytest.raises(HydraException) as error:
         configure("trainer=zzz")
-    assert explain(error.value, root_keys()) == "Could not find 'trainer/zzz': there are accelerate, lora, scripted"
+    assert (
+        explain(error.value, root_keys()) == "Could not find 'trainer/zzz': there are accelerate, full, lora, scripted"
+    )
 
 
 def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
