@@ -97,7 +97,7 @@ def seconds_left(durations: Sequence[float], iterations: int) -> float:
 
     Example:
         >>> seconds_left([60], 3), seconds_left([100, 120], 2)
-        (180.0, 316.8)
+        (180, 316.8)
     """
     first, last, iterations = durations[0], durations[-1], min(iterations, _FOREVER)
     growth = (last / first) ** (1 / (len(durations) - 1)) if len(durations) > 1 and first > 0 else 1.0

@@ -71,7 +71,7 @@ def same_things(gold: str, answer: str, equal: Callable[[str, str], bool | None]
     `equal` tells whether two elements are; None from it, and from here: it cannot be told.
 
     Example:
-        >>> [same_things("\\{1,2\\}", x, str.__eq__) for x in ("2,1", "(1,2)", "1")]
+        >>> [same_things("\\\\{1,2\\\\}", x, str.__eq__) for x in ("2,1", "(1,2)", "1")]
         [True, False, False]
     """
     kinds = kind(gold), kind(answer)
