@@ -114,8 +114,15 @@ class Engines:
 
 
 def configuration(run: Run, more: Sequence[str] = ()) -> dict[str, Any]:
-    """The resolved configuration of a run, with more overrides."""
-    return composed([*run.overrides, *more]) | {"name": run.method}
+    """The resolved configuration of a run, with more overrides.
+
+    Waves are seeded as wholes, as they were in every row that is kept: rows of one study have one way of sampling.
+    """
+    config = composed([*run.overrides, *more]) | {"name": run.method}
+    for generator in (config["generator"], config["generator"].get("student")):
+        if generator and generator["_target_"].endswith(".Vllm"):
+            generator["seeding"] = "wave"
+    return config
 
 
 def perform(run: Run, outputs: Path, engines: Engines) -> Row:
