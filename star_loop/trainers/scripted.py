@@ -34,7 +34,7 @@ class Scripted(Trainer):
         if not examples:
             raise ValueError("no examples to train on: give at least one")
         before = json.loads((start.adapter / "ability.json").read_text())["gain"] if start.adapter else 0.0
-        gain = before + self.rate * math.log1p(sum(example.weight for example in examples))
+        gain = before + self.rate * math.log1p(math.fsum(example.weight for example in examples))
         (into / "ability.json").write_text(json.dumps({"gain": gain}) + "\n")
         if progress:
             progress(len(examples))
