@@ -136,7 +136,7 @@ def _cluster(address: str | None, workspace: Path) -> Iterator[None]:
 
 
 def _reach(address: str) -> None:
-    """Return an OSError at once where nothing listens, for which Ray would look for minutes."""
+    """Raise an OSError at once where nothing listens, for which Ray would look for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()

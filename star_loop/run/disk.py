@@ -77,7 +77,7 @@ class Disk:
         self.flush(path.parent)
 
     def publish_directory(self, path: Path, fill: Callable[[Path], None]) -> None:
-        """Return a whole directory, or none. Left-overs of an interrupted attempt are discarded."""
+        """Publish a whole directory, or none. Left-overs of an interrupted attempt are discarded."""
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.unfinished")
         if unfinished.exists():

@@ -74,7 +74,7 @@ def adopt(run: RunDirectory, source: Path) -> None:
 
 
 def _refuse_without_adapter(origin: RunDirectory, state: IterationState) -> None:
-    """Return an iteration that keeps all adapters needs all of them, one that does not at least its own."""
+    """An iteration that keeps all adapters needs all of them, one that does not at least its own."""
     needed = range(1, state.iteration + 1) if state.kept is None else [state.iteration] if state.adapter else []
     if missing := [t for t in needed if not (origin.iteration(t).path / "adapter").exists()]:
         last = origin.latest()

@@ -136,7 +136,7 @@ def _naming_the_temporary_folder() -> Iterator[None]:
 
 
 def write_parquet(splits: Mapping[str, Callable[[], Iterator[Any]]], path: Path) -> None:
-    """Return the rows of all splits with `split` and `position`; a column without any value has Arrow's null type."""
+    """Write the rows of all splits with `split` and `position`; a column without any value has Arrow's null type."""
     import pyarrow as arrow
     import pyarrow.parquet as parquet
 

@@ -76,7 +76,7 @@ class _Run(Session):
 
 
 def _remove_former(folder: Path, run: Any) -> None:
-    """Return the former launches' files: all that they hold is in the current one."""
+    """Remove the former launches' files: all that they hold is in the current one."""
     current = Path(run.dir).resolve().parent
     for file in folder.glob(f"offline-run-*/run-{run.id}.wandb"):
         if file.resolve().parent != current:
