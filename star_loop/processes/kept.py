@@ -1,14 +1,22 @@
 """A process that is kept for questions asked one after another, and replaced when one of them took too long."""
 
 import json
+import os
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from queue import LifoQueue
+from typing import Any, Generic, TypeVar
 
 from star_loop.processes.killable import EndedError, KillableProcess, SilentError
 
 _START = 120.0
 """Seconds for the imports of a process, which is long only on a busy machine."""
+
+
+MOST = 16
+"""Processes of a pool that is as large as the machine."""
+P = TypeVar("P", bound="KeptProcess")
 
 
 class Stopped(RuntimeError):
@@ -69,3 +77,36 @@ class KeptProcess:
             self._process = KillableProcess(self.command, log=None, environment={"OMP_NUM_THREADS": "1"})
             self._greeting = self._process.line(_START)
         return self._process
+
+
+def as_many(wanted: int | None) -> int:
+    """Return how many processes a pool has; `wanted` None: one for each core, at most `MOST`."""
+    return wanted or min(os.cpu_count() or 1, MOST)
+
+
+class KeptPool(Generic[P]):
+    """Lends the process that has been idle for the shortest time, so that one alone is started where one is enough.
+
+    Args:
+        processes: all that there are.
+    """
+
+    def __init__(self, processes: Sequence[P]) -> None:
+        self._processes = processes
+        self._idle: LifoQueue[P] = LifoQueue()
+        for process in processes:
+            self._idle.put(process)
+
+    @contextmanager
+    def lent(self) -> Iterator[P]:
+        """Yield a process that nobody else has meanwhile; wait until there is one."""
+        process = self._idle.get()
+        try:
+            yield process
+        finally:
+            self._idle.put(process)
+
+    def stop(self) -> None:
+        """Kill the processes; the next question starts new ones."""
+        for process in self._processes:
+            process.stop()

@@ -96,9 +96,7 @@ def spelt(words: str) -> str:
 
 def _with_units(words: str) -> str:
     if "\\" in words:
-        words = _TIMES.sub(
-            lambda u: rf"\text{{{u['first']} {u['second']}}}" if u["first"] else f"{u['one']} {u['two']}", words
-        )
+        words = _TIMES.sub(_product, words)
         words = _SETS.sub(r"\\mathbb{\1}", words)
         words = _ANGLED.sub(lambda angle: "(" if angle[1] == "l" else ")", words)
         words = _OHM.sub(lambda ohm: rf"\text{{ {_OHMS[ohm['prefix']]}}}", words)

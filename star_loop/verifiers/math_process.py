@@ -14,6 +14,7 @@ from typing import Any
 from star_loop.processes.kept import KeptProcess
 from star_loop.verifiers.algebra import compare, parse
 
+COMMAND = (sys.executable, "-m", "star_loop.verifiers.math_process")
 MEMORY = 4 << 30
 """Bytes of address space of one process."""
 
@@ -21,7 +22,7 @@ MEMORY = 4 << 30
 class MathProcess(KeptProcess):
     """Keeps one process that compares."""
 
-    def __init__(self, command: Sequence[str] = (sys.executable, "-m", "star_loop.verifiers.math_process")) -> None:
+    def __init__(self, command: Sequence[str] = COMMAND) -> None:
         super().__init__(command)
 
     def ask(self, seconds: float, gold: str, answers: Sequence[str]) -> bool | None:

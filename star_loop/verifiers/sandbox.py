@@ -1,6 +1,5 @@
 """Where programs run that a model wrote: in a process that the kernel confines, or in a container."""
 
-import os
 import platform
 import shutil
 import subprocess
@@ -9,17 +8,14 @@ from abc import abstractmethod
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from queue import LifoQueue
 from typing import Literal
 
 from pydantic import Field
 
 from star_loop.config.component import Component
-from star_loop.processes.kept import KeptProcess, Stopped
+from star_loop.processes.kept import KeptPool, KeptProcess, Stopped, as_many
 
 PASSED = "passed"
-MOST = 16
-"""Programs at once on a large machine."""
 _GRACE = 10.0
 """Seconds for all that is not the program's own: a new process, a busy machine."""
 REMEDY = (
@@ -96,7 +92,7 @@ class Confined(Sandbox):
     @property
     def at_once(self) -> int:
         """Return the number of processes."""
-        return self.processes or min(os.cpu_count() or 1, MOST)
+        return as_many(self.processes)
 
     def passes(self, program: str) -> bool:
         """Run the program."""
@@ -104,21 +100,17 @@ class Confined(Sandbox):
 
     def ending(self, program: str) -> str:
         """Run the program; its error is named."""
-        process = self._idle.get()
-        try:
-            return str(process.reply(self.timeout + _GRACE, [self.timeout, self.memory, program]))
-        except Stopped as stopped:
-            return str(stopped)
-        finally:
-            self._idle.put(process)
+        with self._pool.lent() as process:
+            try:
+                return str(process.reply(self.timeout + _GRACE, [self.timeout, self.memory, program]))
+            except Stopped as stopped:
+                return str(stopped)
 
     @cached_property
-    def _idle(self) -> LifoQueue[KeptProcess]:
+    def _pool(self) -> KeptPool[KeptProcess]:
         script = str(Path(__file__).with_name("sandbox_process.py"))
-        idle: LifoQueue[KeptProcess] = LifoQueue()
-        for _ in range(self.at_once):
-            idle.put(KeptProcess(("env", "-i", sys.executable, "-I", "-S", script)))
-        return idle
+        command = ("env", "-i", sys.executable, "-I", "-S", script)
+        return KeptPool([KeptProcess(command) for _ in range(self.at_once)])
 
 
 class Container(Sandbox):

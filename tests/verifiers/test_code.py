@@ -35,8 +35,7 @@ class Reader(Sandbox):
 def confined() -> Iterator[Confined]:
     sandbox = Confined(timeout=20, processes=2, memory=512)
     yield sandbox
-    while not sandbox._idle.empty():
-        sandbox._idle.get().stop()
+    sandbox._pool.stop()
 
 
 def test_the_last_block_and_the_tests_go_to_the_sandbox() -> None:
@@ -100,7 +99,7 @@ def test_what_never_ends_is_killed_with_its_threads_and_the_next_one_runs() -> N
     thread = "import threading\nthreading.Thread(target=lambda: [None for _ in iter(int, 1)]).start()\n"
     assert sandbox.ending(f"{thread}while True: pass") == "too long"
     assert sandbox.passes("x = 1")
-    sandbox._idle.get().stop()
+    sandbox._pool.stop()
 
 
 def test_the_environment_does_not_reach_a_program(confined: Confined) -> None:
@@ -126,13 +125,13 @@ def test_the_filter_jumps_within_itself(machine: str) -> None:
 
 
 def test_where_nothing_can_be_confined_it_refuses_and_says_what_to_do() -> None:
+    from star_loop.processes.kept import KeptPool, KeptProcess
+
     sandbox = Confined(processes=1)
-    sandbox._idle.get()
-    from star_loop.processes.kept import KeptProcess
 
     script = "import sys\nprint('\"ready\"', flush=True)\nfor line in sys.stdin: print('\"KeyError\"', flush=True)"
     other = KeptProcess((sys.executable, "-c", script))
-    sandbox._idle.put(other)
+    sandbox.__dict__["_pool"] = KeptPool([other])
     with pytest.raises(ValueError, match=r"no program can be confined on this machine .*sandbox\.Container"):
         sandbox.check()
     other.stop()
