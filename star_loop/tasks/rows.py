@@ -112,7 +112,7 @@ class Rows(Sequence[Observation]):
         task, row, place = self.task, self.table[index], self.table.place(index)
         cell = partial(_cell, row, place)
         choices = _choices(task, row, place)
-        answer, rationale = ("", None) if self._bare(index) else _gold(task, row, place, choices)
+        answer, rationale = ("", None) if self._bare(row, place) else _gold(task, row, place, choices)
         observation = Observation(
             id=f"{self.split}/{index:07}" if task.id is None else cell(task.id),
             question=_COLUMN.sub(lambda m: _inserted(row, place, m[1]), task.question)
@@ -129,9 +129,12 @@ class Rows(Sequence[Observation]):
 
     def written_gold(self, index: int) -> Any:
         """Return the gold answer of a row as the table has it."""
-        return "" if self._bare(index) else pick(self.table[index], self.task.answer or "", self.table.place(index))
+        if self.task.answer is None:
+            return ""
+        row, place = self.table[index], self.table.place(index)
+        return "" if self._bare(row, place) else pick(row, self.task.answer, place)
 
-    def _bare(self, index: int) -> bool:
+    def _bare(self, row: Row, place: str) -> bool:
         """Tell whether a row has no gold answer and needs none: only what is learned from is labelled by majority."""
         task = self.task
         if task.answer is None:
@@ -139,16 +142,16 @@ class Rows(Sequence[Observation]):
         if task.labels == "gold" or self.split != "train":
             return False
         try:
-            return pick(self.table[index], task.answer, self.table.place(index)) in (None, "")
+            return pick(row, task.answer, place) in (None, "")
         except RowError:  # there is no such column
             return True
 
     def numbered(self) -> Iterator[tuple[int, tuple[str, ...], str]]:
         """The number, the options and the place of each row whose gold is a number, and none of the options' labels."""
-        for index in range(len(self)):
-            if self._bare(index):
-                continue
+        for index in range(len(self)) if self.task.answer is not None else ():
             row, place = self.table[index], self.table.place(index)
+            if self._bare(row, place):
+                continue
             answer, _ = _read_gold(self.task, row, place)
             number = option_number(answer)
             if number is not None and _labelled(self.task, row, place, answer) is None:
