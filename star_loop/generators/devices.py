@@ -68,10 +68,16 @@ def fewest(base: "Pretrained", dtype: str, utilization: float) -> int:
     import torch
 
     from star_loop.accounting.flops import shapes_of
+
+    each: torch.dtype = getattr(torch, generating_dtype(base, dtype))
+    return spread(shapes_of(base).parameters * each.itemsize, utilization * min(gpu.memory for gpu in found), count)
+
+
+def generating_dtype(base: "Pretrained", wanted: str) -> str:
+    """Name the dtype in which an engine computes; `auto` is the base's: vLLM's own rounds float32 to bfloat16."""
     from star_loop.models.weights import weight_dtype
 
-    each: torch.dtype = weight_dtype(base) if dtype == "auto" else getattr(torch, dtype)
-    return spread(shapes_of(base).parameters * each.itemsize, utilization * min(gpu.memory for gpu in found), count)
+    return wanted if wanted != "auto" else str(weight_dtype(base)).removeprefix("torch.")
 
 
 def spread(weights: float, memory: float, count: int) -> int:

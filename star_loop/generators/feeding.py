@@ -1,6 +1,5 @@
 """One stream through several engines: each asks in its own thread, and is answered in the caller's."""
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,13 +7,11 @@ from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 
-from star_loop.generators.lanes import Call, Post
+from star_loop.generators.lanes import Call, Post, ended
 from star_loop.generators.process import WorkerError
 from star_loop.generators.stream import Arriving, Drawn, More, arriving
 from star_loop.protocols import Engine
 from star_loop.records import Completion, Request
-
-logger = logging.getLogger(__name__)
 
 Given = Future[Mapping[int, Request]]
 
@@ -121,12 +118,7 @@ class Feed:
     def _await(call: Call[None]) -> None:
         """Wait until all have aborted; one that cannot is left out."""
         for lane, running in list(call.running.values()):
-            failure = running.exception()
-            if isinstance(failure, WorkerError):
-                logger.warning("engine %d is left out: %s", lane.number, failure)
-                lane.leave_out()
-            elif failure is not None:
-                raise failure
+            ended(lane, running)
 
 
 class Channel:

@@ -167,7 +167,16 @@ def arrive(lane: Lane) -> WorkerError | None:
         EngineError: the canary failed.
     """
     assert lane.serving is not None
-    failure = lane.serving.exception()
+    return ended(lane, lane.serving)
+
+
+def ended(lane: Lane, doing: Future[Any]) -> WorkerError | None:
+    """Wait until something of the lane has ended; an engine that failed is left out, and its failure returned.
+
+    Raises:
+        EngineError: another failure.
+    """
+    failure = doing.exception()
     if isinstance(failure, WorkerError):
         logger.warning("engine %d is left out: %s", lane.number, failure)
         lane.leave_out()

@@ -14,6 +14,7 @@ from star_loop.accounting.cost import Cost
 from star_loop.generators.scripted import cost_of
 from star_loop.generators.serving import cut_at_stop
 from star_loop.generators.teaching import Taught
+from star_loop.generators.told import telling
 from star_loop.models import Model, Pretrained, chat
 from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress
 from star_loop.records import Completion, Request, Sampling
@@ -107,12 +108,7 @@ class OpenAIEngine:
     ) -> list[list[Completion]]:  # fmt: skip
         """Ask for all of them; a prompt that the server finds too long gives empty completions that were cut off."""
 
-        def told(index: int, drawn: list[Completion]) -> None:
-            if arrived:
-                arrived(index, drawn)
-            if progress:
-                progress(1)
-
+        told = telling(arrived, progress)
         completions = self.client.each([partial(self._complete, request) for request in requests], told)
         if requests:
             logger.info("%s: %s so far", self.settings.base_url, self.client.spent())

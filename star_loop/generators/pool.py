@@ -12,6 +12,7 @@ from pathlib import Path
 
 from star_loop.accounting.cost import Cost
 from star_loop.generators.scripted import cost_of
+from star_loop.generators.told import placed
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, Generator, Progress, Task
 from star_loop.records import Completion, Observation, Request
@@ -128,7 +129,7 @@ class PoolWithStudent:
             if r.sampling.temperature == 0 or r.observation.id not in self.pool.texts
         ]
         asked = [requests[index] for index in own]
-        told = arrived and (lambda place, drawn: arrived(own[place], drawn))
+        told = arrived and placed(arrived, own)
         answers = self.student.generate(asked, seed=seed, progress=progress, arrived=told) if asked else []
         written = dict(zip(own, answers, strict=True))
         if progress:
@@ -137,6 +138,6 @@ class PoolWithStudent:
 
 
 def write_golds(task: Task, observations: Iterable[Observation], path: Path) -> None:
-    """Return a pool of the golds: the gold rationale of each observation, or the bare statement of its answer."""
+    """Write a pool of the golds: the gold rationale of each observation, or the bare statement of its answer."""
     rows = ({"id": o.id, "source": "gold", "text": task.gold_text(o)} for o in observations)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from star_loop.generators.devices import generating_dtype
 from star_loop.generators.openai import sampling_fields, shared
 from star_loop.generators.sampled import read_sampled
 from star_loop.generators.serving import Sequences, Serving, cut_at_stop, warn_too_long
+from star_loop.generators.told import telling
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress
 from star_loop.records import Completion, Request, Sampling
@@ -105,10 +107,7 @@ class ServedEngine(Serving):
 
     def dtype(self) -> str:
         """Name the dtype that the server was started with, as far as the configuration knows it."""
-        from star_loop.models.weights import weight_dtype
-
-        dtype = self.settings.dtype if self.settings.dtype != "auto" else weight_dtype(self.base)
-        return str(dtype).removeprefix("torch.")
+        return generating_dtype(self.base, self.settings.dtype)
 
     def generate(
         self, requests: Sequence[Request], *, seed: int,
@@ -120,15 +119,8 @@ class ServedEngine(Serving):
             (r.observation.id, len(ids)) for r, ids in zip(requests, prompts, strict=True) if len(ids) >= self._context
         ]
         warn_too_long(long, self._context)
-
-        def told(index: int, drawn: list[Completion]) -> None:
-            if arrived:
-                arrived(index, drawn)
-            if progress:
-                progress(1)
-
         jobs = [partial(self._complete, request, ids) for request, ids in zip(requests, prompts, strict=True)]
-        return self.client.each(jobs, told)
+        return self.client.each(jobs, telling(arrived, progress))
 
     def _complete(self, request: Request, ids: Sequence[int]) -> list[Completion]:
         how, room = request.sampling, self._context - len(ids)

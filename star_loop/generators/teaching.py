@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from star_loop.generators.told import placed
 from star_loop.models import Model
 from star_loop.protocols import Arrived, Engine, Progress
 from star_loop.records import Completion, Request
@@ -37,12 +38,8 @@ class Taught:
         for engine, places in ((self.student, own), (self.teacher, taught)):
             if places:
                 asked = [requests[place] for place in places]
-                told = arrived and _placed(arrived, places)
+                told = arrived and placed(arrived, places)
                 completions |= zip(
                     places, engine.generate(asked, seed=seed, progress=progress, arrived=told), strict=True
                 )
         return [completions[k] for k in range(len(requests))]
-
-
-def _placed(arrived: Arrived, places: Sequence[int]) -> Arrived:
-    return lambda place, drawn: arrived(places[place], drawn)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from star_loop.generators import vllm_internals
+from star_loop.generators.devices import generating_dtype
 from star_loop.generators.likelihood import Means, means
 from star_loop.generators.process import Messages, Send, connect_to_parent
 from star_loop.generators.sampled import read_sampled
@@ -153,11 +154,7 @@ class VllmWorker:
         return arguments | dict(wanted["engine_kwargs"])
 
     def _dtype(self) -> str:
-        from star_loop.models.weights import weight_dtype
-
-        # vLLM's own `auto` rounds float32 weights to bfloat16.
-        dtype = self.settings["dtype"] if self.settings["dtype"] != "auto" else weight_dtype(self.base)
-        return str(dtype).removeprefix("torch.")
+        return generating_dtype(self.base, self.settings["dtype"])
 
     def _known(self, sequences: Texts, top: int) -> Iterator[tuple[int, Sequence[Known]]]:
         """(index of the sequence, what is known of each token from `first` on), as they finish."""

@@ -14,11 +14,12 @@ import torch
 from peft import PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
+from star_loop.accounting.flops import shapes_of
 from star_loop.errors import TrainingError
 from star_loop.models import Model, Pretrained
-from star_loop.models.device import free_memory
+from star_loop.models.device import free_memory, give_back
 from star_loop.models.quantised import load_quantised
-from star_loop.models.weights import load_merged, load_model, load_tokenizer, skeleton, weight_dtype
+from star_loop.models.weights import load_merged, load_model, load_tokenizer, weight_dtype
 from star_loop.seeding import seed_for
 from star_loop.trainers.adapter import continue_from, lora_config, write_adapter
 from star_loop.trainers.keys import LoraKeys, RoundKeys
@@ -82,9 +83,7 @@ class Whole:
             try:
                 yield model.train()
             finally:
-                model.to("meta")
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+                give_back(model)
 
     def write(self, student: Placement, base: Pretrained, into: Path) -> None:
         """Write a directory that transformers and vLLM can load, in the base's dtype.
@@ -119,7 +118,7 @@ def check_memory(base: Pretrained, each: int, error: type[Exception] = ValueErro
     Raises:
         ValueError: it does not fit; or the error that is given.
     """
-    parameters, free = sum(parameter.numel() for parameter in skeleton(base).parameters()), free_memory()
+    parameters, free = shapes_of(base).parameters, free_memory()
     if each * parameters > free:
         raise error(
             f"trainer=full: {parameters / 1e9:.2g}B weights need {_gib(each * parameters)}, {each} bytes each (in "
