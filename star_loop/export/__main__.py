@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from star_loop.config.screen import end, outlive_screen
-from star_loop.export.files import PARTS, export
+from star_loop.export.card import PARTS
+from star_loop.export.files import export
 from star_loop.export.hub import push
 from star_loop.run.disk import RunError
 

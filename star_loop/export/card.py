@@ -21,11 +21,12 @@ _PARTS = {
     "data": ("data", "`data/`, with a card of its own"),
 }
 """Part -> how the card calls it, and what it says of it."""
+PARTS = tuple(_PARTS)
 
 
 def model_card(
     run: RunDirectory, experiment: Experiment, here: IterationDirectory, license: str,
-    parts: Sequence[str] = ("adapter", "merged", "data"),
+    parts: Sequence[str] = PARTS,
 ) -> str:  # fmt: skip
     """Describe base, task, method, iteration, figures and command; and how to load the `parts` that are there."""
     base, after, before = experiment.model, here.metrics(), run.iteration(0).metrics()

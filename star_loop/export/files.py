@@ -11,7 +11,7 @@ from typing import Any
 from star_loop.config.build import build
 from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
-from star_loop.export.card import absent, data_card, model_card, name_of, stands_beside
+from star_loop.export.card import PARTS, absent, data_card, model_card, name_of, stands_beside
 from star_loop.models import Model, Pretrained
 from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.records import Rollout
@@ -20,7 +20,6 @@ from star_loop.run.disk import Disk, RunError, parquet_bytes, read_json
 from star_loop.run.guard import besides, fingerprint
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
-PARTS = ("adapter", "merged", "data")
 
 
 def export(run: Path, iteration: str = "best", parts: Sequence[str] | None = None, license: str = "other") -> Path:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from star_loop.records import Decoding, Rollout
-from star_loop.report.files import table
+from star_loop.report.rollouts import observations
 from star_loop.run.directory import IterationDirectory, RunDirectory
 
 MOST = 120
@@ -69,8 +69,7 @@ def answers(run: RunDirectory) -> Answers | None:
     if len(measured) < 2:
         return None
     before, after = _greedy(measured[0]), _greedy(measured[-1])
-    columns = ["id", "question", "answer", "skill", "level"]
-    known = {row["id"]: row for row in table(run.path, columns, [("split", "=", "test")])}
+    known = observations(run, [("split", "=", "test")])
     every = [Answer(before=before[k], after=after[k], observation=known.get(k, {})) for k in before if k in after]
     counts = Counter(answer.change for answer in every)
     return Answers(

@@ -83,7 +83,7 @@ class Group:
     def _accuracy(self, iterations: Sequence[int]) -> Mean:
         """Average the runs' test accuracies after these iterations, one for each; a single run has its own interval."""
         pairs = list(zip(self.runs, iterations, strict=True))
-        return _known(mean([run.accuracy(t) for run, t in pairs], pairs[0][0].interval(pairs[0][1])))
+        return known(mean([run.accuracy(t) for run, t in pairs], pairs[0][0].interval(pairs[0][1])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +107,11 @@ class Comparison:
         """Tell whether every group has a validation accuracy."""
         return all(group.validation is not None for group in self.groups)
 
+    @property
+    def numbered(self) -> list[tuple[int, Group, str]]:
+        """List each group with its number on the page, from 1, and its label."""
+        return [(k, *pair) for k, pair in enumerate(zip(self.groups, self.labels, strict=True), start=1)]
+
 
 def compare(folders: Sequence[Path], targets: Sequence[float] = ()) -> Comparison:
     """Compare the runs at or below the folders; without targets, round ones between the first and the best accuracy.
@@ -127,7 +132,7 @@ def compare(folders: Sequence[Path], targets: Sequence[float] = ()) -> Compariso
         reasons = "".join(f"\n  {reason}" for reason in left_out)
         raise RunError(f"{top} holds no run that can be compared: give a folder of run directories{reasons}")
     if all(group.validation is not None for group in groups):
-        groups.sort(key=lambda group: -_known(group.validation).value)
+        groups.sort(key=lambda group: -known(group.validation).value)
     keys = differing([group.settings for group in groups])
     return Comparison(
         title=top.resolve().name,
@@ -223,6 +228,7 @@ def _average(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def _known(value: Mean | None) -> Mean:
-    assert value is not None, "every run of a comparison has measured its accuracy"
+def known(value: Mean | None) -> Mean:
+    """Return a mean that is there: every run compared has a test accuracy, every group ranked one of validation."""
+    assert value is not None, "it was not measured"
     return value

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from star_loop.accounting.metrics import WITH_EXAMPLES, ZERO_SHOT
 from star_loop.report import charts, quantities
 from star_loop.report.charts import Curve
-from star_loop.report.comparison import Comparison, Group, shown
+from star_loop.report.comparison import Comparison, Group, known, shown
 from star_loop.report.intervals import Mean
 from star_loop.report.page import environment
 from star_loop.report.quantities import visible
@@ -90,8 +90,7 @@ def _rows(comparison: Comparison) -> Iterator[list[Any]]:
     yield ["row", "number", "label", "seed", "n", "iterations", "first", "last", "last_low", "last_high",
            "validation", "flops", *(f"flops_to_{target:g}" for target in comparison.targets),
            *comparison.keys]  # fmt: skip
-    numbered = list(enumerate(zip(comparison.groups, comparison.labels, strict=True), start=1))
-    for number, (group, label) in numbered:
+    for number, group, label in comparison.numbered:
         ends, validation = (group.last.low, group.last.high), group.validation and group.validation.value
         figures = [group.first.value, group.last.value, *ends, validation, group.flops]
         reached = [group.flops_to(target)[0] for target in comparison.targets]
@@ -103,7 +102,7 @@ def _rows(comparison: Comparison) -> Iterator[list[Any]]:
         for name, ends in group.benchmarks.items():
             row = ["benchmark", number, f"{label}: {name}", None, len(group.runs), None, *ends]
             yield row + [None] * (4 + len(reached)) + [group.settings.get(key) for key in comparison.keys]
-    for number, (group, _) in numbered:
+    for number, group, _ in comparison.numbered:
         for run in group.runs:
             ends = run.accuracy(run.measured[0]), run.accuracy(run.measured[-1])
             figures = [*ends, None, None, run.validation, run.flops]
@@ -117,7 +116,7 @@ def best(comparison: Comparison) -> str | None:
     if len(comparison.groups) < 2 or not comparison.ranked:
         return None
     found = [
-        (label, _known(group.validation)) for label, group in zip(comparison.labels, comparison.groups, strict=True)
+        (label, known(group.validation)) for label, group in zip(comparison.labels, comparison.groups, strict=True)
     ]
     (label, first), (other, second) = found[:2]
     if first.value == second.value:
@@ -150,7 +149,7 @@ def group_table(comparison: Comparison) -> Table:
     """Make one row for each configuration."""
     titles = ["", "configuration", "seeds", "first → last", "95 %", "change", "validation", "FLOPs"]
     rows = [[*titles, *_target_titles(comparison)]]
-    for number, (group, label) in enumerate(zip(comparison.groups, comparison.labels, strict=True), start=1):
+    for number, group, label in comparison.numbered:
         first, last = group.first, group.last
         row = [str(number), label, str(last.n), f"{quantities.percent(first.value)} → {quantities.percent(last.value)}"]
         row += [quantities.interval(last.low, last.high), quantities.points(last.value - first.value)]
@@ -162,7 +161,7 @@ def group_table(comparison: Comparison) -> Table:
 def baseline_table(comparison: Comparison) -> Table:
     """Make one row for each baseline of the configurations whose runs have both; without such, only the titles."""
     rows = [["", "configuration", "base model", "seeds", "accuracy", "95 %"]]
-    for number, (group, label) in enumerate(zip(comparison.groups, comparison.labels, strict=True), start=1):
+    for number, group, label in comparison.numbered:
         for how, accuracy in _both(group).items():
             ends = quantities.interval(accuracy.low, accuracy.high)
             rows.append([str(number), label, how, str(accuracy.n), quantities.percent(accuracy.value), ends])
@@ -172,7 +171,7 @@ def baseline_table(comparison: Comparison) -> Table:
 def benchmark_table(comparison: Comparison) -> Table:
     """Make one row for each outside benchmark of each configuration; without such, only the titles."""
     rows = [["", "configuration", "benchmark", "seeds", "first → last", "change"]]
-    for number, (group, label) in enumerate(zip(comparison.groups, comparison.labels, strict=True), start=1):
+    for number, group, label in comparison.numbered:
         for name, (first, last) in group.benchmarks.items():
             grown = f"{first:.4g} → {last:.4g}"
             rows.append([str(number), label, name, str(len(group.runs)), grown, f"{last - first:+.4g}"])
@@ -188,7 +187,7 @@ def _both(group: Group) -> dict[str, Mean]:
 def setting_table(comparison: Comparison) -> Table:
     """Make one row for each configuration, one column for each key by which they differ."""
     rows = [["", "configuration", *(key.removesuffix("._target_") for key in comparison.keys)]]
-    for number, (group, label) in enumerate(zip(comparison.groups, comparison.labels, strict=True), start=1):
+    for number, group, label in comparison.numbered:
         rows.append([str(number), label, *(shown(group.settings, key) for key in comparison.keys)])
     return rows
 
@@ -236,11 +235,6 @@ def _reached(group: Group, target: float) -> str:
     flops, runs = group.flops_to(target)
     remark = f" ({runs} of {len(group.runs)})" if 0 < runs < len(group.runs) else ""
     return quantities.scientific(flops) + remark
-
-
-def _known(mean: Mean | None) -> Mean:
-    assert mean is not None, "every configuration that is ranked has a validation accuracy"
-    return mean
 
 
 def _mean(mean: Mean | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from star_loop.records import Rollout
 from star_loop.report.files import table
 from star_loop.run.directory import IterationDirectory, RunDirectory
+from star_loop.tasks.survey import FIELDS
 
 KINDS = ("right", "right, but without full marks", "wrong", "hinted")
 MOST, MOST_ITERATIONS = 180, 20
@@ -80,13 +81,13 @@ def _within(part: str | None, *texts: str | None) -> bool:
     return part is None or any(part.casefold() in text.casefold() for text in texts if text)
 
 
-def observations(run: RunDirectory, split: str) -> dict[str, dict[str, Any]]:
-    """Return question, answer, skill and level by id.
+def observations(run: RunDirectory, where: Sequence[tuple[str, str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return question, answer, skill and level by id, of the rows that Parquet's filters let through.
 
     Raises:
         RunError: the file cannot be read.
     """
-    rows = table(run.path, ["id", "question", "answer", "skill", "level"], [("split", "=", split)])
+    rows = table(run.path, list(FIELDS), list(where))
     return {row.pop("id"): row for row in rows}
 
 
@@ -177,6 +178,5 @@ class _Least:
 
 def _with_questions(run: RunDirectory, chosen: Sequence[Seen]) -> list[Seen]:
     ids = [seen.rollout.id for seen in chosen]
-    rows = table(run.path, ["id", "question", "answer", "skill", "level"], [("id", "in", ids)]) if ids else []
-    known = {row.pop("id"): row for row in rows}
+    known = observations(run, [("id", "in", ids)]) if ids else {}
     return [replace(seen, **known.get(seen.rollout.id, {})) for seen in chosen]

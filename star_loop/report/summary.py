@@ -68,17 +68,18 @@ def read(path: Path) -> Summary:
         )
     run.check_committed()
     configuration, settings = path / "config.yaml", run.config()  # which must be sound before its text is read
+    metrics = run.committed_metrics()
     return Summary(
         name=path.resolve().name,
         config=configuration.read_text(encoding="utf-8") if configuration.exists() else "",
         settings=settings,
-        metrics=run.committed_metrics(),
+        metrics=metrics,
         statistics=_statistics(last),
         questions=_questions(path, settings),
         rollouts=sample(run),
         last=last.number,
         unread=reasons(_every_rollout(last)),
-        too_long=_too_long(run, run.committed_metrics()),
+        too_long=_too_long(run, metrics),
         answers=answers(run),
     )
 

@@ -44,8 +44,8 @@ OWN_FOLDERS = ("iterations", "attempts", "preparation", "export", "tensorboard")
 """Folders in a run directory, which no run is called after."""
 
 
-OWN = ("settings", "observations", "choices_and_meta", "base_weights")
-"""What of `identity.json` tells a run from others."""
+HARD = ("observations", "choices_and_meta", "base_weights")
+"""Fingerprints in `identity.json` that never change in a run; with `settings`, they tell it from others."""
 
 
 class RunDirectory:
@@ -112,7 +112,7 @@ class RunDirectory:
         last, ours = self.latest(), self.made_of()
         for number in range(self.inherited() + 1, last.number + 1 if last else 0):
             theirs = self.iteration(number).state().made_of
-            if any(theirs.get(key, ours.get(key)) != ours.get(key, theirs.get(key)) for key in OWN):
+            if any(theirs.get(key, ours.get(key)) != ours.get(key, theirs.get(key)) for key in ("settings", *HARD)):
                 raise _misplaced(self.iteration(number), "is of another run: other settings, data or weights")
 
     def inherited(self) -> int:

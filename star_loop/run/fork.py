@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 from star_loop.run.commit import IterationState
-from star_loop.run.directory import RunDirectory
+from star_loop.run.directory import HARD, RunDirectory
 from star_loop.run.disk import RunError, read_json
-from star_loop.run.guard import HARD, differs
+from star_loop.run.guard import differs
 from star_loop.run.iteration import iteration_number
 from star_loop.run.mirror import download
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from star_loop.config.target import MOVED
 from star_loop.records import Observation
 from star_loop.run.configuration import flatten, read_configuration
-from star_loop.run.directory import RunDirectory
+from star_loop.run.directory import HARD, RunDirectory
 from star_loop.run.disk import RunError, json_bytes, read_json
 from star_loop.run.iteration import iteration_number
 from star_loop.run.preparation import Folder
@@ -23,8 +23,6 @@ from star_loop.tasks.splitting import surveyed
 
 logger = logging.getLogger(__name__)
 
-HARD = ("observations", "choices_and_meta", "base_weights")
-"""Fingerprints in `identity.json` that never change in a run."""
 _IDENTIFYING = ("id", "question", "answer")
 _OF_A_RUN = (
     "config.yaml", "identity.json", "observations.parquet", "checksums.txt", "arrived.jsonl", "timings.jsonl",

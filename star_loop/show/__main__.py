@@ -11,7 +11,6 @@ standard error.
 import argparse
 import dataclasses
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,9 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _print(_all(options, wanted), wanted, options)
     except (RunError, ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # whoever reads has enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
@@ -56,7 +52,7 @@ def _all(options: argparse.Namespace, wanted: Wanted) -> Iterator[Seen]:
         raise RunError(f"{options.run} has no committed iteration: give a run directory, such as outputs/<name>")
     split = options.split or ("train" if latest.number else "test")
     numbers = _numbers(options.iteration, latest.number)
-    known = observations(run, split)
+    known = observations(run, [("split", "=", split)])
     if wanted.skill is not None:
         _refuse_unknown_skill(wanted.skill, {row["skill"] for row in known.values()} - {None})
     return (seen for number in numbers for seen in rollouts(run.iteration(number), split, known))
