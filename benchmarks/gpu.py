@@ -19,6 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed.generation import taken
+from benchmarks.speed.measuring import seconds
 from star_loop.generators.process import WorkerProcess
 from star_loop.generators.serving import HALF_NOISE, Canary
 from star_loop.generators.stream import arriving
@@ -160,14 +162,9 @@ def generation(stack: ExitStack, bench: Bench, engine: Engine, asked: Sequence[R
     return {"tokens/s": max(ours[1:]), "bare": max(theirs[1:]), "ratio": max(ours[1:]) / max(theirs[1:])}
 
 
-def taken(left: dict[int, Request], room: int) -> dict[int, Request]:
-    """Take as many requests as there is room for."""
-    return {number: left.pop(number) for number in list(left)[:room]}
-
-
 def hand_over(bench: Bench, engine: Any, adapter: Path) -> Figures:
     """Time swaps to an adapter and back; compare what the engine measures on the canary with what the trainer saw."""
-    swaps = [timed(lambda m=model: engine.serve(m)) for model in (Model(base=bench.base, adapter=adapter),
+    swaps = [seconds(lambda m=model: engine.serve(m)) for model in (Model(base=bench.base, adapter=adapter),
              Model(base=bench.base), Model(base=bench.base, adapter=adapter))]  # fmt: skip
     return {"seconds": min(swaps), "first": swaps[0], **noise(engine, adapter)}
 
@@ -187,9 +184,9 @@ def noise(engine: Any, adapter: Path) -> Figures:
 def sleep(engine: Any, model: Model) -> Figures:
     """Memory that `release` gives back, and how long it and waking take."""
     before = free()
-    slept = timed(engine.release)
+    slept = seconds(engine.release)
     between = free()
-    woke = timed(lambda: engine.serve(model))
+    woke = seconds(lambda: engine.serve(model))
     return {"GiB given back": (between - before) / 2**30, "GiB kept": (free() - before) / 2**30,
             "seconds asleep": slept, "seconds awake": woke}  # fmt: skip
 
@@ -206,11 +203,11 @@ def training(bench: Bench, adapter: Path) -> Figures:
     adapter.mkdir()
     torch.cuda.reset_peak_memory_stats()
     found: dict[str, float] = {}
-    took = timed(lambda: found.update(lora.train(given, Model(base=bench.base), adapter, steps=None, seed=0)))
+    took = seconds(lambda: found.update(lora.train(given, Model(base=bench.base), adapter, steps=None, seed=0)))
     ours, peak = found["tokens"] / took, torch.cuda.max_memory_allocated() / 2**30
     torch.cuda.empty_cache()
     theirs = supervised(lora, bench.base, given, use_cpu=False, bf16=True, packing=True, max_length=1024)
-    alone = timed(theirs.train) + theirs.construction
+    alone = seconds(theirs.train) + theirs.construction
     del theirs
     gc.collect()
     torch.cuda.empty_cache()
@@ -279,13 +276,6 @@ def free() -> int:
     import torch
 
     return int(torch.cuda.mem_get_info()[0])
-
-
-def timed(act: Callable[[], Any]) -> float:
-    """Seconds that it takes."""
-    began = time.perf_counter()
-    act()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

@@ -111,8 +111,8 @@ def rows() -> list[Row]:
     """Those that were made with the present settings, by seed."""
     if not RESULTS.exists():
         return []
-    lines = map(json.loads, RESULTS.read_text(encoding="utf-8").splitlines())
-    return sorted((line for line in lines if line["experiment"] == experiment()), key=lambda line: int(line["seed"]))
+    lines, present = map(json.loads, RESULTS.read_text(encoding="utf-8").splitlines()), experiment()
+    return sorted((line for line in lines if line["experiment"] == present), key=lambda line: int(line["seed"]))
 
 
 def keep(row: Row) -> None:

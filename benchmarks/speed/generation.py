@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,7 @@ def several(
     def from_a_queue() -> float:
         seed = 1000 * next(seeds)
         left = {k: replace(request, seed=seed + k) for k, request in enumerate(ragged)}
-
-        def more(room: int) -> dict[int, Request]:
-            return {k: left.pop(k) for k in list(left)[:room]}
-
-        return rate(lambda: [list(drawn.values()) for drawn in arriving(two, more)])
+        return rate(lambda: [list(drawn.values()) for drawn in arriving(two, partial(taken, left))])
 
     measured, compared = alternated(from_a_queue, with_barrier)
     return Row(
@@ -101,6 +98,11 @@ def started(stack: ExitStack, generator: Vllm, base: Any, workspace: Path) -> En
     engine = stack.enter_context(generator.engine(base, workspace=workspace, seed=0))
     engine.serve(Model(base=base))
     return engine
+
+
+def taken(left: dict[int, Request], room: int) -> dict[int, Request]:
+    """Take as many requests as there is room for."""
+    return {number: left.pop(number) for number in list(left)[:room]}
 
 
 def requests(prompts: Sequence[str], tokens: int) -> list[Request]:
