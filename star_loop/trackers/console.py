@@ -74,7 +74,7 @@ class _Lines(Session):
         self, screen: Screen, directory: Path, committed: Sequence[Metrics], so_far: RunProgress, every: float
     ) -> None:
         self._screen, self._so_far, self._every, self._remarks = screen, so_far, every, Remarks()
-        self._phase, self._done, self._asked, self._ahead = "", 0, 0, 0
+        self._phase = ""
         self._total: int | None = None
         self._began = self._told = time.monotonic()
         self._print(f"run directory={directory}")
@@ -82,14 +82,13 @@ class _Lines(Session):
             self._event("resumed", iteration, metrics)
 
     def phase(self, iteration: int, name: str, total: int | None) -> None:
-        self._phase, self._total, self._done, self._asked = f"iteration={iteration} name={name}", total, 0, 0
-        self._ahead = 0
+        self._so_far.phase(iteration)
+        self._phase, self._total = f"iteration={iteration} name={name}", total
         self._began = self._told = time.monotonic()
         self._print(f"phase {self._phase}" + ("" if total is None else f" total={total}"))
 
     def advance(self, units: int, tokens: int = 0, asked: int = 0) -> None:
-        self._done, self._asked = self._done + units, self._asked + asked
-        self._ahead = self._ahead + asked if asked or tokens else 0  # else what came was judged
+        self._so_far.advance(units, tokens, asked)
         now = time.monotonic()
         if now - self._told >= self._every:
             self._told = now
@@ -97,9 +96,9 @@ class _Lines(Session):
 
     def _progress(self, seconds: float) -> str:
         """Show what is done, how many answers came a second, and the seconds left at this rate."""
-        shown = [f"done={self._done}"] + ([] if self._total is None else [f"total={self._total}"])
-        answers, done = self._asked or self._done, self._done + self._so_far.foreseen(self._ahead)
-        shown += [f"asked={self._asked}"] if self._asked else []
+        shown = [f"done={self._so_far.done}"] + ([] if self._total is None else [f"total={self._total}"])
+        answers, done = self._so_far.asked or self._so_far.done, self._so_far.foreseen
+        shown += [f"asked={self._so_far.asked}"] if self._so_far.asked else []
         shown += [f"rate={answers / seconds:.2f}/s"] if seconds else []
         if self._total is not None and done and seconds:
             shown.append(f"seconds_left={max(self._total - done, 0) * seconds / done:.0f}")
@@ -200,23 +199,18 @@ class _Table(Session):
         self._print(Text(GAP.join(f"{column.title:>{column.width}}" for column in self._columns), style="bold"))
         for iteration, metrics in enumerate(committed):
             self._row(iteration, metrics, style="dim")
-        self._done = self._ahead = 0
         self._bar = progress.add_task("starting", total=None, done=0)
 
     def phase(self, iteration: int, name: str, total: int | None) -> None:
         self._so_far.phase(iteration)
-        self._done = self._ahead = 0
         of = "" if self._so_far.last is None else f"/{self._so_far.last}"
         description = f"iteration {iteration}{of} {name}"
         self._progress.reset(self._bar, description=description, total=total, visible=True, done=0)
         self._progress.refresh()
 
     def advance(self, units: int, tokens: int = 0, asked: int = 0) -> None:
-        self._so_far.generated(tokens, asked)
-        self._done += units
-        self._ahead = self._ahead + asked if asked or tokens else 0  # else what came was judged
-        shown = self._done + self._so_far.foreseen(self._ahead)
-        self._progress.update(self._bar, completed=shown, done=self._done, refresh=bool(tokens))
+        self._so_far.advance(units, tokens, asked)
+        self._progress.update(self._bar, completed=self._so_far.foreseen, done=self._so_far.done, refresh=bool(tokens))
 
     def log(self, iteration: int, metrics: Metrics) -> None:
         self._progress.update(self._bar, visible=False)

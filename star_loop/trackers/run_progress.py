@@ -26,19 +26,23 @@ class RunProgress:
         self._seconds: list[float] = []
         self._accuracies: list[float] = []
         self._iteration, self._began = 0, time.monotonic()
-        self._tokens, self._asked, self._phase = 0, 0, time.monotonic()
+        self._tokens, self._phase = 0, time.monotonic()
+        self.done = self.asked = self._ahead = 0
+        """Of the phase: units that are done, questions that have an answer, and those of them not judged yet."""
         self._yield: float | None = None
 
     def phase(self, iteration: int) -> None:
         """Begin another phase."""
-        self._phase, self._tokens, self._asked = time.monotonic(), 0, 0
+        self._phase, self._tokens = time.monotonic(), 0
+        self.done = self.asked = self._ahead = 0
         if iteration != self._iteration:
             self._iteration, self._began = iteration, self._phase
 
     def generated(self, tokens: int, asked: int) -> None:
         """The phase has generated so many more tokens, and has answers to so many more questions."""
         self._tokens += tokens
-        self._asked += asked
+        self.asked += asked
+        self._ahead = self._ahead + asked if asked or tokens else 0  # else what came was judged
 
     def committed(self, iteration: int, metrics: Metrics) -> float | None:
         """Return the change of the test accuracy since it was measured before; None: there is nothing to compare."""
@@ -51,9 +55,16 @@ class RunProgress:
         self._accuracies.append(accuracy)
         return self._accuracies[-1] - self._accuracies[-2] if len(self._accuracies) > 1 else None
 
-    def foreseen(self, asked: int) -> float:
-        """Return what so many questions will add to what is accepted, if it goes as in the iteration before."""
-        return asked * (self._yield or 0.0)
+    def advance(self, units: int, tokens: int, asked: int) -> None:
+        """Note what is done besides; see `generated`."""
+        self.generated(tokens, asked)
+        self.done += units
+
+    @property
+    def foreseen(self) -> float:
+        """Return what is done, with what the questions that are not judged yet add if it goes as in the iteration
+        before."""
+        return self.done + self._ahead * (self._yield or 0.0)
 
     def left(self, iteration: int) -> float | None:
         """Seconds from the beginning of an iteration to the end of the run; None: nobody can tell yet."""
@@ -73,8 +84,8 @@ class RunProgress:
         if self._accuracies:
             change = f" ({quantities.points(self._accuracies[-1] - self._accuracies[0])})" if self._seconds else ""
             parts.append(f"accuracy {quantities.percent(self._accuracies[-1])}{change}")
-        if self._asked:
-            parts.append(f"{self._asked} asked")
+        if self.asked:
+            parts.append(f"{self.asked} asked")
         if self._tokens and now > self._phase:
             parts.append(f"{quantities.count(self._tokens / (now - self._phase))} tokens/s")
         left = self.left(self._iteration)
