@@ -24,7 +24,7 @@ from star_loop.trainers.attention import attending
 from star_loop.trainers.batches import Encoded, Step, beginnings
 from star_loop.trainers.forward import Forward, token_losses
 from star_loop.trainers.keys import RoundKeys
-from star_loop.trainers.optimizers import optimizer_of
+from star_loop.trainers.optimizers import first_spoilt, optimizer_of, spoilt
 from star_loop.trainers.placement import Placement
 from star_loop.trainers.students import causal_of, kind_of, load_base
 
@@ -55,6 +55,7 @@ def run(
         TrainingError: see `Round.train`.
     """
     kind = kind_of(settings)
+    kind.check_room(settings, start, into)
     forward = Forward(packed=settings.packing, half=weight_dtype(start.base) == torch.bfloat16)
     with (
         _threads(settings.threads), kind.student(settings, start, seed) as model, by_onednn(model),
@@ -134,6 +135,11 @@ def _fit(
                 "Lower trainer.learning_rate, or set trainer.warmup_steps."
             )
         optimizer.step()
+        if student.somewhere(spoilt(optimizer, student.here)):
+            raise TrainingError(
+                f"step {number + 1} of {len(batches)}: {first_spoilt(optimizer, student.model)} is not a finite number "
+                f"(gradient norm {norm:g}): lower trainer.learning_rate, or set trainer.max_grad_norm=1."
+            )
         optimizer.zero_grad()
         if progress:
             progress(1)

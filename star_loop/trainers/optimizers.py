@@ -1,8 +1,10 @@
 """The optimisers of a round, by name. A torch module: import it inside functions."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from star_loop.trainers.keys import RoundKeys
 
@@ -41,3 +43,36 @@ def factor_of(settings: RoundKeys, name: str) -> float:
     for part, times in settings.rate_factors.items():
         factor *= times if part in name else 1.0
     return factor
+
+
+def spoilt(optimizer: torch.optim.Optimizer, here: Callable[[Tensor], Tensor]) -> bool:
+    """Tell whether a weight, or what the optimiser keeps of it, is no finite number any more.
+
+    A second moment that has overflowed shows in no loss: its weight only stands still from then on.
+
+    Args:
+        optimizer: after a step.
+        here: what of a tensor this process holds.
+    """
+    found = [part for _, tensor in _kept(optimizer) if (part := here(tensor)).numel() and part.is_floating_point()]
+    return not bool(torch.nn.utils.get_total_norm(found, torch.inf).isfinite())
+
+
+def first_spoilt(optimizer: torch.optim.Optimizer, model: Any) -> str:
+    """Name what `spoilt` has found; another process may have found it."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for (kind, parameter), tensor in _kept(optimizer):
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            return f"{kind} of {names.get(id(parameter), 'a parameter')}"
+    return "a number"
+
+
+def _kept(optimizer: torch.optim.Optimizer) -> Iterator[tuple[tuple[str, Any], Tensor]]:
+    """Yield each parameter, and each tensor of its state, with what it is and of what."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            yield ("a weight", parameter), parameter.detach()
+    for parameter, state in optimizer.state.items():
+        for kind, value in state.items():
+            if isinstance(value, Tensor):
+                yield (f"the optimiser's {kind}", parameter), value

@@ -29,6 +29,13 @@ from star_loop.trainers.placement import Placement
 class Kind(Protocol):
     """A kind of student."""
 
+    def check_room(self, settings: Any, start: Model, into: Path) -> None:
+        """Compare what a round takes with what is there.
+
+        Raises:
+            TrainingError, OSError: the memory, or the disk that `into` is on, has no room for it.
+        """
+
     def student(self, settings: Any, start: Model, seed: int) -> AbstractContextManager[Any]:
         """Return the start model on the CPU, in training mode, with what is to be trained."""
 
@@ -38,6 +45,9 @@ class Kind(Protocol):
 
 class Adapted:
     """LoRA matrices on a frozen base."""
+
+    def check_room(self, settings: LoraKeys, start: Model, into: Path) -> None:
+        """Ask for nothing: matrices are small, and the base's place is looked at when it is put there."""
 
     @contextmanager
     def student(self, settings: LoraKeys, start: Model, seed: int) -> Iterator[Any]:
@@ -69,17 +79,27 @@ class Adapted:
 class Whole:
     """Every weight, in float32."""
 
+    def check_room(self, settings: Any, start: Model, into: Path) -> None:
+        """Look for the memory of weights, gradients and moments, and for the disk of the model that is written."""
+        load_base.cache_clear()  # nothing else of this process needs a second copy
+        check_memory(start.base, settings.bytes_each, TrainingError)
+        needed = weight_dtype(start.base).itemsize * shapes_of(start.base).parameters
+        refuse_without_disk(needed, shutil.disk_usage(into).free, into)
+
     @contextmanager
     def student(self, settings: Any, start: Model, seed: int) -> Iterator[Any]:
         """Yield a fresh copy of the start model.
 
         Raises:
-            TrainingError: there is no memory for it, its gradients and its moments.
+            ValueError: a weight of it is no finite number.
         """
-        load_base.cache_clear()  # nothing else of this process needs a second copy
-        check_memory(start.base, settings.bytes_each, TrainingError)
         with _drawing(seed):
             model: Any = load_merged(start, torch.float32).requires_grad_(True)
+            if (name := _first_infinite(model)) is not None:
+                raise ValueError(
+                    f"{start.adapter or start.base.name_or_path} has numbers that are not finite (first in {name}): "
+                    "restore it, or fork from an earlier iteration"
+                )
             try:
                 yield model.train()
             finally:
@@ -89,16 +109,12 @@ class Whole:
         """Write a directory that transformers and vLLM can load, in the base's dtype.
 
         Raises:
-            TrainingError: a weight is not finite, or the disk has no room.
+            TrainingError: a weight is not finite once it is rounded to the base's dtype.
         """
-        model, dtype = student.model, weight_dtype(base)
-        for name, parameter in model.named_parameters():
-            if not parameter.isfinite().all():
-                raise TrainingError(f"{name} has numbers that are not finite: lower trainer.learning_rate")
-        needed, free = dtype.itemsize * model.num_parameters(), shutil.disk_usage(into).free
-        if needed > free:
-            raise OSError(f"{into}: the model needs {_gib(needed)}, and {_gib(free)} are free on this disk: make room")
-        model.to(dtype).save_pretrained(str(into))
+        model = student.model.to(weight_dtype(base))
+        if (name := _first_infinite(model)) is not None:
+            raise TrainingError(f"{name} has numbers that are not finite in {model.dtype}: lower trainer.learning_rate")
+        model.save_pretrained(str(into))
         load_tokenizer(base).save_pretrained(str(into))
 
 
@@ -126,6 +142,19 @@ def check_memory(base: Pretrained, each: int, error: type[Exception] = ValueErro
         )
 
 
+def refuse_without_disk(needed: int, free: int, into: Path) -> None:
+    """Refuse a model of more bytes than are free on the disk that `into` is on.
+
+    Raises:
+        OSError: it does not fit.
+    """
+    if needed > free:
+        raise OSError(
+            f"trainer=full: the model of a round needs {_gib(needed)}, and {_gib(free)} are free on the disk of "
+            f"{into}: make room, or set keep=best, which gives earlier models up"
+        )
+
+
 @lru_cache(maxsize=1)
 def load_base(base: Pretrained) -> PreTrainedModel:
     """The frozen base. It stays in the CPU's memory between rounds, so that a GPU is free for generation; a quantised
@@ -149,6 +178,11 @@ def _drawing(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_available() else []):
         torch.manual_seed(seed_for(seed, "lora"))
         yield
+
+
+def _first_infinite(model: Any) -> str | None:
+    """Name the first weight with a number that is not finite."""
+    return next((name for name, weight in model.named_parameters() if not weight.isfinite().all()), None)
 
 
 def _gib(size: float) -> str:

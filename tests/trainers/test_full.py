@@ -1,6 +1,7 @@
 """Full fine-tuning on small random Llamas: the same laws as LoRA's, and a model directory instead of an adapter."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from star_loop.records import Metrics
 from star_loop.run.directory import RunDirectory
 from star_loop.trainers.full import Full
 from star_loop.trainers.lora import Lora
+from star_loop.trainers.students import refuse_without_disk
 from tests.quiz import configure
 from tests.small_models import write_adapter, write_llama
 from tests.trainers.test_exploding_loss import SMALL
@@ -132,6 +134,25 @@ def test_what_does_not_fit_the_memory_is_refused_before_anything_starts(base: Pr
         ValueError, match=r"trainer=full: .*B weights need \d+\.\d GiB, 16 bytes each.*take trainer=lora"
     ):
         FAST.check_base(Pretrained(name_or_path=str(tmp_path)))
+
+
+def test_what_does_not_fit_the_disk_is_refused_with_both_figures(tmp_path: Path) -> None:
+    refuse_without_disk(3 * 2**30, 3 * 2**30, tmp_path)
+    with pytest.raises(OSError, match=r"round needs 3\.0 GiB, and 1\.0 GiB are free on the disk of .*: make room, or"):
+        refuse_without_disk(3 * 2**30, 2**30, tmp_path)
+
+
+def test_a_model_that_lost_a_number_is_not_gone_on_with(
+    base: Pretrained, trained: tuple[Metrics, Path], tmp_path: Path
+) -> None:
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(trained[1], spoilt)
+    weights = load_file(spoilt / "model.safetensors")
+    weights["model.norm.weight"][3] = float("nan")
+    save_file(weights, spoilt / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"spoilt has numbers that are not finite \(first in model\.norm\.weight\)"):
+        fit(tmp_path / "model", Model(base=base, adapter=spoilt))
+    assert list((tmp_path / "model").iterdir()) == []
 
 
 def test_keys_that_a_whole_model_has_no_use_for_are_refused() -> None:

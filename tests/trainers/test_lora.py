@@ -20,7 +20,7 @@ from star_loop.trainers import finetuning
 from star_loop.trainers.batches import Encoded, micro_batches, normalised
 from star_loop.trainers.forward import token_losses
 from star_loop.trainers.lora import Lora
-from star_loop.trainers.optimizers import factor_of
+from star_loop.trainers.optimizers import factor_of, first_spoilt, spoilt
 from star_loop.trainers.placement import Placement
 from star_loop.trainers.students import Adapted, load_base
 from tests.small_models import write_llama
@@ -543,6 +543,25 @@ def test_a_loss_that_is_not_finite_names_the_step(fit, tmp_path):
         fit(learning_rate=1e30, max_grad_norm=None)
     assert list((tmp_path / "adapter0").iterdir()) == []
     fit()  # and the base is none the worse for it
+
+
+def test_a_weight_that_the_last_step_spoils_names_it_and_nothing_is_written(fit, tmp_path):
+    with pytest.raises(TrainingError, match=r"step 1 of 1: a weight of .*lora_A.* is not a finite number"):
+        fit(steps=1, learning_rate=1e39)
+    assert list((tmp_path / "adapter0").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("kind", ["exp_avg", "exp_avg_sq"])
+def test_a_number_that_an_optimiser_lost_is_found_and_named(kind, number):
+    layer = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(layer.parameters(), fused=True)
+    layer(torch.ones(3)).sum().backward()
+    optimizer.step()
+    assert not spoilt(optimizer, lambda tensor: tensor)
+    optimizer.state[layer.weight][kind][1, 2] = number
+    assert spoilt(optimizer, lambda tensor: tensor)
+    assert first_spoilt(optimizer, layer) == f"the optimiser's {kind} of weight"
 
 
 def test_a_base_that_moved(base, fit, tmp_path):
