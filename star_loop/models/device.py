@@ -51,6 +51,18 @@ def device() -> Literal["cuda", "cpu"]:
     return "cpu"
 
 
+def multiplies_bfloat16() -> bool:
+    """Tell whether products in bfloat16 are fast here: on a GPU, and on a CPU for which oneDNN has them.
+
+    It has them from AVX-512 on; without, torch and vLLM take a sixth of the speed that float32 has.
+    """
+    if device() == "cuda":
+        return True
+    import torch
+
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def free_memory() -> int:
     """Return the bytes that are free where weights are computed with: of the GPU, or of what this process may use.
 
