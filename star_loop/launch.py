@@ -149,8 +149,6 @@ def _warn(experiment: Experiment, splits: load.Splits) -> None:
     rate = getattr(experiment.trainer, "learning_rate", None)
     for doubt in load.doubts(parameters, experiment.model.dtype, rate):
         logger.warning("%s", doubt)
-    if parameters > load.SMALL and (slow := load.slow_products(experiment.model)):
-        logger.warning("%s", slow)
     if experiment.model.name_or_path == "tiny" and not isinstance(experiment.task, Arithmetic):
         logger.warning("model=tiny knows arithmetic in its own notation and no language: take model=<another>")
     if quota := load.unreachable(experiment.schedule, len(splits["train"]), experiment.iterations):

@@ -149,7 +149,7 @@ def shapes_of(base: Pretrained, targets: str | Sequence[str] = "all-linear") -> 
 
 @lru_cache(maxsize=8)
 def peak_flops(base: Pretrained) -> float | None:
-    """Operations per second of a square linear layer in the base's dtype: what the phases' FLOPs are held against.
+    """Operations per second of a square linear layer in the dtype of training: what the phases' FLOPs are held against.
 
     The best within half a second: on one GPU, or on all the CPU threads that torch takes. None: there is a GPU
     that this process has not used, and should not begin to use for this.
@@ -157,12 +157,12 @@ def peak_flops(base: Pretrained) -> float | None:
     import torch
 
     from star_loop.models.onednn import by_onednn
-    from star_loop.models.weights import weight_dtype
+    from star_loop.models.weights import computing_dtype
 
     if torch.cuda.is_available() and not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return None
     device, n = ("cuda", 4096) if torch.cuda.is_available() else ("cpu", 512)
-    layer = torch.nn.Linear(n, n, bias=False, dtype=weight_dtype(base), device=device)
+    layer = torch.nn.Linear(n, n, bias=False, dtype=computing_dtype(base), device=device)
     rows = torch.ones(n, n, dtype=layer.weight.dtype, device=device)
     best, began = math.inf, perf_counter()
     with torch.no_grad(), by_onednn(layer):

@@ -74,10 +74,13 @@ def fewest(base: "Pretrained", dtype: str, utilization: float) -> int:
 
 
 def generating_dtype(base: "Pretrained", wanted: str) -> str:
-    """Name the dtype in which an engine computes; `auto` is the base's: vLLM's own rounds float32 to bfloat16."""
-    from star_loop.models.weights import weight_dtype
+    """Name the dtype in which an engine computes; `auto` is what the trainer computes in.
 
-    return wanted if wanted != "auto" else str(weight_dtype(base)).removeprefix("torch.")
+    vLLM's own rule would round float32 to bfloat16.
+    """
+    from star_loop.models.weights import computing_dtype
+
+    return wanted if wanted != "auto" else str(computing_dtype(base)).removeprefix("torch.")
 
 
 def spread(weights: float, memory: float, count: int) -> int:

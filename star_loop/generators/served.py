@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from star_loop.generators.devices import generating_dtype
 from star_loop.generators.openai import sampling_fields, shared
 from star_loop.generators.sampled import read_sampled
 from star_loop.generators.serving import Sequences, Serving, cut_at_stop, warn_too_long
@@ -107,7 +106,11 @@ class ServedEngine(Serving):
 
     def dtype(self) -> str:
         """Name the dtype that the server was started with, as far as the configuration knows it."""
-        return generating_dtype(self.base, self.settings.dtype)
+        if self.settings.dtype != "auto":
+            return self.settings.dtype
+        from star_loop.models.weights import weight_dtype
+
+        return str(weight_dtype(self.base)).removeprefix("torch.")
 
     def generate(
         self, requests: Sequence[Request], *, seed: int,

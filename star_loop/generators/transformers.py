@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from star_loop.generators.devices import generating_dtype
 from star_loop.generators.sampled import read_sampled
 from star_loop.generators.serving import Sequences, Serving, warn_too_long
 from star_loop.generators.thinking import ThinkingBudget
@@ -34,7 +35,7 @@ class Transformers(Generator):
     adapter: Literal["merge", "lora"] = "merge"
     """`merge`: into a fresh copy of the base. `lora`: applied beside the weights: exact, slower."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Type of the weights that generate; `auto`: that of the base model."""
+    """Type of the weights that generate; `auto`: that of the base model, or float32 where a CPU is slow in bfloat16."""
     max_model_len: int | None = Field(None, ge=2)
     """Tokens of prompt and completion together; None: what the model declares."""
 
@@ -75,7 +76,7 @@ class TransformersEngine(Serving):
         load = load_merged if self.settings.adapter == "merge" else load_beside
         self._model = None  # two copies may not fit
         try:
-            loaded = load(model, None if self.settings.dtype == "auto" else getattr(torch, self.settings.dtype))
+            loaded = load(model, getattr(torch, generating_dtype(model.base, self.settings.dtype)))
             self._tokenizer = load_tokenizer(model.base)
         except ValueError as error:
             raise EngineError(f"cannot serve {model.adapter or model.base.name_or_path}: {error}") from error

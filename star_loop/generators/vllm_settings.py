@@ -29,7 +29,7 @@ class VllmSettings(Generator):
     collecting is a stream, and what is finished is kept, whatever happens to the rest. `wave`: the engine is seeded
     once for each `generate`, with a cold prefix cache; a wave that is interrupted begins again."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Type of the weights that generate; `auto`: that of the base model."""
+    """Type of the weights that generate; `auto`: that of the base model, or float32 where a CPU is slow in bfloat16."""
     max_model_len: int | None = Field(None, ge=2)
     """Tokens of prompt and completion together; None: what the model allows."""
     max_num_seqs: int | None = Field(None, ge=1)

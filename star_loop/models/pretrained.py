@@ -39,7 +39,7 @@ class Pretrained(Component):
     """`<module>/<file>`: a GGUF file in an installed Python package that stands in where the Hub's weights are not
     cached. It is converted once, into `~/.cache/star_loop` (or below `XDG_CACHE_HOME`)."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the weights in training; `auto`: as they were saved."""
+    """Of the weights in training; `auto`: as they were saved. A CPU that is slow in bfloat16 computes in float32."""
     quantization: Literal["nf4", "int8"] | None = None
     """Of the frozen base in a round, by bitsandbytes: 4 or 8 bits for each weight of a linear layer. The engine serves
     the base as it is on disk; how far the two are apart is measured after each round."""

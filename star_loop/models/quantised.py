@@ -8,7 +8,7 @@ from transformers import BitsAndBytesConfig, PreTrainedModel
 
 from star_loop.models import Pretrained
 from star_loop.models.device import device
-from star_loop.models.weights import load_model, weight_dtype
+from star_loop.models.weights import computing_dtype, load_model
 
 
 def check_quantised(base: Pretrained) -> None:
@@ -37,7 +37,7 @@ def load_quantised(base: Pretrained) -> PreTrainedModel:
         "int8": {"load_in_8bit": True},
         "nf4": {
             "load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True,
-            "bnb_4bit_compute_dtype": weight_dtype(base),
+            "bnb_4bit_compute_dtype": computing_dtype(base),
         },
     }  # fmt: skip
     config = BitsAndBytesConfig(**ways[base.quantization or ""])

@@ -28,6 +28,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from star_loop.models import Model, Pretrained, chat
+from star_loop.models.device import multiplies_bfloat16
 from star_loop.models.tied import refuse_tied
 
 transformers_logging.disable_progress_bar()  # loading is not a phase of the loop; its bars would tear the console's
@@ -183,6 +184,12 @@ def weight_dtype(pretrained: Pretrained) -> torch.dtype:
     else:
         found = load_config(pretrained).get_text_config().dtype
     return found if isinstance(found, torch.dtype) else torch.float32
+
+
+def computing_dtype(pretrained: Pretrained) -> torch.dtype:
+    """Return what products are computed in on this machine: `weight_dtype`, or float32 where bfloat16 is slow."""
+    wanted = weight_dtype(pretrained)
+    return torch.float32 if wanted == torch.bfloat16 and not multiplies_bfloat16() else wanted
 
 
 def context_length(config: PretrainedConfig) -> int | None:

@@ -66,11 +66,11 @@ class Student(Scorer):
 @contextmanager
 def lent_student(model: Model, engine: Engine | None) -> Iterator[Any]:
     """Load the merged model where it is computed with, once the engine has given its memory back; then give it back."""
-    from star_loop.models.weights import load_merged
+    from star_loop.models.weights import computing_dtype, load_merged
 
     if engine is not None:
         engine.release()
-    with lent(load_merged(model)) as student:
+    with lent(load_merged(model, computing_dtype(model.base))) as student:
         yield student
 
 

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from star_loop.config.component import Component
 from star_loop.experiment import Experiment
-from star_loop.models import Pretrained
-from star_loop.models.device import multiplies_bfloat16
 from star_loop.models.finite import check_finite
 from star_loop.protocols import Task, Verifier
 from star_loop.records import Columns, Metrics, Observation
@@ -70,18 +68,6 @@ def doubts(parameters: int, dtype: str, learning_rate: float | None) -> list[str
             f"model.dtype=float32: {4 * parameters / 1e9:.0f} GB of weights for {size} parameters: take bfloat16"
         )
     return found
-
-
-def slow_products(model: Pretrained) -> str | None:
-    """Say what computes faster than this base's bfloat16 on this machine; None: nothing does."""
-    from star_loop.models.weights import weight_dtype
-
-    if str(weight_dtype(model)) != "torch.bfloat16" or multiplies_bfloat16():
-        return None
-    return (
-        "this CPU has no products in bfloat16, in which the base's weights are, and takes several times as long as in "
-        "float32: take model.dtype=float32"
-    )
 
 
 def unreachable(schedule: Schedule, observations: int, iterations: int) -> str | None:

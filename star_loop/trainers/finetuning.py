@@ -18,7 +18,7 @@ from star_loop.accounting.memory import activations
 from star_loop.models import Model
 from star_loop.models.device import device, free_memory
 from star_loop.models.onednn import by_onednn
-from star_loop.models.weights import sequence_logprobs, weight_dtype, write_canary
+from star_loop.models.weights import computing_dtype, sequence_logprobs, write_canary
 from star_loop.protocols import Progress, TrainingError
 from star_loop.trainers.attention import attending
 from star_loop.trainers.batches import Encoded, Step, beginnings
@@ -56,7 +56,7 @@ def run(
     """
     kind = kind_of(settings)
     kind.check_room(settings, start, into)
-    forward = Forward(packed=settings.packing, half=weight_dtype(start.base) == torch.bfloat16)
+    forward = Forward(packed=settings.packing, half=computing_dtype(start.base) == torch.bfloat16)
     with (
         _threads(settings.threads), kind.student(settings, start, seed) as model, by_onednn(model),
         attending(causal_of(model), settings.attention, settings.packing),

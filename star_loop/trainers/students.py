@@ -19,7 +19,7 @@ from star_loop.errors import TrainingError
 from star_loop.models import Model, Pretrained
 from star_loop.models.device import free_memory, give_back
 from star_loop.models.quantised import load_quantised
-from star_loop.models.weights import load_merged, load_model, load_tokenizer, weight_dtype
+from star_loop.models.weights import computing_dtype, load_merged, load_model, load_tokenizer, weight_dtype
 from star_loop.seeding import seed_for
 from star_loop.trainers.adapter import continue_from, lora_config, write_adapter
 from star_loop.trainers.keys import LoraKeys, RoundKeys
@@ -163,7 +163,7 @@ def load_base(base: Pretrained) -> PreTrainedModel:
     Raises:
         ValueError: see `load_model`; or float16, whose small gradients vanish.
     """
-    model = load_quantised(base) if base.quantization else load_model(base)
+    model = load_quantised(base) if base.quantization else load_model(base, computing_dtype(base))
     if model.dtype == torch.float16:
         raise ValueError(
             f"the weights of {base.name_or_path!r} are float16, in which small gradients vanish: "

@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import pytest
-import torch
 from omegaconf import OmegaConf
 
 from star_loop.config.build import build
 from star_loop.config.hydra import CONF, composed
 from star_loop.generators.vllm import Vllm
-from star_loop.models import Pretrained
-from star_loop.stages.load import doubts, slow_products
+from star_loop.stages.load import doubts
 from star_loop.trainers.lora import Lora
 
 TINY = OmegaConf.load(CONF / "model" / "tiny.yaml")
@@ -65,14 +63,6 @@ def test_known_bad_combinations_are_doubted() -> None:
     assert len(doubts(8_000_000_000, "float32", 1e-2)) == 2
     assert not doubts(134_500_000, "float32", 5e-4) and not doubts(340_000, "float32", 2e-3)
     assert not doubts(7_000_000_000, "auto", None)
-
-
-def test_bfloat16_is_doubted_where_the_processor_has_no_products_of_it() -> None:
-    has = any(flag in Path("/proc/cpuinfo").read_text() for flag in ("avx512bw", "bf16"))
-    said = slow_products(Pretrained(name_or_path="tiny", dtype="bfloat16"))
-    assert (said is None) == (has or torch.cuda.is_available())
-    assert said is None or "model.dtype=float32" in said
-    assert slow_products(Pretrained(name_or_path="tiny")) is None
 
 
 def test_other_engines_lose_what_was_brought_too() -> None:

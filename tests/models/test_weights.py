@@ -1,7 +1,11 @@
 """Loading, encoding, merging, and the errors of models that are not there."""
 
 import json
+import os
+import platform
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,6 +97,25 @@ class TestLoading:
         half = Pretrained(name_or_path=str(copy))
         assert weight_dtype(half) == load_model(half).dtype == torch.bfloat16
         assert weight_dtype(half.model_copy(update={"dtype": "float16"})) == torch.float16
+
+    def test_a_cpu_that_is_slow_in_bfloat16_computes_in_float32(self, copy):
+        edit(copy / "config.json", dtype="bfloat16")
+        asked = (
+            "import torch, star_loop.generators.devices as devices, star_loop.models.weights as weights\n"
+            "from star_loop.models import Pretrained\n"
+            f"half = Pretrained(name_or_path={str(copy)!r})\n"
+            "print(torch.backends.cpu.get_cpu_capability(), *map(str, (weights.weight_dtype(half),"
+            "weights.computing_dtype(half), devices.generating_dtype(half, 'auto'),"
+            "devices.generating_dtype(half, 'bfloat16'))))"
+        )
+        for most in ("avx2", "avx512"):  # the most that torch may use of what there is
+            environment = os.environ | {"ATEN_CPU_CAPABILITY": most, "CUDA_VISIBLE_DEVICES": ""}
+            said = subprocess.run([sys.executable, "-c", asked], env=environment, stdout=subprocess.PIPE, check=True)
+            capability, *dtypes = said.stdout.decode().split()
+            found = "float32" if capability == "AVX2" else "bfloat16"
+            assert dtypes == ["torch.bfloat16", f"torch.{found}", found, "bfloat16"]
+        if platform.machine() == "x86_64":
+            assert capability in ("AVX2", "AVX512"), "the names that torch gives them"
 
     def test_facts_of_the_configuration(self, base, copy):
         assert context_length(load_config(base)) == 512
