@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.generators.test_generators import gone
 from tests.quiz import contents
 
 pytestmark = pytest.mark.engine
@@ -58,15 +59,19 @@ def finish(directory: Path, *overrides: str) -> str:
 
 
 def kill_at(directory: Path, phase: str, *overrides: str) -> None:
-    """SIGKILL to the main process as soon as it announces a phase."""
+    """SIGKILL to the main process as soon as it announces a phase; its engine goes with it and leaves nothing."""
     process = start(directory, *overrides)
     assert process.stdout is not None
     for line in process.stdout:
         if phase in line:
-            process.send_signal(signal.SIGKILL)
             break
+    started = living(directory)
+    assert len(started) > 1
+    process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     process.stdout.close()
+    assert all(gone(pid) for pid in started) and living(directory) == []
+    assert not (directory / "run/.engine/tmp").exists() and not list((directory / "tmp").iterdir())
 
 
 @pytest.fixture(scope="module")

@@ -286,7 +286,7 @@ def test_a_second_worker_applies_the_adapter_and_seeds_each_request(engines, bas
                 engine.stream(lambda room, waiting=waiting: {k: waiting.pop(k) for k in list(waiting)[:2]})
             ) as stream:
                 for drawn in stream:
-                    if drawn and not streamed:
+                    if drawn and not streamed and not closed:
                         os.kill(engine.pid, signal.SIGKILL)
                     streamed |= drawn
                     if closed and len(streamed) > 2:
