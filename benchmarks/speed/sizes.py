@@ -38,7 +38,7 @@ class Size:
 SIZES = {
     "tiny": Size(
         name="tiny", requests=512, tokens=160, examples=320, threads=1,
-        overrides=("task.test_per_level=20",),  # both sides would spend half of their time on the default's 1,800
+        overrides=("task.test_per_level=20",),  # both sides would spend a third of their time on the default's 540
     ),
     "large": Size(
         name="large", requests=96, tokens=96, examples=64,

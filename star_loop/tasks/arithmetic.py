@@ -82,7 +82,7 @@ class Arithmetic(SplitTask):
     rare. At least one of each level."""
     validation_per_level: int = Field(default=20, ge=1)
     """Validation observations of each level."""
-    test_per_level: int = Field(default=100, ge=1)
+    test_per_level: int = Field(default=30, ge=1)
     """Test observations of each level."""
     seed: int = 0
     """Which problems are drawn; the split of a problem does not depend on it."""
