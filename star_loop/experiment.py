@@ -18,6 +18,7 @@ from star_loop.run.mirror import Mirror, open_store
 from star_loop.schedule import Schedule
 from star_loop.scorers import Scorer
 from star_loop.searches.balance import Balance
+from star_loop.selectors.contrast import Contrast
 
 
 class Experiment(Component):
@@ -90,13 +91,31 @@ class Experiment(Component):
         if self.scorer is not None and self.scorer.asks_engine and not self.generator.scores:
             raise ValueError("scorer=engine asks vLLM for probabilities: take generator=vllm, or scorer=student")
         for name, selector in self.selectors.items():
-            if selector.scored and self.scorer is None:
-                raise ValueError(f"selectors.{name} weighs rationales by their scores: add scorer=student")
+            parts = selector.parts.items() if isinstance(selector, Contrast) else ()
+            for key, part in ((name, selector), *((f"{name}.{inner}", part) for inner, part in parts)):
+                if part.scored and self.scorer is None:
+                    raise ValueError(f"selectors.{key} weighs rationales by their scores: add scorer=student")
+        self._check_contrast()
         if self.task.labels == "majority":
             self._check_votes()
         self.trainer.check_base(self.model)
         if (rank := self.generator.rank_beside) is not None:
             self.trainer.check_beside(rank)
+
+    def _check_contrast(self) -> None:
+        """Wrong rationales are trained on where they are meant, and nowhere else."""
+        loss = getattr(self.trainer, "loss", None)  # a trainer that has no such key takes what it is given
+        kept = [name for name, selector in self.selectors.items() if isinstance(selector, Contrast)]
+        if kept and loss == "nll":
+            raise ValueError(
+                f"selectors.{kept[0]} keeps wrong rationales, which trainer.loss=nll cannot use: set trainer.loss=rift "
+                "or dpo"
+            )
+        if not kept and loss not in (None, "nll"):
+            raise ValueError(
+                f"trainer.loss={loss} uses wrong rationales, and no selector keeps any: take selectors="
+                f"{'pairs' if loss == 'dpo' else 'contrast'}"
+            )
 
     def _check_votes(self) -> None:
         if self.second_try == "rationalize":

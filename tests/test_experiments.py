@@ -24,6 +24,8 @@ OPTIONS = {
     "knapsack": ("schedule.quota=null",),
     "rsr": ("scorer=scripted",),
     "b_star": ("search.temperatures=[0.5,1.0]",),
+    "rift": ("~trainer.loss",),
+    "iterative_rpo": ("~trainer.loss",),
     "rft": ("iterations=1",),
 }
 ACTED: dict[str, Callable[[Metrics], bool]] = {
@@ -37,6 +39,8 @@ ACTED: dict[str, Callable[[Metrics], bool]] = {
     "knapsack": lambda m: m["allocator/deviation"] > 0 and m["allocator/least"] == 2,
     "mopps": lambda m: 0 < m["sampler/believed"] < 1 and m["sampler/success"] > 0,
     "rsr": lambda m: m["select/examples"] == m["collect/accepted"] and m["score/loss"] > 0,
+    "rift": lambda m: 0 < m["select/wrong"] < m["train/examples"],
+    "iterative_rpo": lambda m: 0 < m["select/wrong"] < m["train/examples"],
     "replay": lambda m: m["select/replayed"] > 0,
     "sec": lambda m: m["sampler/entropy"] < 1 and m["sampler/worth/s2"] > m["sampler/worth/s1"],
     "dump": lambda m: m["sampler/entropy"] < 1 and m["sampler/worth/s2"] > m["sampler/worth/s1"],

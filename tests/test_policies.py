@@ -68,10 +68,10 @@ def test_law_selections_are_subsequences_pure_and_idempotent(selectors: dict[str
 
 
 @given(candidates)
-def test_every_recipe_keeps_correct_rationales_only(selectors: dict[str, Selector], items) -> None:
+def test_every_recipe_keeps_correct_rationales_and_marks_wrong_ones(selectors: dict[str, Selector], items) -> None:
     for name, selector in selectors.items():
         items = selector.select(items, CONTEXT, rng(0, name))
-    assert all(c.rollout.correct for c in items)
+    assert all(c.rollout.correct == (c.weight > 0) for c in items)
 
 
 @given(candidates)

@@ -85,7 +85,7 @@ def stands_beside(base: Pretrained) -> bool:
 
 def prompt_of(here: IterationDirectory) -> str:
     """Return the first prompt that the iteration was trained on, its turns apart."""
-    first = next(iter(here.examples(absent)), None)
+    first = next((example for example in here.examples(absent) if example.weight > 0), None)
     return "" if first is None else first.prompt.replace(TURN, "\n[the next turn]\n")
 
 

@@ -140,7 +140,7 @@ def _write_data(run: RunDirectory, experiment: Experiment, last: int, into: Path
     pairs: dict[str, list[Any]] = {name: [] for name in ("prompt", "chosen", "rejected", "id", "iteration")}
     for t in range(1, last + 1):
         here = run.iteration(t)
-        for example in here.examples(absent):
+        for example in (each for each in here.examples(absent) if each.weight > 0):
             row = {"prompt": example.prompt, "completion": example.completion, "weight": example.weight}
             _append(rationales, row | {"id": example.id, "iteration": t})
         for right, wrong in _pairs(here.rollouts()):

@@ -21,14 +21,16 @@ def select(
     """Return the rationales that count, through the selectors, as zero-shot training pairs.
 
     Returns:
-        The examples, and `select/…`: with `schedule.replay`, how many are of earlier iterations, and where there are
-        scores how unequal the weights are.
+        The examples, and `select/…`: with `schedule.replay`, how many are of earlier iterations, how many are wrong,
+        where a selector keeps such, and where there are scores how unequal the weights are.
 
     Raises:
         BootstrapError: the selectors kept nothing.
     """
     examples = iteration.examples(lambda: _examples(live, iteration.number, collected, setting))
     figures = _inequality(examples) if collected.scores else {}
+    if wrong := sum(example.weight < 0 for example in examples):
+        figures["select/wrong"] = float(wrong)
     if live.experiment.schedule.replay:
         drawn = {(rollout.position, rollout.text) for rollout in collected.counted}
         old = sum((example.position, example.completion) not in drawn for example in examples)
@@ -80,8 +82,9 @@ def _nothing_to_train_on(collected: Collected, selectors: Sequence[str]) -> str:
 
 
 def _inequality(examples: Sequence[Example]) -> Metrics:
-    """Extremes of the weights, and the effective share of the examples, (Σw)² / (n Σw²): 1 where all are equal."""
-    w = np.array([example.weight for example in examples])
+    """Extremes of the weights, their signs apart, and the effective share of the examples, (Σw)² / (n Σw²): 1 where
+    all are equal."""
+    w = np.abs([example.weight for example in examples])
     effective = w.sum() ** 2 / (len(w) * (w**2).sum())
     return {
         "select/examples": float(len(w)),

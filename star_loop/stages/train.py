@@ -28,7 +28,7 @@ def train(
     def fill(into: Path) -> Metrics:
         live.run.arrivals.discard()  # all that was asked is published; what comes is asked of another model
         live.engine.release()
-        live.session.phase(iteration.number, "train", experiment.trainer.total_steps(len(examples), steps))
+        live.session.phase(iteration.number, "train", experiment.trainer.total_steps(examples, steps))
         with live.run.timed(iteration.number, "train"):
             return experiment.trainer.train(
                 examples, start, into, steps=steps, progress=live.session.advance,

@@ -31,8 +31,8 @@ class Accelerate(Lora):
     processes live for one round, so all their memory is given back.
 
     Example:
-        >>> Accelerate(processes=2, strategy="fsdp2", batch_size=32).total_steps(100, steps=None)
-        4
+        >>> Accelerate(processes=2, strategy="fsdp2", batch_size=32).batch_size_of(100)
+        32
     """
 
     processes: int | None = Field(None, ge=1)
@@ -49,8 +49,10 @@ class Accelerate(Lora):
         """Look for DeepSpeed and for the configuration file.
 
         Raises:
-            ValueError: one of them is missing.
+            ValueError: one of them is missing; or a loss on pairs, which one process must see whole.
         """
+        if self.loss == "dpo":
+            raise ValueError("trainer.loss=dpo is for one process: take trainer=lora, or trainer.loss=rift")
         if self.config_file is not None and not self.config_file.is_file():
             raise ValueError(f"trainer.config_file={self.config_file}: no such file; `accelerate config` writes one")
         if self.strategy != "deepspeed":

@@ -24,6 +24,7 @@ from star_loop.trainers.attention import attending
 from star_loop.trainers.batches import Encoded, Step, beginnings
 from star_loop.trainers.forward import Forward, token_losses
 from star_loop.trainers.keys import RoundKeys
+from star_loop.trainers.objectives import LIKELIHOOD, Objective, objective_of
 from star_loop.trainers.optimizers import first_spoilt, optimizer_of, spoilt
 from star_loop.trainers.placement import Placement
 from star_loop.trainers.students import causal_of, kind_of, load_base
@@ -56,32 +57,43 @@ def run(
     """
     kind = kind_of(settings)
     kind.check_room(settings, start, into)
-    forward = Forward(packed=settings.packing, half=computing_dtype(start.base) == torch.bfloat16)
+    half = computing_dtype(start.base) == torch.bfloat16
     with (
         _threads(settings.threads), kind.student(settings, start, seed) as model, by_onednn(model),
         attending(causal_of(model), settings.attention, settings.packing),
     ):  # fmt: skip
-        if _recomputed(settings, causal_of(model), forward):
+        if _recomputed(settings, causal_of(model), half):
             causal_of(model).gradient_checkpointing_enable({"use_reentrant": False})
         student = place(model)
+        forward = Forward(settings.packing, half)
         prompts = beginnings([sequence for batch in batches for sequence in batch])
-        frozen, trainable = student.checksums(trainable=False), student.checksums(trainable=True)
         before = student.frozen(sequence_logprobs, prompts)
         student.frozen(_assert_same_law, prompts, before, settings.packing)
-        with disable_input_dtype_casting(model, active=forward.half):  # autocast casts by itself, and once
-            curve = _fit(settings, student, batches, forward, progress)
-        if student.somewhere(student.checksums(trainable=False) != frozen):
-            load_base.cache_clear()
-            raise TrainingError("weights of the frozen base changed in training; the adapter is not usable.")
-        if not student.somewhere(student.checksums(trainable=True) != trainable):
-            raise TrainingError(
-                f"no weight moved in {len(curve)} steps (learning_rate={settings.learning_rate}, mean "
-                f"gradient norm {sum(step.grad_norm for step in curve) / len(curve):g}): raise trainer.learning_rate."
-            )
+        with disable_input_dtype_casting(model, active=half):  # autocast casts by itself, and once
+            curve = _proven(student, settings, lambda: _fit(settings, student, batches, forward, progress))
         after = student.frozen(sequence_logprobs, prompts)
         kind.write(student, start.base, into)
         if student.first:
             write_canary(into, prompts, before, after)
+    return curve
+
+
+def _proven(student: Placement, settings: RoundKeys, train: Callable[[], list[Step]]) -> list[Step]:
+    """Train, and prove that what is trained moved and nothing else did.
+
+    Raises:
+        TrainingError: it did not, or something else did.
+    """
+    frozen, trainable = student.checksums(trainable=False), student.checksums(trainable=True)
+    curve = train()
+    if student.somewhere(student.checksums(trainable=False) != frozen):
+        load_base.cache_clear()
+        raise TrainingError("weights of the frozen base changed in training; the adapter is not usable.")
+    if not student.somewhere(student.checksums(trainable=True) != trainable):
+        raise TrainingError(
+            f"no weight moved in {len(curve)} steps (learning_rate={settings.learning_rate}, mean "
+            f"gradient norm {sum(step.grad_norm for step in curve) / len(curve):g}): raise trainer.learning_rate."
+        )
     return curve
 
 
@@ -100,14 +112,14 @@ def _budget(settings: RoundKeys, device: str) -> int:
     return settings.max_tokens_per_batch or (4096 if device == "cuda" else 2048)
 
 
-def _recomputed(settings: RoundKeys, causal: Any, forward: Forward) -> bool:
+def _recomputed(settings: RoundKeys, causal: Any, half: bool) -> bool:
     """Tell whether activations are computed twice: as the key says, otherwise where they would not fit."""
     if settings.gradient_checkpointing is not None or not causal.supports_gradient_checkpointing:
         return bool(settings.gradient_checkpointing)
     text = causal.config.get_text_config()
     kept = activations(
         tokens=_budget(settings, device()), layers=text.num_hidden_layers, hidden=text.hidden_size,
-        bytes_each=2 if forward.half else 4,
+        bytes_each=2 if half else 4,
     )  # fmt: skip
     return kept > free_memory() / 2
 
@@ -122,11 +134,14 @@ def _fit(
     parameters = [parameter for parameter in student.model.parameters() if parameter.requires_grad]
     optimizer = student.optimizer(optimizer_of(settings, student.model))
     budget = _budget(settings, student.model.device.type)
+    student.model.eval()  # what is compared with is measured without dropout
+    objective = objective_of(settings, batches, lambda group: student.frozen(forward, group)[0], budget)
+    student.model.train()
     curve = []
     for number, batch in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = group["factor"] * settings.rate(number, len(batches))
-        loss, correct, budget = _step(student, batch, budget, forward)
+        loss, correct, budget = _step(student, batch, budget, forward, objective)
         norm = student.clip(parameters, settings.max_grad_norm or math.inf)
         curve.append(Step(loss=float(loss), correct=int(correct), grad_norm=norm))
         if not (math.isfinite(curve[-1].loss) and math.isfinite(curve[-1].grad_norm)):
@@ -146,7 +161,9 @@ def _fit(
     return curve
 
 
-def _step(student: Placement, batch: Sequence[Encoded], budget: int, forward: Forward) -> tuple[Tensor, Tensor, int]:
+def _step(
+    student: Placement, batch: Sequence[Encoded], budget: int, forward: Forward, objective: Objective
+) -> tuple[Tensor, Tensor, int]:
     """Add up the gradients of one optimiser step, in smaller micro-batches where the memory does not suffice.
 
     How a step is cut does not change its result, so it is begun again as a whole: a micro-batch that failed may have
@@ -160,9 +177,9 @@ def _step(student: Placement, batch: Sequence[Encoded], budget: int, forward: Fo
     """
     while True:
         try:
-            return *_accumulate(student, batch, budget, forward), budget
+            return *_accumulate(student, batch, budget, forward, objective), budget
         except torch.OutOfMemoryError as error:
-            longest = max(len(sequence.ids) for sequence in batch)
+            longest = max(one.room for one in batch)
             if not student.alone or budget <= longest:
                 raise TrainingError(
                     f"the memory is exhausted by micro-batches of {budget} tokens (the longest sequence has {longest})"
@@ -177,17 +194,15 @@ def _step(student: Placement, batch: Sequence[Encoded], budget: int, forward: Fo
 
 
 def _accumulate(
-    student: Placement, batch: Sequence[Encoded], budget: int, forward: Forward = PADDED
-) -> tuple[Tensor, Tensor]:
+    student: Placement, batch: Sequence[Encoded], budget: int, forward: Forward = PADDED,
+    objective: Objective = LIKELIHOOD,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Add up the gradients of one optimiser step; its loss and its number of correct tokens."""
-    model = student.model
-    losses = sum(sequence.losses for sequence in batch)
-    total, correct = torch.zeros((), device=model.device), torch.zeros((), dtype=torch.int64, device=model.device)
+    device, count = student.model.device, objective.count(batch)
+    total, correct = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
     for group in student.share(batch, budget, forward.packed):
-        weights = torch.tensor([sequence.weight for sequence in group], device=model.device)
-        counts = torch.tensor([sequence.losses for sequence in group], device=model.device)
-        nll, right = student(forward, group)
-        loss = (nll * weights.repeat_interleave(counts)).sum() / losses
+        nll, right = student(forward, [sequence for one in group for sequence in one.sequences])
+        loss = objective(group, nll) / count
         student.backward(loss)
         total += loss.detach()
         correct += right.sum()

@@ -17,8 +17,8 @@ class Full(Round):
     disk is only read.
 
     Example:
-        >>> Full(epochs=2, batch_size=32).total_steps(100, steps=None)
-        7
+        >>> Full(epochs=2, batch_size=32).bytes_each
+        16
     """
 
     whole: ClassVar[bool] = True

@@ -14,6 +14,14 @@ class RoundKeys(Component):
 
     thinking: bool = True
     """Whether the reasoning of a thinking model, up to its `</think>`, is learned, or the reply after it alone."""
+    loss: Literal["nll", "rift", "rift_tokens", "dpo"] = "nll"
+    """`nll`: the likelihood of what was selected. The others use wrong rationales too, which `selectors=contrast` or
+    `pairs` keeps: `rift` (arXiv 2601.09253) lowers their probability, `rift_tokens` that of each of their tokens, and
+    `dpo` prefers the right ones to them, question by question (iterative RPO, arXiv 2404.19733)."""
+    dpo_beta: float = Field(0.1, gt=0)
+    """With `dpo`: how much a preference weighs, β; the higher, the closer to the model that the round starts from."""
+    dpo_alpha: float = Field(1.0, ge=0)
+    """With `dpo`: the weight of the right rationale's likelihood per token, α; 0: DPO alone (arXiv 2305.18290)."""
     learning_rate: float = Field(2e-4, ge=0)
     """The highest, after the warm-up."""
     lr_scheduler_type: Literal["linear", "cosine", "wsd", "constant"] = "linear"

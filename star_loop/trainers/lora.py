@@ -14,8 +14,8 @@ class Lora(LoraKeys, Round):
     """Low-rank adaptation (LoRA, arXiv 2106.09685) of a causal LM: a round writes a PEFT adapter.
 
     Example:
-        >>> Lora(r=8, learning_rate=1e-3, epochs=2, batch_size=32).total_steps(100, steps=None)
-        7
+        >>> Lora(r=8, learning_rate=1e-3, epochs=2, batch_size=32).batch_size_of(20)
+        20
     """
 
     def check_base(self, base: Pretrained) -> None:

@@ -12,17 +12,18 @@ from star_loop.models import Model, Pretrained
 from star_loop.protocols import Progress, Trainer, TrainingError
 from star_loop.records import Example, Metrics
 from star_loop.seeding import rng
-from star_loop.trainers.batches import Encoded, Step, normalised
+from star_loop.trainers.batches import Encoded, Step, normalised, paired, pairs
 from star_loop.trainers.keys import RoundKeys
 
 
 class Round(RoundKeys, Trainer):
     """Fine-tuning of a causal LM. The optimiser is fresh in each round.
 
-    The loss of an optimiser step is Σ wᵢ·nllᵢ / (loss tokens of the step), where nllᵢ sums over the completion and the
-    end of sequence of example i, and the weights are scaled to a mean of 1 over all loss tokens of the round. So it
-    depends neither on how a step is cut into micro-batches nor on the scale of the weights, and a weight acts even
-    where a step holds a single example.
+    With `loss=nll` the loss of an optimiser step is Σ wᵢ·nllᵢ / (loss tokens of the step), where nllᵢ sums over the
+    completion and the end of sequence of example i, and the weights are scaled to a mean of 1 over all loss tokens of
+    the round. So it depends neither on how a step is cut into micro-batches nor on the scale of the weights, and a
+    weight acts even where a step holds a single example. `objectives.py` has the others; with `dpo` a step is made of
+    pairs.
     """
 
     def train(
@@ -44,7 +45,7 @@ class Round(RoundKeys, Trainer):
             `first_loss`, `last_loss`, `tokens` (read: prompt and completion, unpadded, times passes), `loss_tokens`,
             `token_accuracy` (of the loss tokens, as they were trained on), `grad_norm` (mean, before clipping),
             `learning_rate` (the highest reached), `flops_exact`; with a quantised base
-            `quantization_drift` (see `drift.settle`).
+            `quantization_drift` (see `drift.settle`); with `loss=dpo` `pairs`.
 
         Raises:
             ValueError: no examples, no steps, unusable weights, or a start adapter of another shape.
@@ -56,17 +57,18 @@ class Round(RoundKeys, Trainer):
                 f"nothing to train on: {len(examples)} examples, {steps} steps. Give at least one of each; "
                 "select more rationales, or collect until some are correct."
             )
-        encoded = self._encode(examples, start.base)
+        fitting = self._fitting(examples, start.base)
+        encoded = self._units(fitting)
         batches = list(self.batches(encoded, steps, seed))
         curve = self.carry_out(batches, start, into, seed=seed, progress=progress)
         drift = self._drift(start, into)
-        lengths = [(len(sequence.ids), sequence.losses) for batch in batches for sequence in batch]
         return {
-            "examples": float(len(encoded)),
-            "dropped": float(len(examples) - len(encoded)),
+            "examples": float(len(fitting)),
+            "dropped": float(len(examples) - len(fitting)),
             "epochs": sum(map(len, batches)) / len(encoded),
+            **({"pairs": float(len(encoded))} if self.loss == "dpo" else {}),
             **self._figures(batches, curve),
-            "flops_exact": float(self.shape_flops(lengths, start.base)),
+            "flops_exact": float(self._flops(encoded, batches, start.base)),
             **drift,
         }
 
@@ -93,9 +95,12 @@ class Round(RoundKeys, Trainer):
 
         return finetuning.run(self, batches, start, into, seed=seed, progress=progress)
 
-    def total_steps(self, examples: int, steps: int | None) -> int:
+    def total_steps(self, examples: Sequence[Example], steps: int | None) -> int:
         """Count the optimiser steps of a round: what `progress` is told of."""
-        return math.ceil(self._visits(examples, steps) / self.batch_size_of(examples))
+        n = len(examples)
+        if self.loss == "dpo":
+            n = len(pairs([example.position for example in examples], [example.weight for example in examples]))
+        return math.ceil(self._visits(n, steps) / max(self.batch_size_of(n), 1))
 
     def batch_size_of(self, examples: int) -> int:
         """Return the sequences per optimiser step: never more than there are."""
@@ -125,8 +130,13 @@ class Round(RoundKeys, Trainer):
 
         return {"quantization_drift": settle(start, into)}
 
-    def _encode(self, examples: Sequence[Example], base: Pretrained) -> list[Encoded]:
-        """Return the examples that fit the context, with weights of mean 1 over their loss tokens."""
+    def _units(self, fitting: Sequence[tuple[int, Encoded]]) -> list[Encoded]:
+        """Return what steps are made of, with weights of mean 1: sequences, or pairs of them; from their positions."""
+        positions, encoded = zip(*fitting, strict=True)
+        return paired(encoded, positions) if self.loss == "dpo" else normalised(encoded, signed=self.loss != "nll")
+
+    def _fitting(self, examples: Sequence[Example], base: Pretrained) -> list[tuple[int, Encoded]]:
+        """Return the examples that fit the context, with their positions."""
         from star_loop.models import weights
         from star_loop.models.chat import thinking_length
 
@@ -137,16 +147,29 @@ class Round(RoundKeys, Trainer):
             written = example.ids or weights.encode_completion(tokenizer, example.completion, base.chat)
             unlearned = len(prompt) + (0 if self.thinking else thinking_length(tokenizer, written))
             if limit is None or len(prompt) + len(written) <= limit:
-                encoded.append(Encoded(ids=prompt + written, prompt=unlearned, weight=example.weight))
+                made = Encoded(ids=prompt + written, prompt=unlearned, weight=example.weight)
+                encoded.append((example.position, made))
         if not encoded:
             raise TrainingError(
                 f"all {len(examples)} examples are longer than the model's context of {limit} tokens. "
                 "Lower generator.max_tokens, shorten the prompts, or take a model with a longer context."
             )
-        return normalised(encoded)
+        return encoded
+
+    def _flops(self, units: Sequence[Encoded], batches: Sequence[Sequence[Encoded]], base: Pretrained) -> int:
+        """Count a round's operations; with `dpo`, the forward pass that measures each pair before it as well."""
+        visits = [one for batch in batches for one in batch]
+        trained = self.shape_flops([(len(s.ids), s.losses) for one in visits for s in one.sequences], base)
+        if self.loss != "dpo":
+            return trained
+        from star_loop.accounting.flops import shapes_of
+
+        shapes, seen = shapes_of(base), {id(one) for one in visits}
+        read = [s for one in units if id(one) in seen for s in one.sequences]
+        return trained + sum(shapes.prefill(len(s.ids), logits=s.losses) for s in read)
 
     def _figures(self, batches: Sequence[Sequence[Encoded]], curve: Sequence[Step]) -> Metrics:
-        trained = [sequence for batch in batches for sequence in batch]
+        trained = [sequence for batch in batches for one in batch for sequence in one.sequences]
         losses = sum(sequence.losses for sequence in trained)
         return {
             "steps": float(len(curve)),

@@ -11,7 +11,7 @@ from star_loop.records import Example, Metrics
 
 
 class Scripted(Trainer):
-    """gain ← gain of the start + rate · log(1 + total weight of the examples). A simulation of learning."""
+    """gain ← gain of the start + rate · log(1 + total weight of the right examples). A simulation of learning."""
 
     rate: float = 0.1
     """What a unit of log(1 + weight of the examples) gains."""
@@ -34,7 +34,7 @@ class Scripted(Trainer):
         if not examples:
             raise ValueError("no examples to train on: give at least one")
         before = json.loads((start.adapter / "ability.json").read_text())["gain"] if start.adapter else 0.0
-        gain = before + self.rate * math.log1p(math.fsum(example.weight for example in examples))
+        gain = before + self.rate * math.log1p(math.fsum(max(example.weight, 0.0) for example in examples))
         (into / "ability.json").write_text(json.dumps({"gain": gain}) + "\n")
         if progress:
             progress(len(examples))

@@ -83,7 +83,7 @@ def test_the_grown_tokenizer_writes_and_reads_every_token(tmp_path: Path) -> Non
 def test_both_sides_train_on_the_same_tokens() -> None:
     base = Pretrained(name_or_path="tiny")
     tokenizer, given = load_tokenizer(base), sizes.examples(5)
-    for example, ours in zip(given, Lora()._encode(given, base), strict=True):
+    for example, ours in zip(given, Lora()._units(Lora()._fitting(given, base)), strict=True):
         theirs = encoded(tokenizer, example.prompt, example.completion)
         assert theirs["input_ids"] == list(ours.ids)
         assert theirs["labels"] == [-100] * ours.prompt + list(ours.ids[ours.prompt :])

@@ -42,7 +42,7 @@ def test_the_trainer_learns_the_sampled_ids() -> None:
     base = build(configure()).model
     written, spelt = Example(position=0, id="a", prompt="q5r6=", completion="#q1"), [5, 6, 7]
     sampled = Example(position=0, id="a", prompt="q5r6=", completion="#q1", ids=spelt)
-    encoded = Lora()._encode([written, sampled], base)
+    encoded = Lora()._units(Lora()._fitting([written, sampled], base))
     assert list(encoded[1].ids[encoded[1].prompt :]) == spelt != list(encoded[0].ids[encoded[0].prompt :])
     assert encoded[0].ids[: encoded[0].prompt] == encoded[1].ids[: encoded[1].prompt]
 
@@ -52,7 +52,7 @@ def test_reasoning_has_no_loss_where_it_is_not_learned() -> None:
     ids = encode_completion(tokenizer, "2+2</think> 4")
     asked = [Example(position=0, id="a", prompt="?", completion="2+2</think> 4", ids=ids)]
     base = build(configure()).model
-    whole, reply = (Lora(thinking=thinking)._encode(asked, base)[0] for thinking in (True, False))
+    whole, reply = (Lora(thinking=thinking)._fitting(asked, base)[0][1] for thinking in (True, False))
     assert whole.ids == reply.ids and reply.losses < whole.losses == len(ids)
 
 

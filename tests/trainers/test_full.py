@@ -85,7 +85,7 @@ def test_a_round_equals_the_naive_one(base: Pretrained, tmp_path: Path) -> None:
     trainer = FAST.model_copy(update=changes)
     _, directory = fit(tmp_path / "model", Model(base=base), trainer)
     model = AutoModelForCausalLM.from_pretrained(base.name_or_path)
-    naive(model, list(trainer.batches(trainer._encode(EXAMPLES, base), None, seed=0)), trainer)
+    naive(model, list(trainer.batches(trainer._units(trainer._fitting(EXAMPLES, base)), None, seed=0)), trainer)
     written = load_file(directory / "model.safetensors")
     for name, value in model.named_parameters():
         torch.testing.assert_close(written[name], value.detach(), rtol=1e-2, atol=1e-3)

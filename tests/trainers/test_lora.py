@@ -111,7 +111,7 @@ def letters(text: str) -> list[int]:
 def test_progress_is_told_of_every_step(fit):
     told = []
     metrics, _ = fit(progress=told.append)
-    assert sum(told) == metrics["steps"] == FAST.total_steps(len(EXAMPLES), None)
+    assert sum(told) == metrics["steps"] == FAST.total_steps(EXAMPLES, None)
 
 
 def test_canary_holds_both_models_log_probabilities(base, fit):
@@ -384,7 +384,7 @@ def test_a_round_equals_the_naive_one(base, fit):
     trainer = FAST.model_copy(update=changes)
     weighted = [example(i, weight=1.0 + i % 3) for i in range(12)]
     _, adapter = fit(weighted, trainer=trainer)
-    batches = list(trainer.batches(trainer._encode(weighted, base), None, seed=0))
+    batches = list(trainer.batches(trainer._units(trainer._fitting(weighted, base)), None, seed=0))
     with adapted(trainer, Model(base=base), seed=0) as model:
         naive(model, batches, trainer)
         expected = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
@@ -486,7 +486,7 @@ def test_every_pass_visits_every_example_once(n, batch_size, steps, epochs):
     trainer = Lora(batch_size=batch_size, epochs=epochs)
     encoded = [Encoded(ids=[i, i], prompt=1) for i in range(n)]
     batches = list(trainer.batches(encoded, steps, seed=3))
-    assert len(batches) == trainer.total_steps(n, steps)
+    assert len(batches) == trainer.total_steps([example(1)] * n, steps)
     assert steps is None or len(batches) == steps
     visits = [sequence.ids[0] for batch in batches for sequence in batch]
     for first in range(0, len(visits), n):
@@ -497,9 +497,9 @@ def test_every_pass_visits_every_example_once(n, batch_size, steps, epochs):
 
 def test_max_epochs_caps_the_schedules_steps():
     trainer = Lora(batch_size=4, max_epochs=3)
-    assert trainer.total_steps(10, steps=100) == 8  # 30 visits
-    assert trainer.total_steps(10, steps=2) == 2
-    assert Lora(batch_size=4).total_steps(10, steps=100) == 100
+    assert trainer.total_steps(EXAMPLES[:10], steps=100) == 8  # 30 visits
+    assert trainer.total_steps(EXAMPLES[:10], steps=2) == 2
+    assert Lora(batch_size=4).total_steps(EXAMPLES[:10], steps=100) == 100
 
 
 def test_learning_rate_rises_and_falls():
