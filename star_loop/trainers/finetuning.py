@@ -22,7 +22,8 @@ from star_loop.models.weights import computing_dtype, sequence_logprobs, write_c
 from star_loop.protocols import Progress, TrainingError
 from star_loop.trainers.attention import attending
 from star_loop.trainers.batches import Encoded, Step, beginnings
-from star_loop.trainers.forward import Forward, token_losses
+from star_loop.trainers.forward import Forward, logits_at_once, token_losses
+from star_loop.trainers.kernels import fused
 from star_loop.trainers.keys import RoundKeys
 from star_loop.trainers.objectives import LIKELIHOOD, Objective, objective_of
 from star_loop.trainers.optimizers import first_spoilt, optimizer_of, spoilt
@@ -65,13 +66,14 @@ def run(
         if _recomputed(settings, causal_of(model), half):
             causal_of(model).gradient_checkpointing_enable({"use_reentrant": False})
         student = place(model)
-        forward = Forward(settings.packing, half)
+        forward = Forward(settings.packing, half, logits_at_once(device(), free_memory()))
         prompts = beginnings([sequence for batch in batches for sequence in batch])
         before = student.frozen(sequence_logprobs, prompts)
-        student.frozen(_assert_same_law, prompts, before, settings.packing)
-        with disable_input_dtype_casting(model, active=half):  # autocast casts by itself, and once
-            curve = _proven(student, settings, lambda: _fit(settings, student, batches, forward, progress))
-        after = student.frozen(sequence_logprobs, prompts)
+        with fused(causal_of(model), settings.kernels):
+            student.frozen(_assert_same_law, prompts, before, settings.packing)
+            with disable_input_dtype_casting(model, active=half):  # autocast casts by itself, and once
+                curve = _proven(student, settings, lambda: _fit(settings, student, batches, forward, progress))
+            after = student.frozen(sequence_logprobs, prompts)
         kind.write(student, start.base, into)
         if student.first:
             write_canary(into, prompts, before, after)
@@ -226,5 +228,6 @@ def _assert_same_law(
         way = "it mixes the sequences of a row (trainer.packing=false pads them), " if packed else "it "
         raise TrainingError(
             f"the loss of {type(causal).__name__} differs by {apart:.3g} nats per token from its own forward pass: "
-            f"{way}is not causal, or scales its logits in a way that trainers/finetuning.py does not know."
+            f"{way}is not causal, or scales its logits in a way that trainers/finetuning.py does not know; or a kernel "
+            "is wrong (trainer.kernels)."
         )

@@ -19,7 +19,23 @@ from star_loop.trainers.losses import head_losses
 from star_loop.trainers.students import causal_of
 
 LOGITS_AT_ONCE = 2**24
-"""Elements of the largest matrix of logits: 64 MB in float32."""
+"""Elements of the largest matrix of logits on a CPU: 64 MB in float32, and the same whatever memory is free, since a
+round there has the same bytes each time."""
+BYTES_EACH = 16
+"""What an element of that matrix takes while a chunk's gradient is taken: logits, probabilities, their gradients."""
+
+
+def logits_at_once(device: str, free: int) -> int:
+    """Return the elements of the largest matrix of logits.
+
+    On a GPU an eighth of the memory that is free, between 2^22 elements and 2^28, with which the head's products are as
+    fast as they get.
+
+    Example:
+        >>> [logits_at_once("cuda", gib * 2**30).bit_length() - 1 for gib in (0, 1, 16, 80)]
+        [22, 23, 27, 28]
+    """
+    return LOGITS_AT_ONCE if device == "cpu" else min(max(free // 8 // BYTES_EACH, 2**22), 2**28)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +46,13 @@ class Forward:
     """The sequences of a micro-batch lie end to end in one row."""
     half: bool = False
     """Products are computed in bfloat16, whatever the weights are in (autocast)."""
+    at_once: int = LOGITS_AT_ONCE
+    """Elements of the largest matrix of logits."""
 
     def __call__(self, model: Any, batch: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
         """See `token_losses`."""
         with torch.autocast(causal_of(model).device.type, dtype=torch.bfloat16, enabled=self.half):
-            return token_losses(model, batch, packed=self.packed)
+            return token_losses(model, batch, self.at_once, self.packed)
 
 
 def token_losses(

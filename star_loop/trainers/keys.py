@@ -50,6 +50,9 @@ class RoundKeys(Component):
     attention: str | None = None
     """transformers' implementation of attention: eager, sdpa, flash_attention_2, flex_attention, …; null: the model's
     own choice."""
+    kernels: Literal["liger"] | None = None
+    """Fused kernels: `liger` (arXiv 2410.10989; on a GPU, and liger-kernel must be installed). Before each round their
+    losses are compared with the model's own."""
     max_tokens_per_batch: int | None = Field(None, ge=1)
     """Tokens at once, with padding if there is any; a step accumulates the gradients of as many micro-batches as it
     takes, with the same result. Null: 4096 on a GPU; 2048 on a CPU, where what fits the cache is fastest."""

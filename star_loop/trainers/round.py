@@ -73,7 +73,7 @@ class Round(RoundKeys, Trainer):
         }
 
     def check_base(self, base: Pretrained) -> None:
-        """Look whether the base computes attention as asked, and for the library that quantises."""
+        """Look whether the base computes attention as asked, and for the libraries that quantise and fuse."""
         if self.optimizer == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
             raise ValueError(
                 "trainer.optimizer=adamw_8bit needs bitsandbytes: pip install 'star_loop[quantised]', or take adamw"
@@ -82,6 +82,10 @@ class Round(RoundKeys, Trainer):
             from star_loop.models.quantised import check_quantised
 
             check_quantised(base)
+        if self.kernels:
+            from star_loop.trainers.kernels import check_kernels
+
+            check_kernels(base, self.kernels)
         if self.attention or self.packing:
             from star_loop.trainers.attention import check_attention
 

@@ -62,8 +62,8 @@ class Adapted:
             finally:
                 base.gradient_checkpointing_disable()
                 model.unload().eval()
-                if config.modules_to_save or start.base.quantization:
-                    load_base.cache_clear()  # PEFT leaves the trained copies in the place of the base's own modules
+                if config.modules_to_save or start.base.quantization or settings.kernels:
+                    load_base.cache_clear()  # what PEFT and Liger put in the place of the base's modules stays there
                 else:
                     base.to("cpu")
                 if torch.cuda.is_available():

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from star_loop.generators.vllm import Vllm
 from star_loop.models import Model, Pretrained
-from star_loop.models.weights import load_merged, load_model, sequence_logprobs
+from star_loop.models.weights import computing_dtype, load_merged, load_model, sequence_logprobs
 from star_loop.protocols import TrainingError
 from star_loop.records import Example
 from star_loop.trainers import finetuning
 from star_loop.trainers.batches import Encoded, micro_batches, normalised
-from star_loop.trainers.forward import token_losses
+from star_loop.trainers.forward import Forward
 from star_loop.trainers.lora import Lora
 from star_loop.trainers.optimizers import factor_of, first_spoilt, spoilt
 from star_loop.trainers.placement import Placement
@@ -154,6 +154,21 @@ def test_bfloat16_weights_keep_float32_adapters(base, fit):
     metrics, adapter = fit(start=Model(base=half))
     assert metrics["last_loss"] < 0.8 * metrics["first_loss"]
     assert {value.dtype for value in load_file(adapter / "adapter_model.safetensors").values()} == {torch.float32}
+
+
+def test_peft_casts_nothing_where_autocast_does(base, fit):
+    """PEFT would cast each input to the matrices' float32; the products are in bfloat16 then all the same."""
+    found = {}
+    for dtype in ("bfloat16", "float32"):
+        other = base.model_copy(update={"dtype": dtype})
+
+        def look(_, dtype=dtype, other=other):
+            layers = [module for module in load_base(other).modules() if hasattr(module, "lora_A")]
+            found[dtype] = {getattr(layer, "cast_input_dtype_enabled", True) for layer in layers}
+
+        fit(EXAMPLES[:4], start=Model(base=other), epochs=1, progress=look)
+    half = computing_dtype(base.model_copy(update={"dtype": "bfloat16"})) == torch.bfloat16  # not on every CPU
+    assert found == {"bfloat16": {not half}, "float32": {True}}
 
 
 # ------------------------------------------------------------------------------------------- it is reproducible
@@ -466,7 +481,7 @@ def test_micro_batching_does_not_change_the_loss_curve(fit):
 def test_chunks_of_logits_do_not_change_loss_or_gradient(base):
     def losses(at_once):
         with adapted(FAST, Model(base=base), seed=0) as model:
-            nll, correct = token_losses(model, pair(1.0), at_once)
+            nll, correct = Forward(at_once=at_once)(model, pair(1.0))
             (nll * torch.linspace(0.5, 2, len(nll))).sum().backward()  # no two losses weigh the same
             return nll.detach(), correct, [p.grad for p in model.parameters() if p.requires_grad]
 
