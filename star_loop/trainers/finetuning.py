@@ -47,10 +47,11 @@ def run(
     seed: int,
     progress: Progress | None,
     place: Callable[[Any], Placement] = Placement,
+    fit: Callable[[Any, Placement, Sequence[Sequence[Encoded]], Forward, Progress | None], list[Step]] | None = None,
 ) -> list[Step]:
     """Train on the batches, prove that what is trained moved and nothing else did, write it into `into`.
 
-    `place` puts the model where it is trained; of several processes, the first writes.
+    `place` puts the model where it is trained; of several processes, the first writes. `fit` does the steps.
 
     Raises:
         ValueError: the base is in float16, or the start adapter has another shape than `settings` ask for.
@@ -72,7 +73,7 @@ def run(
         with fused(causal_of(model), settings.kernels):
             student.frozen(_assert_same_law, prompts, before, settings.packing)
             with disable_input_dtype_casting(model, active=half):  # autocast casts by itself, and once
-                curve = _proven(student, settings, lambda: _fit(settings, student, batches, forward, progress))
+                curve = _proven(student, settings, lambda: (fit or _fit)(settings, student, batches, forward, progress))
             after = student.frozen(sequence_logprobs, prompts)
         kind.write(student, start.base, into)
         if student.first:

@@ -1,0 +1,144 @@
+"""The steps of a round by TRL's `SFTTrainer`. A torch module: import it inside functions."""
+
+import dataclasses
+import difflib
+import logging
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from datasets import Dataset, disable_progress_bars
+from transformers import TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+from trl import SFTConfig, SFTTrainer
+from trl import __version__ as trl_version
+
+from star_loop.errors import TrainingError
+from star_loop.models import Pretrained
+from star_loop.models.weights import load_tokenizer
+from star_loop.protocols import Progress
+from star_loop.trainers.attention import NAME
+from star_loop.trainers.batches import Encoded, Step
+from star_loop.trainers.forward import Forward
+from star_loop.trainers.keys import LoraKeys
+from star_loop.trainers.optimizers import first_spoilt, spoilt
+from star_loop.trainers.placement import Placement
+from star_loop.trainers.students import causal_of, load_base
+
+SET = {
+    "output_dir", "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
+    "learning_rate", "lr_scheduler_type", "warmup_steps", "warmup_ratio", "weight_decay", "adam_beta1", "adam_beta2",
+    "max_grad_norm", "seed", "use_cpu", "bf16", "fp16", "gradient_checkpointing", "packing", "max_length",
+    "train_sampling_strategy", "report_to", "save_strategy", "eval_strategy", "logging_steps", "logging_strategy",
+    "logging_nan_inf_filter", "disable_tqdm", "remove_unused_columns", "shuffle_dataset", "completion_only_loss",
+}  # fmt: skip
+"""Fields that have a key of their own, or that a round sets."""
+
+
+def check_fields(sft: Mapping[str, Any]) -> None:
+    """Compare with the fields that the installed TRL has.
+
+    Raises:
+        ValueError: there is no such field, or a round sets it.
+    """
+    known = {field.name for field in dataclasses.fields(SFTConfig) if field.init}
+    for name in sft:
+        if name in SET:
+            raise ValueError(f"trainer.sft.{name}: a round sets this, by a key of its own where there is one: leave it")
+        if name not in known:
+            close = difflib.get_close_matches(name, known - SET, n=1)
+            hint = f"did you mean {close[0]}?" if close else "see TRL's SFTConfig"
+            raise ValueError(f"trainer.sft.{name}: TRL {trl_version} has no such field: {hint}")
+
+
+def fit(
+    base: Pretrained, sft: Mapping[str, Any], settings: LoraKeys, student: Placement,
+    batches: Sequence[Sequence[Encoded]], forward: Forward, progress: Progress | None,
+) -> list[Step]:  # fmt: skip
+    """Train on the batches, in their order; what every step saw.
+
+    Raises:
+        TrainingError: a loss, a gradient norm, a weight or a number of the optimiser's is not finite.
+    """
+    disable_progress_bars()
+    logging.getLogger("trl").setLevel(logging.ERROR)
+    causal = causal_of(student.model)
+    usual = causal.config._attn_implementation
+    if usual == NAME:  # which takes no padding-free rows without their beginnings
+        causal.set_attn_implementation("sdpa")
+    try:
+        with tempfile.TemporaryDirectory() as work:
+            watch = _Watch(student, batches, progress)
+            trainer = SFTTrainer(
+                model=student.model,
+                args=_config(sft, settings, forward, batches, work),
+                train_dataset=Dataset.from_list([_row(one) for batch in batches for one in batch]),
+                processing_class=load_tokenizer(base),
+                callbacks=[watch],
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+    finally:
+        causal.set_attn_implementation(usual)
+        load_base.cache_clear()  # TRL leaves its own forward pass in the model
+    return watch.curve
+
+
+def _config(
+    sft: Mapping[str, Any], settings: LoraKeys, forward: Forward, batches: Sequence[Sequence[Encoded]], work: str
+) -> SFTConfig:
+    chosen = {
+        "output_dir": work, "max_steps": len(batches), "per_device_train_batch_size": len(batches[0]),
+        "learning_rate": settings.learning_rate, "lr_scheduler_type": settings.lr_scheduler_type,
+        "warmup_steps": settings.warmup_steps, "weight_decay": settings.weight_decay,
+        "adam_beta1": settings.betas[0], "adam_beta2": settings.betas[1],
+        "max_grad_norm": settings.max_grad_norm or 0.0, "seed": torch.initial_seed() % 2**32,
+        "use_cpu": not torch.cuda.is_available(), "bf16": forward.half, "gradient_checkpointing": False,
+        "max_length": None, "train_sampling_strategy": "sequential", "report_to": "none", "save_strategy": "no",
+        "logging_steps": 1, "logging_nan_inf_filter": False, "disable_tqdm": True,
+    }  # fmt: skip
+    try:
+        return SFTConfig(**chosen, **sft)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"trainer.sft={dict(sft)}: TRL refuses it: {error}") from error
+
+
+def _row(one: Encoded) -> dict[str, list[int]]:
+    ids = list(one.ids)
+    return {"input_ids": ids, "labels": [-100] * one.first_target + ids[one.first_target :]}
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Keeps the curve, tells of every step, and ends a round that lost a number."""
+
+    def __init__(self, student: Placement, batches: Sequence[Sequence[Encoded]], progress: Progress | None) -> None:
+        self.student, self.batches, self.progress = student, batches, progress
+        self.curve: list[Step] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """Look at the weights and the optimiser."""
+        optimizer = given["optimizer"]
+        if spoilt(optimizer, self.student.here):
+            raise self._lost(state, f"{first_spoilt(optimizer, self.student.model)} is not a finite number")
+        if self.progress:
+            self.progress(1)
+
+    def on_log(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        """Look at the loss."""
+        logs = given["logs"]
+        if "loss" not in logs:
+            return
+        losses = sum(one.losses for one in self.batches[len(self.curve)])
+        correct = round(logs.get("mean_token_accuracy", 0.0) * losses)
+        step = Step(loss=logs["loss"], correct=correct, grad_norm=logs["grad_norm"])
+        self.curve.append(step)
+        if not (math.isfinite(step.loss) and math.isfinite(step.grad_norm)):
+            raise self._lost(state, f"loss {step.loss}, gradient norm {step.grad_norm}")
+
+    def _lost(self, state: Any, what: str) -> TrainingError:
+        return TrainingError(
+            f"step {state.global_step} of {state.max_steps}: {what}. Lower trainer.learning_rate, or set "
+            "trainer.warmup_steps."
+        )
