@@ -30,7 +30,7 @@ def check_kernels(base: Pretrained, wanted: str | None) -> None:
         )
     if importlib.util.find_spec("liger_kernel") is None:
         raise ValueError(
-            f"trainer.kernels={wanted} needs Liger: pip install liger-kernel, or leave trainer.kernels out"
+            f"trainer.kernels={wanted} needs Liger: pip install 'star_loop[liger]', or leave trainer.kernels out"
         )
     from liger_kernel.transformers.monkey_patch import MODEL_TYPE_TO_APPLY_LIGER_FN as known
 

@@ -51,7 +51,7 @@ class RoundKeys(Component):
     """transformers' implementation of attention: eager, sdpa, flash_attention_2, flex_attention, …; null: the model's
     own choice."""
     kernels: Literal["liger"] | None = None
-    """Fused kernels: `liger` (arXiv 2410.10989; on a GPU, and liger-kernel must be installed). Before each round their
+    """Fused kernels: `liger` (arXiv 2410.10989; on a GPU, with the extra `liger`). Before each round their
     losses are compared with the model's own."""
     max_tokens_per_batch: int | None = Field(None, ge=1)
     """Tokens at once, with padding if there is any; a step accumulates the gradients of as many micro-batches as it
