@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from benchmarks.methods import teachers
-from benchmarks.methods.studies import STUDIES, pool_path
+from benchmarks.methods.studies import STUDIES, WARM, WARM_GOLDS, WARM_MODEL, WARM_UP, pool_path
 from star_loop.config.build import build
 from star_loop.config.hydra import composed
 from star_loop.experiment import Experiment
+from star_loop.export.files import export
 from star_loop.launch import launch
-from star_loop.models import Model
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import Engine, Generator
 from star_loop.records import Metrics, Rollout
 from star_loop.run.directory import RunDirectory
@@ -96,15 +98,16 @@ class Engines:
 
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
-        self._live: tuple[Generator, Engine] | None = None
+        self._live: tuple[tuple[Generator, Pretrained], Engine] | None = None
         self._stack = ExitStack()
 
     def __call__(self, x: Experiment) -> Engine:
         """The engine for a run of this experiment."""
-        if self._live is None or self._live[0] != x.generator:
+        wanted = x.generator, x.model
+        if self._live is None or self._live[0] != wanted:
             self.close()
             starting = x.generator.engine(x.model, workspace=self.workspace, seed=0)
-            self._live = x.generator, self._stack.enter_context(starting)
+            self._live = wanted, self._stack.enter_context(starting)
         return self._live[1]
 
     def close(self) -> None:
@@ -128,6 +131,8 @@ def configuration(run: Run, more: Sequence[str] = ()) -> dict[str, Any]:
 def perform(run: Run, outputs: Path, engines: Engines) -> Row:
     """Launch it, or continue it, or read what a finished one left."""
     config, directory = configuration(run), outputs / run.study / run.method / f"seed={run.seed}"
+    if STUDIES[run.study].warm:
+        warm_up()
     experiment, taught = build(config), STUDIES[run.study].taught
     if taught:
         teachers.write(pool_path(taught, run.seed), experiment.task, taught, run.seed)
@@ -138,6 +143,19 @@ def perform(run: Run, outputs: Path, engines: Engines) -> Row:
         for t, point in enumerate(points):
             point["loss"] = loss(experiment, RunDirectory(directory), t)
     return Row(run=run, curve=points)
+
+
+def warm_up() -> None:
+    """Make the model that studies on a real one begin with, where it was not made yet."""
+    WARM.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(WARM.with_suffix(".lock")):
+        if WARM_MODEL.is_dir():
+            return
+        config = composed(WARM_UP)
+        golds = [{"id": o.id, "source": "gold", "text": o.rationale} for o in build(config).task.train()]
+        WARM_GOLDS.write_text("".join(json.dumps(gold) + "\n" for gold in golds), encoding="utf-8")
+        launch(config, WARM)
+        export(WARM, "last", ["merged"], license="apache-2.0")
 
 
 def loss(x: Experiment, run: RunDirectory, t: int) -> float:
@@ -157,7 +175,8 @@ def loss(x: Experiment, run: RunDirectory, t: int) -> float:
 
 
 def curve(run: RunDirectory) -> Iterator[Point]:
-    """One point of each committed iteration, with the sums up to it."""
+    """One point of each committed iteration whose model was tested, with the sums up to it and since the last one."""
+    since: Point = {}
     sums = dict.fromkeys(("generate", "train", "rollouts", "tokens", "seconds"), 0.0)
     trained: set[int] = set()
     for t, metrics in enumerate(run.committed_metrics()):
@@ -169,6 +188,9 @@ def curve(run: RunDirectory) -> Iterator[Point]:
         sums["seconds"] += metrics["seconds/total"] - metrics.get("seconds/evaluate", 0.0)
         if t:
             trained |= {example.position for example in here.examples(list)}
+        since = since_tested(since, metrics)
+        if "evaluation/accuracy" not in metrics:
+            continue
         statistics = here.statistics()
         visited = int(np.count_nonzero(statistics.attempts + statistics.hinted_attempts))
         yield {
@@ -179,8 +201,9 @@ def curve(run: RunDirectory) -> Iterator[Point]:
             **sums,
             "visited": visited,
             "trained": len(trained),
-            **_of_the_iteration(metrics),
+            **since,
         }
+        since = {}
 
 
 def skills_alike(metrics: Metrics) -> float:
@@ -192,7 +215,8 @@ def skills_alike(metrics: Metrics) -> float:
     return float(np.mean([np.mean(accuracies) for accuracies in skills.values()]))
 
 
-def _of_the_iteration(metrics: Metrics) -> Point:
+def since_tested(before: Point, metrics: Metrics) -> Point:
+    """What an iteration did, and those before it whose models were not tested; faithful are the last one's."""
     kept = {
         "observations": "collect/observations",
         "accepted": "collect/accepted",
@@ -200,4 +224,5 @@ def _of_the_iteration(metrics: Metrics) -> Point:
         "generated_here": "flops_exact/generate",
         "faithful": "collect/faithful",
     }
-    return {name: round(metrics[key], 4) for name, key in kept.items() if key in metrics}
+    here = {name: metrics[key] for name, key in kept.items() if key in metrics}
+    return {name: round(here[name] + (name != "faithful") * before.get(name, 0.0), 4) for name in here}

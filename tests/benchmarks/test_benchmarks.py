@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from benchmarks.methods import page, runs, teachers
 from benchmarks.methods.__main__ import once
 from benchmarks.methods.analysis import accuracy_at, cost_to, identity, interval, paired
-from benchmarks.methods.pools import Repeated
-from benchmarks.methods.runs import Engines, Row, Run, configuration, keep, rows, settings
+from benchmarks.methods.pools import Rare, Repeated
+from benchmarks.methods.runs import Engines, Row, Run, configuration, keep, rows, settings, since_tested
 from benchmarks.methods.simulate import ORDERS, WORLDS, simulated
-from benchmarks.methods.studies import STUDIES
+from benchmarks.methods.studies import DEVELOPMENT, STUDIES, WARM_MODEL, WARM_UP
 from star_loop.config.build import build
+from star_loop.config.hydra import composed
 from star_loop.generators.pool import Pool
 from star_loop.launch import launch
 from star_loop.stages.load import load
@@ -131,6 +132,32 @@ def test_a_repeated_pool_holds_the_same_questions_ten_times() -> None:
     assert [o.question for o in often] == 10 * [o.question for o in once_]
     assert len({o.id for o in often}) == len(often)
     assert len(load(Repeated(**few))["train"]) == len(often)  # nothing that is looked at before a run refuses it
+
+
+def test_what_is_harder_is_rarer() -> None:
+    task = Rare(levels=(1, 3, 4), train_per_level=20, validation_per_level=1, test_per_level=1)
+    assert Counter((o.skill, o.level) for o in task.train()) == {
+        (plot, level): count for plot in task.plots for level, count in ((1, 20), (3, 8), (4, 3))
+    }
+    assert len(load(task)["train"]) == len(task.train())
+
+
+def test_what_warm_studies_begin_with_comes_from_a_seed_that_is_not_counted() -> None:
+    warm = build(composed([*WARM_UP, "name=warm"]))
+    assert warm.seed >= DEVELOPMENT and warm.task.seed == warm.seed
+    begin = {
+        configuration(Run(study=s, method=m, seed=0))["model"]["name_or_path"] for s, m in CELLS if STUDIES[s].warm
+    }
+    assert begin == {str(WARM_MODEL)}
+
+
+def test_a_point_holds_what_was_done_since_the_last_test() -> None:
+    first, second = (
+        {"collect/accepted": 30.0 + t, "train/examples": 20.0, "flops_exact/generate": 1e9, "collect/faithful": t / 10}
+        for t in (1, 2)
+    )
+    point = since_tested(since_tested(since_tested({}, {}), first), second)
+    assert point == {"accepted": 63.0, "examples": 40.0, "generated_here": 2e9, "faithful": 0.2}
 
 
 def test_pages_say_what_the_rows_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
