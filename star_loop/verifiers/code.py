@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from star_loop.protocols import Verifier
 from star_loop.records import How, Observation, Verdict
 from star_loop.verifiers.reply import reply
-from star_loop.verifiers.sandbox import PASSED, Confined, Sandbox
+from star_loop.verifiers.sandbox import PASSED, Sandbox, Usual
 
 _BLOCK = re.compile(r"```(?:python3?|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _COLUMN = re.compile(r"\{(\w+)\}")
@@ -24,7 +24,7 @@ class Code(Verifier):
     rows: ClassVar[bool] = True
     verbatim: ClassVar[bool] = True
 
-    sandbox: Sandbox = Confined()
+    sandbox: Sandbox = Usual()
     """Where programs run."""
     before: str = ""
     """What stands before the block, with columns in braces: `{prompt}` where the model completes a function."""

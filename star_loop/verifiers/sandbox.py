@@ -1,5 +1,6 @@
 """Where programs run that a model wrote: in a process that the kernel confines, or in a container."""
 
+import logging
 import platform
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from pydantic import Field
 
 from star_loop.config.component import Component
 from star_loop.processes.kept import KeptPool, KeptProcess, Stopped, as_many
+
+logger = logging.getLogger(__name__)
 
 PASSED = "passed"
 _GRACE = 10.0
@@ -116,8 +119,8 @@ class Confined(Sandbox):
 class Container(Sandbox):
     """A container of Docker or Podman for each program: no network, nothing writable but `/tmp`, no privileges."""
 
-    runtime: Literal["docker", "podman"] = "docker"
-    """The command that runs containers."""
+    runtime: Literal["docker", "podman"] | None = None
+    """The command that runs containers; None: docker, or podman where there is no docker."""
     image: str = "python:3.12-slim"
     """Must be on this machine: nothing is pulled."""
     timeout: float = Field(default=30.0, gt=0)
@@ -133,12 +136,13 @@ class Container(Sandbox):
         Raises:
             ValueError: there is no such command or image.
         """
-        if shutil.which(self.runtime) is None:
-            raise ValueError(f"task.verifier.sandbox: there is no {self.runtime} on this machine: install it")
+        if shutil.which(self._command) is None:
+            what = f"no {self.runtime}" if self.runtime else "neither docker nor podman"
+            raise ValueError(f"task.verifier.sandbox: there is {what} on this machine: install it")
         if not self.passes("assert sum([1, 2]) == 3"):
             raise ValueError(
-                f"task.verifier.sandbox: {self.runtime} does not run Python in {self.image}: try "
-                f"{self.runtime} run --rm {self.image} python --version"
+                f"task.verifier.sandbox: {self._command} does not run Python in {self.image}: try "
+                f"{self._command} run --rm {self.image} python --version"
             )
 
     @property
@@ -153,7 +157,7 @@ class Container(Sandbox):
             "--rm", "--interactive", "--network=none", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--pull=never",
             "--security-opt=no-new-privileges", "--user=65534:65534", "--pids-limit=64", f"--memory={self.memory}m",
         ]  # fmt: skip
-        command = [self.runtime, "run", *options, self.image, "timeout", f"{self.timeout:g}", "python", "-I", "-"]
+        command = [self._command, "run", *options, self.image, "timeout", f"{self.timeout:g}", "python", "-I", "-"]
         source = f"{program}\nprint({mark!r})\n".encode("utf-8", "replace")
         try:
             done = subprocess.run(
@@ -162,3 +166,66 @@ class Container(Sandbox):
         except subprocess.TimeoutExpired:
             return False
         return done.returncode == 0 and done.stdout.decode(errors="replace").rstrip().endswith(mark)
+
+    @property
+    def _command(self) -> str:
+        return self.runtime or next((name for name in ("docker", "podman") if shutil.which(name)), "docker")
+
+
+class Usual(Sandbox):
+    """A confined process where the system confines one, else a container where this machine runs one.
+
+    Where it can have neither, nothing starts.
+    """
+
+    timeout: float = Field(default=10.0, gt=0)
+    """Seconds for a program with its tests."""
+    memory: int = Field(default=1024, ge=64)
+    """Megabytes."""
+    processes: int | None = Field(default=None, ge=1)
+    """Programs that run at the same time; None: one for each core, at most 16."""
+
+    def check(self) -> None:
+        """Look for one.
+
+        Raises:
+            ValueError: there is neither.
+        """
+        _ = self._found
+
+    @property
+    def at_once(self) -> int:
+        """Return what is there."""
+        return self._found.at_once
+
+    def passes(self, program: str) -> bool:
+        """Run the program there."""
+        return self._found.passes(program)
+
+    def ending(self, program: str) -> str:
+        """Run the program there."""
+        return self._found.ending(program)
+
+    @cached_property
+    def _found(self) -> Sandbox:
+        confined = Confined(timeout=self.timeout, memory=self.memory, processes=self.processes)
+        container = Container(timeout=self.timeout, memory=self.memory, processes=as_many(self.processes))
+        return working(confined, container)
+
+
+def working(usual: Sandbox, otherwise: Sandbox) -> Sandbox:
+    """Return the first of two sandboxes that can keep programs apart here.
+
+    Raises:
+        ValueError: neither can.
+    """
+    try:
+        usual.check()
+        return usual
+    except ValueError as refused:
+        try:
+            otherwise.check()
+        except ValueError as as_well:
+            raise ValueError(f"{refused} (tried: {as_well})") from as_well
+        logger.info("programs run in a %s: %s", type(otherwise).__name__, refused)
+        return otherwise

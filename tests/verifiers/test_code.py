@@ -1,6 +1,7 @@
 """Programs run in a process that can only compute: what they may not do fails, and what they claim is not believed."""
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from star_loop.config.build import build
 from star_loop.records import Observation
 from star_loop.stages.load import load
 from star_loop.verifiers.code import Code
-from star_loop.verifiers.sandbox import PROBES, Confined, Container, Sandbox
+from star_loop.verifiers.sandbox import PROBES, Confined, Container, Sandbox, Usual, working
 from star_loop.verifiers.sandbox_process import rules
 from tests.quiz import configure
 from tests.verifiers.test_real_verifiers import NASTY
@@ -137,6 +138,37 @@ def test_where_nothing_can_be_confined_it_refuses_and_says_what_to_do() -> None:
     other.stop()
 
 
+class Leaky(Sandbox):
+    """Keeps nothing apart."""
+
+    def check(self) -> None:
+        raise ValueError("it leaks")
+
+    def passes(self, program: str) -> bool:
+        return True
+
+
+def test_containers_take_over_where_nothing_can_be_confined(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    container = Reader(wanted="x")
+    with caplog.at_level(logging.INFO):
+        assert working(Leaky(), container) is container
+    assert "programs run in a Reader: it leaks" in caplog.text
+    assert working(container, Leaky()) is container
+    with pytest.raises(ValueError, match=r"it leaks \(tried: .*there is neither docker nor podman"):
+        working(Leaky(), Container())
+
+
+def test_the_usual_sandbox_is_the_confined_one_here() -> None:
+    usual = Usual(processes=2, timeout=9)
+    usual.check()
+    assert (usual.at_once, usual.ending("open('x')"), usual.passes("x = 1")) == (2, "PermissionError", True)
+    assert usual._found == Confined(timeout=9, processes=2)
+    usual._found._pool.stop()
+
+
 @pytest.mark.parametrize("name", ["mbpp", "humaneval"])
 def test_files_of_programs_are_read_and_their_golds_pass(name: str) -> None:
     keys = ["task.validation_split=null", "task.validation_size=2", "task.test_size=2"]
@@ -173,8 +205,10 @@ sys.exit(125 if image != "python:3.12-slim" else subprocess.run([sys.executable,
 def test_a_container_runs_the_program_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The runtime is a script that holds its options to what is promised, and runs Python."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValueError, match="there is no docker on this machine"):
+    with pytest.raises(ValueError, match="there is neither docker nor podman on this machine"):
         Container().check()
+    with pytest.raises(ValueError, match="there is no podman on this machine"):
+        Container(runtime="podman").check()
     (tmp_path / "docker").write_text(RUNTIME.format(python=sys.executable))
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
@@ -183,3 +217,5 @@ def test_a_container_runs_the_program_without_network(tmp_path: Path, monkeypatc
     assert not Container().passes("1 / 0")
     with pytest.raises(ValueError, match="does not run Python in no-such:image"):
         Container(image="no-such:image").check()
+    (tmp_path / "docker").rename(tmp_path / "podman")
+    Container().check()
