@@ -20,8 +20,8 @@ from star_loop.errors import ConfigError
 from star_loop.judge.texts import Text, of_file, of_run, task_of
 from star_loop.protocols import Verifier
 from star_loop.records import Verdict
+from star_loop.report.quantities import visible
 from star_loop.run.disk import RunError
-from star_loop.verifiers.guess import Guess
 
 _WIDE = 300
 """Characters of a stage that are shown: the last ones, where answers stand."""
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             texts = of_file(task, place, given)
         task.verifier.check()
         for line in lines(task.verifier, texts, only, options.limit):
-            sys.stdout.write(f"{line}\n")
+            sys.stdout.write(f"{visible(line, longest=None)}\n")
     except (ConfigError, RunError, ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -84,7 +84,7 @@ def lines(verifier: Verifier, texts: Iterable[Text], only: str = "all", limit: i
 
 
 def _trace(verifier: Verifier, text: Text, verdict: Verdict) -> Iterator[str]:
-    used = verifier.choose(text.observation) if isinstance(verifier, Guess) else verifier
+    used = verifier.choose(text.observation)
     noted = f" (the run noted: {text.said})" if text.said not in (None, verdict.how) else ""
     yield f"── {text.observation.id}: {'right' if verdict.correct else 'wrong'}, {verdict.how}{noted}"
     stages = {"question": text.observation.question, **(verdict.reading or {"text": text.text})}

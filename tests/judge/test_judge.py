@@ -53,6 +53,14 @@ def test_every_stage_is_shown(
     assert ("right, equal" in out) is ("(none)" not in out)
 
 
+def test_no_text_drives_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, nasty = tmp_path / "texts.jsonl", "\x1b]0;title\x07\x1b[2J\x9b31m\x7f\b"
+    path.write_text(json.dumps({"text": f"{nasty}\n#### 5{nasty}", "answer": f"5{nasty}", "question": nasty}))
+    out = said(capsys, str(path), "task.verifier=exact")
+    assert not any(ord(character) < 32 or 0x7F <= ord(character) < 0xA0 for character in out.replace("\n", ""))
+    assert out.count("␛[2J") == 5, "question, reply, statement, answer and gold"
+
+
 def test_lines_have_golds_of_their_own_or_of_the_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"text": "#### 5", "answer": 5}, {"text": "#### 6", "answer": 5}, {"text": "six", "answer": 6, "question": "?"},
             {"text": "The answer is B.", "answer": "B", "choices": ["x", "y"]}, {"text": "#### 3", "id": "train/3"}]  # fmt: skip
