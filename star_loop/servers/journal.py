@@ -73,7 +73,7 @@ class Journal:
     def add(self, name: str | None, reply: Mapping[str, Any]) -> None:
         """Keep a reply; without a name only what it cost, in memory."""
         usage = Usage.of(reply)
-        line = json.dumps({"request": name, "usage": asdict(usage), "reply": reply}, ensure_ascii=False).encode()
+        line = json.dumps({"request": name, "usage": asdict(usage), "reply": reply}, ensure_ascii=False)
         with self._lock:
             self.spent += usage
             if self.path is None or name is None:
@@ -82,7 +82,7 @@ class Journal:
             with self.path.open("ab") as file:
                 file.write(b"\n" * self._torn)
                 self._torn, self._places[name] = False, file.tell()
-                file.write(line + b"\n")
+                file.write(line.encode("utf-8", "surrogatepass") + b"\n")
 
     def _read(self, path: Path) -> None:
         place = damaged = 0

@@ -279,6 +279,14 @@ def test_a_broken_journal_is_told_and_costs_only_what_it_held(tmp_path: Path, ca
     assert "2 lines are damaged" in caplog.text
 
 
+def test_half_a_surrogate_pair_is_kept_as_it_came(tmp_path: Path) -> None:
+    with scripted_server(lambda _: chat("half \ud800")) as server:
+        for _ in range(2):
+            client = Client(Server(base_url=server.url), tmp_path / "requests.jsonl")
+            assert client.ask(CHAT, body("?"))["choices"][0]["message"]["content"] == "half \ud800"
+        assert len(server.asked) == 1
+
+
 def test_without_the_package_the_extra_is_named(tmp_path: Path) -> None:
     code = (
         "import sys\n"
