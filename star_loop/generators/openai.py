@@ -102,6 +102,10 @@ class OpenAIEngine:
     def release(self) -> None:
         """Do nothing: there is nothing to release."""
 
+    def paid(self) -> dict[str, float]:
+        """Return what its requests have cost since the run began; see `Client.cost`."""
+        return self.client.cost()
+
     def generate(
         self, requests: Sequence[Request], *, seed: int,
         progress: Progress | None = None, arrived: Arrived | None = None,

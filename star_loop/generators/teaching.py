@@ -1,11 +1,20 @@
 """An engine of a teacher's beside the student's own: who answers what."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from star_loop.generators.told import placed
 from star_loop.models import Model
 from star_loop.protocols import Arrived, Engine, Progress
 from star_loop.records import Completion, Request
+
+
+@runtime_checkable
+class PaidEngine(Engine, Protocol):
+    """An engine that is paid for."""
+
+    def paid(self) -> Mapping[str, float]:
+        """Return what its requests have cost since the run began: `requests`, tokens, `money`."""
 
 
 class Taught:
@@ -17,9 +26,9 @@ class Taught:
         until: the last iteration that the teacher collects for; None: there is none.
     """
 
-    def __init__(self, teacher: Engine, student: Engine, until: int | None) -> None:
+    def __init__(self, teacher: PaidEngine, student: Engine, until: int | None) -> None:
         self.teacher, self.student, self.until = teacher, student, until
-        self.release = student.release
+        self.release, self.paid = student.release, teacher.paid
         self._teaching = True
 
     def serve(self, model: Model) -> None:

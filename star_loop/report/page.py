@@ -21,6 +21,7 @@ from star_loop.report.tables import (
     iteration_rows,
     method_rows,
     phase_rows,
+    server_rows,
     skill_table,
 )
 
@@ -54,6 +55,7 @@ def render(summary: Summary) -> str:
             phases=phase_rows(summary.metrics),
             sampling=sampling(summary.statistics),
             external=external_rows(summary.metrics),
+            servers=server_rows(summary.metrics),
             checks=check_rows(summary.metrics),
             data=data_rows(summary.metrics),
             sampler=method_rows(summary.metrics),

@@ -61,6 +61,7 @@ def iteration_rows(metrics: Sequence[Metrics]) -> list[dict[str, str]]:
             "faithful": quantities.percent(m.get("collect/faithful")),
             "labelled": quantities.percent(m.get("collect/labelled")),
             "labels right": quantities.percent(m.get("collect/label_agreement")),
+            "judged as by golds": quantities.percent(m.get("collect/judge_agreement")),
             "examples": quantities.count(m.get("train/examples")),
             "loss": f"{m['train/loss']:.4f}" if "train/loss" in m else quantities.MISSING,
             "generated": quantities.count(m.get("tokens/generated")),
@@ -145,6 +146,21 @@ def method_rows(metrics: Sequence[Metrics]) -> list[tuple[str, list[str]]]:
         (name.removeprefix("sampler/"), [f"{m[name]:.4g}" if name in m else quantities.MISSING for m in metrics])
         for name in names
     ]
+
+
+def server_rows(metrics: Sequence[Metrics]) -> list[tuple[str, list[str]]]:
+    """Return what a teacher and a judge have cost since the run began, by iteration."""
+    rows = []
+    for who in ("teacher", "judge", "verifier"):
+        for what in ("requests", "prompt_tokens", "generated_tokens", "money"):
+            found = [m.get(f"machine/{who}_{what}") for m in metrics]
+            shown = [_money(value) if what == "money" else quantities.count(value) for value in found]
+            rows += [(f"{who}: {what.replace('_', ' ')}", shown)] if any(v is not None for v in found) else []
+    return rows
+
+
+def _money(value: float | None) -> str:
+    return quantities.MISSING if value is None else f"{value:,.2f}" if value >= 1 else f"{value:.2g}"
 
 
 _CHECKS = {

@@ -162,6 +162,13 @@ class Client:
         """
         return side_by_side(jobs, self.server.concurrency, self._stopped, arrived)
 
+    def cost(self) -> dict[str, float]:
+        """Return what the journal's requests have cost: `requests`, tokens, and `money` where a price is known."""
+        usage, server = self.journal.spent, self.server
+        tokens = {"prompt_tokens": usage.prompt_tokens, "generated_tokens": usage.completion_tokens}
+        money = {"money": server.money(usage)} if server.price_input or server.price_output else {}
+        return {"requests": usage.requests, **tokens, **money}
+
     def spent(self) -> str:
         """Say what the journal's requests have cost."""
         usage = self.journal.spent
