@@ -47,22 +47,24 @@ class Evaluation(Component):
         return [k * observations // asked for k in range(asked)]
 
     def requests(
-        self, asked: Mapping[int, tuple[Observation, str]], sampling: Sampling, seed: int
+        self, asked: Mapping[int, tuple[Observation, str, Sampling]], seed: int
     ) -> list[tuple[int, int, Request]]:
         """Return (position, attempt, request) of everything to ask.
 
         Args:
-            asked: observation and prompt by position.
-            sampling: that of collecting.
+            asked: observation, prompt and the sampling of collecting, by position.
             seed: the run's.
         """
-        max_tokens = self.max_tokens or sampling.max_tokens
-        greedy = Sampling(temperature=0.0, max_tokens=max_tokens, stop=sampling.stop, thinking=sampling.thinking)
-        drawn = replace(sampling, temperature=self.temperature, max_tokens=max_tokens)
-        kinds = [(Decoding.GREEDY, greedy, 1)] + ([(Decoding.SAMPLED, drawn, self.samples)] if self.samples else [])
+        kinds = [(Decoding.GREEDY, 1), *([(Decoding.SAMPLED, self.samples)] if self.samples else [])]
         return [
-            (position, kind, Request(prompt=prompt, observation=observation, sampling=how, n=n, measures=True,
-                                     seed=seed_for(seed, "evaluate", observation.id, kind)))
-            for kind, how, n in kinds
-            for position, (observation, prompt) in asked.items()
+            (position, kind, Request(prompt=prompt, observation=observation, sampling=self._sampling(kind, sampling),
+                                     n=n, measures=True, seed=seed_for(seed, "evaluate", observation.id, kind)))
+            for kind, n in kinds
+            for position, (observation, prompt, sampling) in asked.items()
         ]  # fmt: skip
+
+    def _sampling(self, kind: Decoding, collecting: Sampling) -> Sampling:
+        max_tokens = self.max_tokens or collecting.max_tokens
+        if kind == Decoding.SAMPLED:
+            return replace(collecting, temperature=self.temperature, max_tokens=max_tokens)
+        return Sampling(temperature=0.0, max_tokens=max_tokens, stop=collecting.stop, thinking=collecting.thinking)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from star_loop.accounting.metrics import VOTES
 from star_loop.config.component import Component, Words
@@ -12,7 +12,7 @@ from star_loop.evaluation import Evaluation
 from star_loop.models import Pretrained
 from star_loop.preparations import Preparation
 from star_loop.protocols import Allocator, Generator, Sampler, Selector, Task, Tracker, Trainer
-from star_loop.records import Sampling
+from star_loop.records import Observation, Sampling
 from star_loop.rewards import Reward
 from star_loop.run.mirror import Mirror, open_store
 from star_loop.schedule import Schedule
@@ -77,6 +77,13 @@ class Experiment(Component):
     tracker: Mapping[str, Tracker]
     """Who is told how the run goes, by name."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_rows(cls, keys: Any) -> Any:
+        task, reward = keys.get("task"), keys.get("reward")
+        rows = isinstance(task, Task) and isinstance(reward, Reward) and reward.rows
+        return {**keys, "task": task.with_rows()} if rows else keys
+
     def check(self) -> None:
         """Look for a selector that wants scores and has no scorer, for a scorer whose engine cannot tell, for turns
         without a chat template, for a model that the trainer cannot train, and for the mirror's client.
@@ -135,11 +142,10 @@ class Experiment(Component):
         mirror = {} if self.mirror is None else {"mirror": Mirror(url=self.mirror, outputs=self.outputs)}
         return {**self.tracker, **mirror}
 
-    @property
-    def sampling(self) -> Sampling:
-        """Return how rationales are drawn."""
+    def sampling(self, observation: Observation) -> Sampling:
+        """Return how rationales about an observation are drawn."""
         g = self.generator
         return Sampling(
             temperature=g.temperature, max_tokens=g.max_tokens, top_p=g.top_p, top_k=g.top_k, min_p=g.min_p,
-            repetition_penalty=g.repetition_penalty, stop=self.task.stop, thinking=g.thinking_tokens,
+            repetition_penalty=g.repetition_penalty, stop=self.task.stop_of(observation), thinking=g.thinking_tokens,
         )  # fmt: skip

@@ -83,7 +83,9 @@ def advance(
     if begun:
         guard_config(run, config, FREE_KEYS)
     load.check(experiment)
+    experiment.task.verifier.keep(run.workspace)
     splits = load.load(experiment.task)
+    load.prove_reward(experiment, splits)
     identity = _identity(experiment, splits, config)
     if not begun:
         bind(run, config, identity, FREE_KEYS)
@@ -131,7 +133,7 @@ def _loop(experiment: Experiment, run: RunDirectory, splits: load.Splits, engine
             with fan_out(experiment.listeners, run.path, run.committed_metrics()):
                 return complete  # no engine is started for nothing
     look(experiment, run, splits)
-    workspace = run.path / ".engine"
+    workspace = run.workspace
     # torch makes this folder as soon as it is imported, otherwise in the temporary directory, where it would stay.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(workspace.resolve() / "compiled"))
     starting = experiment.generator.engine(experiment.model, workspace=workspace, seed=experiment.seed)

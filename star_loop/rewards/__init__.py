@@ -1,7 +1,7 @@
 """Marks for rationales: a judge, reward models. Not here: what is correct (verifiers), who chooses (selectors)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from star_loop.config.component import Component
@@ -17,6 +17,18 @@ class Reward(Component, ABC):
 
     Law: a mark depends on the observation and the text alone; what cannot be marked has none, and is no error.
     """
+
+    @property
+    def rows(self) -> bool:
+        """Whether it looks at whole rows, `meta["row"]`."""
+        return False
+
+    def prove(self, observation: Observation) -> None:
+        """Raise a `ValueError`, before anything starts, where it asks for what this observation does not have."""
+
+    def paid(self, folder: Path) -> Mapping[str, float]:
+        """Return what marks have cost since the run began, where they cost something; `folder`: see `marks`."""
+        return {}
 
     @abstractmethod
     def marks(self, asked: Asked, *, engine: Engine | None = None, folder: Path | None = None) -> list[float | None]:

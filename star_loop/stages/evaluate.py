@@ -42,8 +42,11 @@ def examine(
     experiment, observations = live.experiment, live.splits[split]
     prompt = experiment.task.prompt if shots else experiment.task.bare_prompt
     chosen = {position: observations[position] for position in experiment.evaluation.positions(len(observations))}
-    prompts = {position: (observation, prompt(observation)) for position, observation in chosen.items()}
-    asked = experiment.evaluation.requests(prompts, experiment.sampling, experiment.seed)
+    questions = {
+        position: (observation, prompt(observation), experiment.sampling(observation))
+        for position, observation in chosen.items()
+    }
+    asked = experiment.evaluation.requests(questions, experiment.seed)
     live.session.phase(iteration, split, len(asked))
     serve(live, model, f"iteration {iteration}, {split}{' after worked examples' if shots else ''}")
     seed = seed_for(experiment.seed, "evaluate", iteration, split)

@@ -3,6 +3,7 @@
 import logging
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,11 +16,10 @@ from star_loop.protocols import Task, Verifier
 from star_loop.records import Columns, Metrics, Observation
 from star_loop.schedule import Schedule
 from star_loop.tasks.splitting import Subset, surveyed
-from star_loop.verifiers.rewards import Rewards
 
 logger = logging.getLogger(__name__)
 
-Splits = Mapping[str, Sequence[Observation]]
+Splits = Mapping[str, Subset]
 SMALL, HIGHEST_RATE = 50e6, 1e-3
 """Parameters from which a higher learning rate than this one is doubtful with LoRA."""
 LARGE = 2e9
@@ -29,6 +29,8 @@ ODD = (
     "NaN", "-", "½ ٣ 🦉", "\u202e#### 1", "<think>", "(", "\\", "9" * 5000, "((" * 2000, "a " * 50_000,
 )  # fmt: skip
 """Texts on which verifiers have failed."""
+PAID_PROVEN, _SHORT = 3, 100
+"""The same of a verifier whose verdicts cost money, and the longest odd text that it is asked about."""
 GOLDS_PROVEN = 1000
 """How many observations of each split must prove that the verifier accepts their gold answer."""
 
@@ -97,12 +99,7 @@ def load(task: Task) -> Splits:
         raise ValueError(f"task: the training set is empty{why}: give the task at least one training observation")
     splits = {split: surveyed(observations) for split, observations in found.items()}
     _distinct(splits)
-    for split, observations in splits.items():
-        for place, observation in enumerate(observations[:GOLDS_PROVEN]):
-            if split == "train" and place == 0:
-                prove_total(task.verifier, observation)
-            if observation.answer or not (task.labels == "majority" or isinstance(task.verifier, Rewards)):
-                prove_gold(task, split, observation)
+    _prove(task, splits)
     for split in ("validation", "test"):
         if not has_golds(task, splits[split]):
             what = "not every question has a gold answer, so no accuracy is measured"
@@ -110,9 +107,40 @@ def load(task: Task) -> Splits:
     return splits
 
 
-def has_golds(task: Task, observations: Sequence[Observation]) -> bool:
+def _prove(task: Task, splits: Splits) -> None:
+    """Hold each verifier to its law on the first observation that it judges, and to the first golds of each task.
+
+    Of one whose verdicts cost money, only a few.
+    """
+    proven: Counter[int] = Counter()
+    for split, observations in splits.items():
+        for place in task.first(GOLDS_PROVEN, observations):
+            observation = observations[place]
+            verifier = task.verifier.choose(observation)
+            if verifier.paid_for and proven[id(verifier)] >= PAID_PROVEN:
+                continue
+            proven[id(verifier)] += 1
+            if proven[id(verifier)] == 1:
+                prove_total(task.verifier, observation)
+            if observation.answer or (verifier.compares and task.labels == "gold"):
+                prove_gold(task, split, observation)
+
+
+def prove_reward(experiment: Experiment, splits: Splits) -> None:
+    """Show a reward the first question of each task.
+
+    Raises:
+        ValueError: it asks for what the question does not have.
+    """
+    reward, task, train = experiment.reward, experiment.task, splits["train"]
+    if reward is not None:
+        for place in task.first(1, train):
+            reward.prove(task.own(train[place]))
+
+
+def has_golds(task: Task, observations: Subset) -> bool:
     """Tell whether an accuracy can be measured: without labels by majority every verifier has what it needs."""
-    return task.labels == "gold" or all(observation.answer for observation in observations)
+    return task.labels == "gold" or all(answer for rows in observations.rows() for answer in rows["answer"].to_pylist())
 
 
 def _distinct(splits: Mapping[str, Subset]) -> None:
@@ -152,29 +180,31 @@ def prove_total(verifier: Verifier, observation: Observation) -> None:
     Raises:
         ValueError: an exception, or another verdict the second time; with the text.
     """
-    for text in ODD:
+    chosen = verifier.choose(observation)
+    name = type(chosen).__name__
+    for text in ODD if not chosen.paid_for else [text for text in ODD if len(text) <= _SHORT]:
         shown = f"{text[:30]!r}{'…' if len(text) > 30 else ''} ({len(text):,} characters)"
         try:
             first, again = (verifier.probe(observation, text) for _ in range(2))
         except Exception as failure:
             raise ValueError(
-                f"task: the verifier {type(verifier).__name__} fails on {shown}: {failure}. Whatever a model writes, "
-                "a verdict is due: let it be wrong"
+                f"task: the verifier {name} fails on {shown}, asked about {observation.id}: {failure}. Whatever a "
+                "model writes, a verdict is due: let it be wrong"
             ) from failure
         if first != again:
             raise ValueError(
-                f"task: the verifier {type(verifier).__name__} judges {shown} now so, now so ({first}, {again}): let "
-                "it depend on nothing but the observation and the text"
+                f"task: the verifier {name} judges {shown}, asked about {observation.id}, now so, now so ({first}, "
+                f"{again}): let it depend on nothing but the observation and the text"
             )
 
 
 def prove_gold(task: Task, split: str, observation: Observation) -> None:
     """A verifier that rejects the truth would silently starve the loop."""
-    text = task.gold_text(observation)
+    text, judge = task.gold_text(observation), type(task.verifier.choose(observation)).__name__
     verdict = task.verifier.probe(observation, text)
     if not verdict.correct:
         raise ValueError(
-            f"task: the verifier {type(task.verifier).__name__} rejects the gold answer {observation.answer!r} of "
+            f"task: the verifier {judge} rejects the gold answer {observation.answer!r} of "
             f"{split} observation {observation.id!r} ({verdict.how}; it read {verdict.answer!r} in {text[-60:]!r}): "
             "correct the answer or choose another task.verifier"
         )

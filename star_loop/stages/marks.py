@@ -32,12 +32,12 @@ def marked(live: LiveRun, rollouts: Sequence[Rollout]) -> list[Rollout]:
 
     The engine may have given its memory back: it is served again before it generates.
     """
-    reward, observations = live.experiment.reward, live.splits["train"]
+    reward, task, observations = live.experiment.reward, live.experiment.task, live.splits["train"]
     if reward is None:
         return list(rollouts)
     places = [k for k, rollout in enumerate(rollouts) if rollout.how not in VETOED]
-    asked = [(observations[rollouts[k].position], rollouts[k].text) for k in places]
-    marks = dict(zip(places, reward.marks(asked, engine=live.engine, folder=live.run.path / ".engine"), strict=True))
+    asked = [(task.own(observations[rollouts[k].position]), rollouts[k].text) for k in places]
+    marks = dict(zip(places, reward.marks(asked, engine=live.engine, folder=live.run.workspace), strict=True))
     return [replace(rollout, score=marks.get(k)) for k, rollout in enumerate(rollouts)]
 
 

@@ -76,7 +76,7 @@ def request(
     """Ask for draws of a training observation; `named`: what seeds them beside iteration, observation and attempt."""
     experiment, observation = live.experiment, live.splits["train"][position]
     prompt = experiment.task.prompt if live.shots else experiment.task.bare_prompt
-    sampling = experiment.sampling
+    sampling = experiment.sampling(observation)
     if temperature is not None:
         sampling = replace(sampling, temperature=temperature)
     return Request(

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -12,7 +13,7 @@ from pydantic import Field, model_validator
 from star_loop.protocols import Task, Verifier
 from star_loop.records import How, Observation, Verdict
 from star_loop.tasks.benchmark import SPLITS
-from star_loop.tasks.splitting import SplitTask, Subset, by_question, divide, without_leaks
+from star_loop.tasks.splitting import SplitTask, Subset, by_question, divide, surveyed, without_leaks
 
 Weight = Annotated[float, Field(gt=0)]
 
@@ -21,7 +22,7 @@ class Mixture(SplitTask):
     """Any tasks, by name. An observation's skill is the name of its task, and its id begins with it.
 
     So every sampler of groups acts on tasks, and each split is measured by task. What would be learned in one task and
-    measured in another is left out. Generation ends before the stop strings of any of the tasks.
+    measured in another is left out.
     """
 
     verifier: Verifier = Field(default_factory=lambda: ByTask())
@@ -42,10 +43,14 @@ class Mixture(SplitTask):
         tasks = keys.get("tasks", {})
         if not isinstance(tasks, Mapping) or not all(isinstance(task, Task) for task in tasks.values()):
             return keys
+        labelled = {task.labels for task in tasks.values()}
+        if "majority" in labelled and keys.get("labels", "gold" if len(labelled) > 1 else "majority") == "gold":
+            raise ValueError("all tasks of a mixture are labelled alike, and one has labels=majority: give it to all")
         return {
+            "labels": "majority" if labelled == {"majority"} else "gold",
+            "turns": any(task.turns for task in tasks.values()),
             **keys,
             "verifier": ByTask(tasks=tasks),
-            "turns": keys.get("turns", any(task.turns for task in tasks.values())),
         }
 
     def check(self) -> None:
@@ -81,6 +86,35 @@ class Mixture(SplitTask):
     def stop(self) -> tuple[str, ...]:
         """Return the stop strings of all tasks."""
         return tuple(dict.fromkeys(text for task in self.tasks.values() for text in task.stop))
+
+    def stop_of(self, observation: Observation) -> tuple[str, ...]:
+        """Return those of its task."""
+        return self._of(observation).stop_of(_own(observation))
+
+    def first(self, n: int, observations: Sequence[Observation]) -> Sequence[int]:
+        """Return the places of the first `n` of each task, and where one is a mixture itself, of each of its own."""
+        seen, places = Counter[str](), []
+        for place, id in enumerate(id for rows in surveyed(observations).rows() for id in rows["id"].to_pylist()):
+            name = self.path(id)
+            seen[name] += 1
+            if seen[name] <= n:
+                places.append(place)
+        return places
+
+    def path(self, id: str) -> str:
+        """Return the names of the tasks that an observation belongs to, the outermost first: `words/gsm8k`."""
+        name, _, rest = id.partition("/")
+        task = self.tasks[name]
+        return f"{name}/{task.path(rest)}" if isinstance(task, Mixture) else name
+
+    def own(self, observation: Observation) -> Observation:
+        """Return it as its task has it, without the task's name."""
+        return self._of(observation).own(_own(observation))
+
+    def with_rows(self) -> Self:
+        """Return the mixture of the tasks with their rows."""
+        tasks = {name: task.with_rows() for name, task in self.tasks.items()}
+        return self.model_copy(update={"tasks": tasks, "verifier": ByTask(tasks=tasks)})
 
     def findings(self) -> Mapping[str, int]:
         """Say what the tasks say, by name, what leaked from one into another, and what the weights left out."""
@@ -143,6 +177,26 @@ class ByTask(Verifier):
             found = task.verifier.judge_all(own) if own else []
             verdicts |= {k: _vetoed(task, asked[k][1], verdict) for k, verdict in zip(places, found, strict=True)}
         return [verdicts[k] for k in range(len(asked))]
+
+    def choose(self, observation: Observation) -> Verifier:
+        """Return the one that its task's verifier chooses."""
+        return self.tasks[_name(observation)].verifier.choose(_own(observation))
+
+    def keep(self, folder: Path) -> None:
+        """Have each task's verifier keep it in a folder of its own."""
+        for name, task in self.tasks.items():
+            task.verifier.keep(folder / name)
+
+    def paid(self, folder: Path) -> Mapping[str, float]:
+        """Add up what the tasks' verifiers have cost."""
+        total = Counter[str]()
+        for name, task in self.tasks.items():
+            total.update(dict(task.verifier.paid(folder / name)))
+        return total
+
+    def by_gold(self, observation: Observation, text: str) -> bool | None:
+        """Compare as its task's verifier does."""
+        return self.tasks[_name(observation)].verifier.by_gold(_own(observation), text)
 
     def probe(self, observation: Observation, text: str) -> Verdict:
         """Probe its task's verifier."""

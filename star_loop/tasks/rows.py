@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
@@ -28,7 +28,7 @@ from star_loop.tasks.prompting import Prompted
 from star_loop.tasks.table import Table
 from star_loop.verifiers.guess import Guess, announced, named
 from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice, read_choice
-from star_loop.verifiers.rewards import Rewards, json_values
+from star_loop.verifiers.rewards import json_values
 
 _DIGITS = 9
 """Of a number of a game."""
@@ -63,6 +63,8 @@ class Columned(Prompted):
     numbers: str | None = None
     """The numbers of a game whose answer is the target (`verifier=expression`)."""
 
+    _with_rows: bool = PrivateAttr(default=False)
+
     @model_validator(mode="before")
     @classmethod
     def _announced(cls, keys: Any) -> Any:
@@ -73,11 +75,22 @@ class Columned(Prompted):
 
     @model_validator(mode="after")
     def _something_to_judge_by(self) -> Self:
-        if self.answer is None and self.labels == "gold" and not isinstance(self.verifier, Rewards):
+        if self.answer is None and self.labels == "gold" and self.verifier.compares:
             raise ValueError(
                 "without gold answers (answer=null) give labels=majority, or a function of your own as verifier"
             )
         return self
+
+    def with_rows(self) -> Self:
+        """Return the task that keeps rows whatever its verifier looks at."""
+        copy = self.model_copy()
+        copy._with_rows = True
+        return copy
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Tell whether somebody looks at whole rows."""
+        return self._with_rows or self.verifier.rows
 
     @property
     @abstractmethod
@@ -160,7 +173,7 @@ class Rows(Sequence[Observation]):
 
 def _meta(task: Columned, row: Row, place: str) -> dict[str, Any]:
     numbers = {} if task.numbers is None else {"numbers": _numbers(row, task.numbers, place)}
-    return {**numbers, "row": json_values(row)} if task.verifier.rows else numbers
+    return {**numbers, "row": json_values(row)} if task.keeps_rows else numbers
 
 
 def _cell(row: Row, place: str, column: str) -> str:

@@ -1,7 +1,6 @@
 """What a task really says to a model: `python -m star_loop task=gsm8k show=prompts` prints some and stops."""
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
 
 from star_loop.protocols import Task
 from star_loop.records import Observation
@@ -10,10 +9,12 @@ from star_loop.records import Observation
 def prompts(task: Task, n: int = 2, render: Callable[[str], str] = str) -> str:
     """The exact prompts of the first `n` training observations, and their gold rationales with the verdict on them.
 
-    `render` is what a chat template makes of a prompt.
+    Of a mixture they are the first `n` of each task. `render` is what a chat template makes of a prompt.
     """
-    parts = [part for observation in islice(task.train(), n) for part in _parts(task, observation, render)]
-    return "\n".join([*parts, f"── generation ends before {' or '.join(map(repr, task.stop)) or 'nothing'}"])
+    train = task.train()
+    shown = [train[place] for place in task.first(n, train)]
+    parts = [part for observation in shown for part in _parts(task, observation, render)]
+    return "\n".join([*parts, *_ends(task, shown)])
 
 
 def _parts(task: Task, observation: Observation, render: Callable[[str], str]) -> Iterator[str]:
@@ -26,3 +27,13 @@ def _parts(task: Task, observation: Observation, render: Callable[[str], str]) -
     texts[f"gold rationale ({verdict.how}: {verdict.answer})"] = gold
     for name, text in texts.items():
         yield f"── {observation.id}: {name}\n{text}"
+
+
+def _ends(task: Task, shown: Sequence[Observation]) -> Iterator[str]:
+    """Say before what generation ends, once where it is the same for all."""
+    ends: dict[str, list[str]] = {}
+    for observation in shown:
+        ends.setdefault(" or ".join(map(repr, task.stop_of(observation))) or "nothing", []).append(observation.id)
+    for stop, ids in ends.items():
+        whose = f"{', '.join(ids)}: " if len(ends) > 1 else ""
+        yield f"── {whose}generation ends before {stop}"

@@ -85,6 +85,7 @@ class Rewards(Verifier):
     """
 
     rows: ClassVar[bool] = True
+    compares: ClassVar[bool] = False
 
     functions: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(min_length=1)
     """`my_module:right` or `path/to/file.py:right`; a list, with weights: `[mine.py:right,0.2*mine.py:brief]`."""
@@ -140,7 +141,7 @@ class Rewards(Verifier):
     def _judged(self, observation: Observation, text: str) -> Verdict:
         rewards = [self._reward(place, observation, text) for place in range(len(self.functions))]
         stated = statement(text)
-        correct = rewards[0] >= self.threshold - _ROUNDING
+        correct = self._enough(rewards[0])
         answer = stated.line if stated is not None else "" if correct else None
         weights = [each.weight for each in self._parts]
         graded = len(rewards) > 1 or not isinstance(rewards[0], bool)
@@ -153,6 +154,16 @@ class Rewards(Verifier):
             score=min(1.0, score) if graded else None,
             reading={"reply": reply(text), "rewards": told},
         )
+
+    def _takes(self, observation: Observation, text: str) -> bool:
+        """Tell whether the first function, which alone decides, finds a text correct."""
+        try:
+            return self._enough(self._reward(0, observation, text))
+        except Rejected:
+            return False
+
+    def _enough(self, reward: float) -> bool:
+        return reward >= self.threshold - _ROUNDING
 
     def _reward(self, place: int, observation: Observation, text: str) -> bool | float:
         name = self._parts[place].name
@@ -170,13 +181,10 @@ class Rewards(Verifier):
 
     def _arguments(self, place: int, observation: Observation, text: str) -> Mapping[str, Any]:
         asks: Mapping[str, bool] = self._greeting["asks"][place]
-        row = observation.meta.get("row", observation.meta)
-        own = {name: getattr(observation, name) for name in OWN if hasattr(observation, name)}
-        known = {**row, **own, "text": text, "reply": reply(text), "row": row}
+        known = by_name(observation, text)
         if missing := [name for name, due in asks.items() if due and name not in known]:
             raise Rejected(
-                f"{self._parts[place].named} asks for {missing[0]!r}: a parameter is one of {', '.join(OWN)}, or a "
-                f"column of the row (there {'is ' + ', '.join(row) if row else 'is none here'})",
+                f"{self._parts[place].named} asks for {missing[0]!r}: a parameter is {names(observation)}",
                 f"no {missing[0]}",
             )
         return known if EVERYTHING in asks else {name: known[name] for name in asks if name in known}
@@ -190,7 +198,7 @@ class Rewards(Verifier):
             if len(self._forms) >= _REMEMBERED:
                 self._forms.clear()
             stated = ((form, _filled(form, observation.answer)) for form in FORMS)
-            self._forms[key] = next((f for f, text in stated if self.judge(observation, text).correct), FORMS[0])
+            self._forms[key] = next((f for f, text in stated if self._takes(observation, text)), FORMS[0])
         return self._forms[key]
 
     @cached_property
@@ -217,6 +225,19 @@ class Rewards(Verifier):
         return KeptProcess(
             (sys.executable, "-m", "star_loop.verifiers.rewards_process", *(p.named for p in self._parts))
         )
+
+
+def by_name(observation: Observation, text: str) -> dict[str, Any]:
+    """Return all that may be asked for about a text, by its name."""
+    row = observation.meta.get("row", observation.meta)
+    own = {name: getattr(observation, name) for name in OWN if hasattr(observation, name)}
+    return {**row, **own, "text": text, "reply": reply(text), "row": row}
+
+
+def names(observation: Observation) -> str:
+    """Say what may be asked for."""
+    columns = ", ".join(observation.meta.get("row", observation.meta))
+    return f"one of {', '.join(OWN)}, or a column of the row (there is {columns or 'none here'})"
 
 
 def _filled(form: str, answer: str) -> str:

@@ -57,5 +57,5 @@ def test_generate_keeps_the_budget(tmp_path: Path) -> None:
 def test_evaluation_has_the_budget_too() -> None:
     observation = Observation(id="1", question="a", answer="b")
     sampling = Sampling(temperature=0.7, max_tokens=9, thinking=4)
-    asked = Evaluation(samples=2).requests({0: (observation, "a")}, sampling, 0)
+    asked = Evaluation(samples=2).requests({0: (observation, "a", sampling)}, 0)
     assert [request.sampling.thinking for *_, request in asked] == [4, 4]

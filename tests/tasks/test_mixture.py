@@ -1,5 +1,6 @@
 """A mixture is its tasks: their observations, prompts and verdicts, under their names."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,14 @@ from hypothesis import strategies as st
 from star_loop.config.build import build
 from star_loop.errors import ConfigError
 from star_loop.launch import show
-from star_loop.protocols import Task
-from star_loop.records import How, Observation
+from star_loop.protocols import Task, Verifier
+from star_loop.records import How, Observation, Verdict
 from star_loop.run.directory import RunDirectory
 from star_loop.stages.load import figures, load
 from star_loop.tasks.arithmetic import Arithmetic
 from star_loop.tasks.file import File
 from star_loop.tasks.mixture import Mixture
+from star_loop.tasks.show import prompts
 from star_loop.tasks.word_problems import WordProblems
 from star_loop.verifiers.exact import Exact
 from star_loop.verifiers.multiple_choice import MultipleChoice
@@ -85,6 +87,7 @@ def test_prompts_golds_and_verdicts_are_those_of_the_task(mixed: Mixture) -> Non
         for text in (task.gold_text(own), "#### 3", "The answer is (A).", "", "\x00"):
             assert mixed.verifier.judge(observation, text) == task.verifier.judge(own, text)
             assert mixed.verifier.probe(observation, text) == task.verifier.probe(own, text)
+        assert mixed.stop_of(observation) == task.stop
     assert mixed.stop == ("Colour!",)
 
 
@@ -100,6 +103,61 @@ def test_each_task_has_a_hint_of_its_own(mixed: Mixture) -> None:
     assert mixed.verifier.judge(colour, "(answer: The answer is (B).").correct
     assert not mixed.verifier.judge(colour, "<hint: The answer is (B).").correct
     assert Mixture(tasks={"a": Quiz(), "b": Quiz(n=3)}).hint_marker == Quiz().hint_marker
+
+
+class Crooked(Exact):
+    """Breaks the laws: it fails at one text."""
+
+    def judge(self, observation: Observation, text: str) -> Verdict:
+        if text == "NaN":
+            raise RuntimeError("no number")
+        return super().judge(observation, text)
+
+
+class Picky(Exact):
+    """Takes no gold answer but 0."""
+
+    def judge(self, observation: Observation, text: str) -> Verdict:
+        verdict = super().judge(observation, text)
+        return replace(verdict, correct=verdict.correct and observation.answer == "0")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(("verifier", "said"), [
+    (Crooked(), r"the verifier Crooked fails on 'NaN' \(3 characters\), asked about last/.*train/0: no number"),
+    (Picky(), r"the verifier Picky rejects the gold answer '1' of train observation 'last/.*train/1'"),
+])  # fmt: skip
+def test_every_task_s_verifier_is_held_to_its_laws_however_many_questions_come_before(
+    verifier: Verifier, said: str, nested: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("star_loop.stages.load.GOLDS_PROVEN", 4)
+    last: Task = Quiz(n=6, verifier=verifier)
+    if nested:
+        last = Mixture(tasks={"colours": Colours(n=9), "quiz": last})
+    with pytest.raises(ValueError, match=said):
+        load(Mixture(tasks={"colours": Colours(n=30), "last": last}))
+
+
+def test_the_first_of_a_mixture_are_the_first_of_each_task(mixed: Mixture) -> None:
+    train = mixed.train()
+    assert [train[place].id for place in mixed.first(2, train)] == [
+        "quiz/train/0", "quiz/train/1", "colours/train-0", "colours/train-1"
+    ]  # fmt: skip
+    shown = prompts(mixed, n=1)
+    assert "── quiz/train/0: " in shown and "── colours/train-0: " in shown and "train/1" not in shown
+    assert shown.endswith(
+        "── quiz/train/0: generation ends before nothing\n── colours/train-0: generation ends before 'Colour!'"
+    )
+
+
+def test_a_mixture_is_labelled_as_its_tasks_are() -> None:
+    bare = {"a": Quiz(labels="majority"), "b": Colours(labels="majority")}
+    assert Mixture(tasks=bare).labels == "majority"
+    assert Mixture(tasks={"a": Quiz(), "b": Colours()}).labels == "gold"
+    assert Mixture(tasks={"a": Quiz(), "b": Colours()}, labels="majority").labels == "majority"
+    for keys in ({"labels": "gold", "tasks": bare}, {"tasks": {**bare, "c": Quiz()}}):
+        with pytest.raises(ValueError, match="one has labels=majority: give it to all"):
+            Mixture(**keys)
 
 
 def test_mixtures_nest() -> None:

@@ -145,6 +145,26 @@ def test_the_form_that_the_function_takes_is_asked_for(mine: Path, name: str, fo
     assert Rewards(functions=f"{mine}:right", form="Answer: {answer}").statement(CATS) == "Answer: 12"
 
 
+def test_the_form_is_found_by_the_function_that_decides(tmp_path: Path) -> None:
+    path, calls = tmp_path / "counting.py", tmp_path / "calls"
+    path.write_text(
+        f"""
+def note(name):
+    with open({str(calls)!r}, "a") as file: file.write(name)
+def decides(text):
+    note("d")
+    return text == "12"
+def shapes(text):
+    note("s")
+    return 0.5
+"""
+    )
+    verifier = Rewards(functions=(f"{path}:decides", f"{path}:shapes"))
+    assert verifier.statement(CATS) == verifier.statement(CATS) == "12"
+    assert calls.read_text() == "d" * len(FORMS), "once for each form, and the answer is remembered"
+    verifier._process.stop()
+
+
 @pytest.mark.parametrize(
     "name, text, reason",
     [("two", "", "ValueError"), ("nothing", "", "ValueError"), ("fragile", "x", "ValueError"),
