@@ -73,7 +73,11 @@ def _refuse_values(root: type[Component], tree: Mapping[str, Any]) -> None:
 def _call(target: type[Component], arguments: dict[str, Any], key: str) -> Component:
     for name, value in arguments.items():
         if name in target.model_fields:
-            _refuse_bare(target.model_fields[name].annotation, value, _join(key, name))
+            kind = target.model_fields[name].annotation
+            if isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, Component) and kind.alone:
+                arguments[name] = _call(kind, dict(value), _join(key, name))
+            else:
+                _refuse_bare(kind, value, _join(key, name))
     try:
         return target(**arguments)
     except ValidationError as error:

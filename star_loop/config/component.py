@@ -9,7 +9,7 @@ Example:
     3
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -25,6 +25,9 @@ class Component(BaseModel):
     Raises:
         pydantic.ValidationError: an unknown key, a wrong type or a value out of range.
     """
+
+    alone: ClassVar[bool] = False
+    """Whether it is the only one of its kind, so that a key of this kind needs no `_target_`."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, protected_namespaces=()

@@ -62,6 +62,7 @@ def of_run(run: Path, iteration: int | None, wave: int | None) -> tuple[Task, It
         task = build(RunDirectory(run).config()).task
     except ConfigError as error:
         raise RunError(f"{run / 'config.yaml'} does not describe a run ({error}): check the path") from error
+    task.verifier.keep(RunDirectory(run).workspace)
     return task, _asked(task, here, names)
 
 

@@ -98,9 +98,9 @@ class Trainer(Component, ABC):
     def check_beside(self, rank: int) -> None:
         """Raise a `ValueError` that names what an engine that merges nothing, up to this rank, could not serve."""
 
-    def total_steps(self, examples: int, steps: int | None) -> int:
+    def total_steps(self, examples: Sequence[Example], steps: int | None) -> int:
         """Return how many units `progress` will be told of."""
-        return examples
+        return len(examples)
 
 
 class Tracker(Component, ABC):

@@ -35,7 +35,8 @@ FREE_KEYS = (
     "generator.timeout", "generator.restarts", "trainer.timeout", "mirror", "generator.engines", "generator.address",
     "generator.num_cpus", "generator.num_gpus", "generator.wait", "evaluation.patience", "tags", "notes",
     "evaluation.external",
-    "task.python", *(f"{user}.{term}" for user in ("generator", "reward.server") for term in TERMS),
+    "task.python",
+    *(f"{user}.{term}" for user in ("generator", "reward.server", "task.verifier.server") for term in TERMS),
 )  # fmt: skip
 """Dotted keys (or their parents) that may differ between the launches of one run: how far, how shown, where."""
 _LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -85,6 +86,11 @@ class RunDirectory:
                     f"restore it, or continue in a new run: name=<new>{good}"
                 )
         return self.iteration(numbers[-1]) if numbers else None
+
+    @property
+    def workspace(self) -> Path:
+        """The folder of engines' scratch, logs and journals, which is none of the run's results."""
+        return self.path / ".engine"
 
     def verify(self, numbers: Iterable[int], last: IterationDirectory, *, weights: bool = True) -> None:
         """Compare every file of committed iterations, up to a last one, with its checksum, and each with its place.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -23,6 +23,8 @@ class Server(Component):
     The key is read from the environment when a request is sent, and is neither logged nor written. Whoever has such a
     server lets `Client(…).check()` look at it.
     """
+
+    alone: ClassVar[bool] = True
 
     base_url: str = "https://api.openai.com/v1"
     """Its address up to and with `/v1`: `http://localhost:8000/v1`."""

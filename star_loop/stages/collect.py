@@ -12,7 +12,7 @@ from star_loop.run.directory import IterationDirectory
 from star_loop.searches.balance import Setting
 from star_loop.stages.checkpoint import Checkpoint
 from star_loop.stages.drawing import Pass, drawing
-from star_loop.stages.labels import agreement
+from star_loop.stages.labels import agreement, judge_agreement
 from star_loop.stages.live import LiveRun
 from star_loop.stages.waves import Waves
 
@@ -84,6 +84,7 @@ def collect(
     collected = Collected(rollouts=rollouts, outcome=outcome, beliefs=waves.beliefs)
     if live.experiment.task.labels == "majority":
         figures |= agreement(live.experiment.task, live.splits["train"], collected.counted)
+    figures |= judge_agreement(live.experiment.task, live.splits["train"], collected.counted)
     return collected, figures
 
 

@@ -33,7 +33,7 @@ def external(live: LiveRun, iteration: IterationDirectory, model: Model) -> Metr
         live.engine.release()
         live.session.phase(iteration.number, "external", None)
         with live.run.timed(iteration.number, "external"):
-            return dict(harness.measure(model, live.run.path / ".engine" / "external.log"))
+            return dict(harness.measure(model, live.run.workspace / "external.log"))
 
     return {f"external/{name}": value for name, value in iteration.external(compute).items()}
 
@@ -47,7 +47,7 @@ def look(experiment: Experiment, run: RunDirectory, splits: Splits) -> None:
     harness = experiment.evaluation.external
     if harness is None or not harness.tasks:
         return
-    for task, texts in harness.questions(run.path / ".engine" / "external.log").items():
+    for task, texts in harness.questions(run.workspace / "external.log").items():
         found = list(occurring(((each.id, each.question) for each in splits["train"]), texts))
         if found:
             more = ", …" * (len(found) > NAMED)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from star_loop.protocols import Task
+from star_loop.protocols import EngineError, Task
 from star_loop.records import Completion, How, Observation, Request, Rollout, Verdict
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,8 @@ def verdicts(task: Task, asked: Sequence[tuple[Observation, str]]) -> list[Verdi
     """Judge all at once; where that fails, one by one, to find out which text it is."""
     try:
         return task.verifier.judge_all(asked)
+    except EngineError:  # a judge that cannot be asked: no verdict is none against a text
+        raise
     except Exception:  # the verifier's boundary: whatever a model wrote must not end the run
         return [_verdict(task, observation, text) for observation, text in asked]
 
@@ -66,6 +68,8 @@ def verdicts(task: Task, asked: Sequence[tuple[Observation, str]]) -> list[Verdi
 def _verdict(task: Task, observation: Observation, text: str) -> Verdict:
     try:
         return task.verifier.judge(observation, text)
+    except EngineError:
+        raise
     except Exception as failure:  # the same boundary
         logger.warning("verifier %s failed on %s: %r", type(task.verifier).__name__, observation.id, failure)
         return Verdict(answer=None, correct=False, how=f"verifier failed: {type(failure).__name__}")

@@ -55,6 +55,14 @@ def agreement(task: Task, observations: Sequence[Observation], rollouts: Sequenc
     return label_metrics(rollouts, right)
 
 
+def judge_agreement(task: Task, observations: Sequence[Observation], rollouts: Sequence[Rollout]) -> Metrics:
+    """Say how often a verifier that does not rest on the golds agrees with those that there are."""
+    asked = [r for r in rollouts if r.how not in VETOED]
+    found = [(task.verifier.by_gold(observations[r.position], r.text), r.correct) for r in asked]
+    told = [by_gold == correct for by_gold, correct in found if by_gold is not None]
+    return {"collect/judge_agreement": sum(told) / len(told)} if told else {}
+
+
 def _majorities(rollouts: Sequence[Rollout]) -> dict[int, str]:
     """Return the most frequent answer of each question; of equals, the one that came first."""
     answers: dict[int, Counter[str]] = defaultdict(Counter)

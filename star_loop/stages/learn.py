@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from star_loop.accounting.metrics import machine_metrics, token_counts
+from star_loop.generators.teaching import PaidEngine
 from star_loop.models import Model
 from star_loop.records import Metrics, Rollout
 from star_loop.run.directory import IterationDirectory
@@ -47,7 +48,7 @@ def commit(live: LiveRun, iteration: IterationDirectory, checkpoint: Checkpoint,
     """Publish the iteration's last files; then everybody is told."""
     live.run.arrivals.discard()
     adapter = checkpoint.model.adapter
-    metrics = figures | machine_metrics(live.run.timings(iteration.number), figures)
+    metrics = figures | machine_metrics(live.run.timings(iteration.number), figures) | _paid(live)
     iteration.commit(
         adapter=adapter.relative_to(live.run.path).as_posix() if adapter else None,
         metrics=metrics, statistics=checkpoint.statistics, beliefs=checkpoint.beliefs,
@@ -56,6 +57,17 @@ def commit(live: LiveRun, iteration: IterationDirectory, checkpoint: Checkpoint,
     live.run.give_up_adapters(iteration)
     live.session.log(iteration.number, metrics)
     return checkpoint
+
+
+def _paid(live: LiveRun) -> Metrics:
+    """Return what a teacher's and a judge's servers have cost so far, by their journals."""
+    engine, reward, folder = live.engine, live.experiment.reward, live.run.workspace
+    paid = {
+        "teacher": engine.paid() if isinstance(engine, PaidEngine) else {},
+        "judge": {} if reward is None else reward.paid(folder),
+        "verifier": live.experiment.task.verifier.paid(folder),
+    }
+    return {f"machine/{who}_{what}": float(value) for who, costs in paid.items() for what, value in costs.items()}
 
 
 def _spent(live: LiveRun, rollouts: Sequence[Rollout], figures: Metrics, earlier: Metrics) -> Metrics:

@@ -1,5 +1,6 @@
 """A teacher behind a server: what it is asked, what is made of its replies, and who answers what."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from star_loop.generators.scripted import NoWeights, Scripted
 from star_loop.models import Model
 from star_loop.protocols import BootstrapError
 from star_loop.records import TURN, Completion, Observation, Request, Rollout, Sampling
+from star_loop.report import write as write_report
 from star_loop.run.directory import RunDirectory
 from tests.quiz import play
 from tests.scripted_server import MODEL, Answer, Asked, chat, failure, scripted_server
@@ -159,8 +161,15 @@ def test_a_teacher_writes_the_first_iteration_and_the_student_the_rest(tmp_path:
     for iteration in range(4):
         lines = (run.iteration(iteration).path / "validation.jsonl").read_text().splitlines()
         assert {Rollout.from_json(line).text[:6] for line in lines} == {"It is "}
-    journal = (tmp_path / ".engine/requests.jsonl").read_text().splitlines()
-    assert len(journal) == asked
+    usages = [json.loads(line)["usage"] for line in (tmp_path / ".engine/requests.jsonl").open()]
+    assert len(usages) == asked
+    figures = [run.iteration(iteration).metrics() for iteration in range(4)]
+    assert [each["machine/teacher_requests"] for each in figures] == [0, 13, 13, 13]
+    tokens = sum(usage["completion_tokens"] for usage in usages)
+    assert figures[1]["machine/teacher_money"] == figures[1]["machine/teacher_generated_tokens"] == tokens > 13
+    assert figures[1]["machine/teacher_prompt_tokens"] == 7 * 13
+    page = write_report(tmp_path).read_text()
+    assert f"teacher: money</th><td>0</td><td>{tokens}.00</td>" in page and "judge: " not in page
 
 
 def test_a_run_that_a_server_failed_goes_on_and_asks_nothing_twice(tmp_path: Path) -> None:

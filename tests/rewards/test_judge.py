@@ -12,6 +12,7 @@ from star_loop.config.build import build
 from star_loop.errors import EngineError
 from star_loop.launch import advance
 from star_loop.records import Observation, Rollout
+from star_loop.report import write as write_report
 from star_loop.rewards.judge import Judge
 from star_loop.run.directory import RunDirectory
 from star_loop.servers import Server
@@ -38,8 +39,58 @@ def test_the_last_number_is_the_mark(said: str, mark: float | None) -> None:
 
 def test_the_prompt_is_filled_in_once() -> None:
     judge = Judge(prompt="{topic}|{question}|{answer}|{text}|{unknown}")
-    asked = judge.question(CATS, "<think>no</think> It is {answer}. {text}")
+    asked = judge.question_about(CATS, "<think>no</think> It is {answer}. {text}")
     assert asked == "cats|How many legs have 3 cats?|12|It is {answer}. {text}|{unknown}"
+
+
+def test_mathematics_in_braces_is_no_column() -> None:
+    judge = Judge(prompt="Is {text} \\boxed{n} or \\frac{1}{2}? {text}")
+    judge.prove(CATS)
+    assert judge.question_about(CATS, "2") == "Is 2 \\boxed{n} or \\frac{1}{2}? 2"
+    assert not judge.rows and not Judge().rows and Judge(prompt="{topic} {text}").rows
+
+
+def animals(tmp_path: Path, name: str, n: int = 30) -> Path:
+    path = tmp_path / f"{name}.jsonl"
+    rows = [{"q": f"How many legs have {k} {name}?", "gold": 4 * k, "topic": f"{name} {k}"} for k in range(1, n)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+PLAIN = ("experiment=smoke", "~tracker.console", "~tracker.tensorboard", "schedule.steps=2", "schedule.batch=2",
+         "schedule.wave=4", "iterations=1", "reward=judge", "selectors=best_of_n", "allocator.rollouts=2")  # fmt: skip
+
+
+def of_file(path: Path, prefix: str) -> tuple[str, ...]:
+    return (f"{prefix}.path={path}", f"{prefix}.question=q", f"{prefix}.answer=gold", f"{prefix}.verifier=exact")
+
+
+def asked_of_the_judge(directory: Path, *keys: str) -> list[str]:
+    """What a run has asked its judge."""
+    with scripted_server(lambda asked: chat("Score: 5")) as server:
+        config, run = configure(*PLAIN, *keys, f"reward.server.base_url={server.url}"), RunDirectory(directory)
+        with run.locked():
+            advance(build(config), run, config)
+        return [asked.body["messages"][0]["content"] for asked in server.asked]
+
+
+def test_columns_reach_the_judge_whatever_the_verifier_looks_at(tmp_path: Path) -> None:
+    keys = ("task=file", *of_file(animals(tmp_path, "cats"), "task"), "reward.prompt='{topic}: {level} {text}'")
+    said = asked_of_the_judge(tmp_path / "run", *keys)
+    assert said and all(re.match(r"cats \d+: None .", each) for each in said)
+    assert "row" not in build(configure(*PLAIN, *keys[:-1])).task.train()[0].meta
+
+
+def test_columns_reach_the_judge_from_within_mixtures(tmp_path: Path) -> None:
+    cats, dogs = (of_file(animals(tmp_path, name), f"task.tasks.{name}") for name in ("cats", "dogs"))
+    mixed = ("task=mixture", "+task@task.tasks.cats=file", "+task@task.tasks.dogs=file", *cats, *dogs)
+    said = asked_of_the_judge(tmp_path / "run", *mixed, "sampler=stratified", "reward.prompt='{topic}, {id}: {text}'")
+    assert {each.partition(" ")[0] for each in said} == {"cats", "dogs"}
+    assert all(re.match(r"(cats|dogs) \d+, train/", each) for each in said)
+    with pytest.raises(
+        ValueError, match=r"reward\.prompt: \{topc\} stands for nothing in train/\d+: .* q, gold, topic\)"
+    ):
+        asked_of_the_judge(tmp_path / "typo", *mixed, "reward.prompt='{topc}: {text}'")
 
 
 def grader(asked: Asked) -> Answer:
@@ -52,16 +103,13 @@ def grader(asked: Asked) -> Answer:
 
 
 def test_marks_come_in_order_and_no_text_is_paid_for_twice(tmp_path: Path) -> None:
-    texts = ["#### 12", "#### 13", "long", "#### 12"]
+    texts = ["#### 12", "#### 13 \ud800", "long", "#### 12"]
     with scripted_server(grader) as server:
         judge = Judge(server=Server(base_url=server.url, concurrency=2))
         judge.check()
         for _ in range(2):
             assert judge.marks([(CATS, text) for text in texts], folder=tmp_path) == [1.0, 0.2, None, 1.0]
-        paid = [
-            asked for asked in server.asked if "12" in json.dumps(asked.body) and "long" not in json.dumps(asked.body)
-        ]
-        assert 2 <= len(paid) <= 3, "equal texts may be asked about at once"
+        assert sum("long" not in json.dumps(asked.body) for asked in server.asked) == 2
         with pytest.raises(EngineError, match="refuses the request"):
             judge.marks([(CATS, "long")], folder=tmp_path)
     assert judge.marks([]) == []
@@ -87,6 +135,8 @@ def test_a_run_learns_from_the_best_marked_and_reports_the_agreement(tmp_path: P
     assert all((r.score == 1.0) == r.correct for r in rollouts if r.score is not None)
     assert (figures["reward/agreement"], figures["reward/mark_of_correct"]) == (1.0, 1.0)
     assert asked > 2 and (tmp_path / ".engine/judge.jsonl").exists()
+    assert figures["machine/judge_requests"] == asked and "machine/judge_money" not in figures
+    assert f"judge: requests</th><td>0</td><td>{asked}</td>" in write_report(tmp_path).read_text()
 
 
 def test_statistics_do_not_look_at_marks(tmp_path: Path) -> None:
