@@ -117,7 +117,8 @@ def _explain(target: type[Component], problem: Any, key: str, arguments: Mapping
         return f"{where}: {target.__name__} needs this key: give {where}=…"
     found = problem["input"]
     shown = f"a {type(found).__name__}" if isinstance(found, Component | dict) else repr(found)
-    return f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {shown}"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {said[0].lower()}{said[1:]}" + ("" if "got " in said else f", got {shown}")
 
 
 def _written(location: Sequence[str | int], arguments: Mapping[str, Any]) -> Iterator[str | int]:

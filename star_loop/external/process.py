@@ -39,7 +39,7 @@ def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     for name in asked["tasks"]:
         if not manager.match_tasks([name]):
             close = difflib.get_close_matches(name, [*manager.all_tasks], n=1)
-            hint = f"did you mean {close[0]}?" if close else "`lm-eval ls tasks` lists them"
+            hint = f"did you mean {close[0]}?" if close else "`lm-eval ls tasks` lists them;"
             raise Refused(f"lm-eval-harness has no task {name!r}: {hint} evaluation.external.folder= adds your own")
     return {"results": _measure(asked, manager)} if "base" in asked else {"questions": _questions(asked, manager)}
 

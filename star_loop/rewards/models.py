@@ -27,8 +27,15 @@ class _WithHead(Reward):
     """The reward model: a Hub id or a directory."""
 
     def check(self) -> None:
-        """Look for the weights."""
-        self.model.check()
+        """Look for the weights.
+
+        Raises:
+            ValueError: there are none.
+        """
+        try:
+            self.model.check()
+        except ValueError as error:
+            raise ValueError(f"reward.{error}" if str(error).startswith("model.") else str(error)) from error
 
     def marks(self, asked: Asked, *, engine: Engine | None = None, folder: Path | None = None) -> list[float | None]:
         """Load the model, mark each text in one forward pass, and give the memory back; a text that is longer than the

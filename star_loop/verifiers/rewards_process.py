@@ -19,6 +19,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+
+class Unusable(ValueError):
+    """What was named is no function that can be called, in words."""
+
+
 EVERYTHING = "**"
 """Stands for a parameter that takes whatever is not asked for by name."""
 Function = Callable[..., Any]
@@ -28,25 +33,25 @@ def function(named: str) -> Function:
     """Return the function that `my_module:right` or `path/to/file.py:right` names.
 
     Raises:
-        ValueError: there is none, or what has this name is no plain function.
+        Unusable: there is none, or what has this name is no plain function.
     """
     where, _, name = named.rpartition(":")
     found = getattr(_module(where), name, None)
     if found is None:
-        raise ValueError(f"{where} has no {name!r}: check the spelling")
+        raise Unusable(f"{where} has no {name!r}: check the spelling")
     if not inspect.isfunction(found) or inspect.iscoroutinefunction(found) or inspect.isgeneratorfunction(found):
-        raise ValueError(f"{named} is no plain function (found {type(found).__name__}): write def {name}(question, …)")
+        raise Unusable(f"{named} is no plain function (found {type(found).__name__}): write def {name}(question, …)")
     return found
 
 
 def _module(where: str) -> ModuleType:
     if not where.endswith(".py"):
         if where.split(".")[0] in sys.stdlib_module_names:
-            raise ValueError(f"{where} belongs to Python: name a module or a file of your own")
+            raise Unusable(f"{where} belongs to Python: name a module or a file of your own")
         return import_module(where)
     path = Path(where).expanduser().absolute()
     if not path.is_file():
-        raise ValueError(f"there is no file {path}: check the path")
+        raise Unusable(f"there is no file {path}: check the path")
     sys.path.insert(0, str(path.parent))
     spec = spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
@@ -116,7 +121,8 @@ def _source(called: Function) -> str:
 
 
 def _told(failure: BaseException) -> str:
-    return f"{type(failure).__name__}: {str(failure)[:300]}"
+    said = str(failure)[:300]
+    return said if isinstance(failure, Unusable) else f"{type(failure).__name__}: {said}"
 
 
 if __name__ == "__main__":

@@ -53,6 +53,11 @@ def test_a_process_reward_model_marks_each_step_at_its_end(base: Path, tmp_path:
         assert marks[2:] == [None, None], "no step, and longer than the context"
 
 
+def test_weights_that_are_not_there_are_named_before_anything_starts() -> None:
+    with pytest.raises(ValueError, match=r"^reward\.model\.name_or_path: no directory '/nowhere'"):
+        RewardModel(model=Classifier(name_or_path="/nowhere")).check()
+
+
 def test_what_has_no_head_or_too_many_classes_is_refused(base: Path, tmp_path: Path) -> None:
     for kind in (RewardModel, ProcessRewardModel):
         with pytest.raises(ValueError, match=r"its weights lack score\.(weight|bias)"):
