@@ -108,6 +108,8 @@ def _do(typed: Sequence[str]) -> None:
     from star_loop.config.completion import offered
     from star_loop.config.hydra import prepare
     from star_loop.launch import show
+    from star_loop.run.directory import RunDirectory
+    from star_loop.run.guard import refuse_links
 
     asked = options(typed)
     sys.argv[1:] = prepare(list(typed))
@@ -119,17 +121,23 @@ def _do(typed: Sequence[str]) -> None:
         print("\n".join(words))
     elif asked.cfg or asked.info or asked.shell_completion or asked.hydra_help:
         task()
-    elif (settings := settings_of_run(asked))["show"] is not None:
-        print(show(settings))
     else:
-        task()
+        settings, directory = settings_of_run(asked)
+        if settings["show"] is not None:
+            print(show(settings))
+        else:
+            refuse_links(RunDirectory(directory))
+            task()
 
 
 def _sweep(asked: Namespace) -> None:
     from star_loop.config.before import folder_of_sweep
     from star_loop.config.typed import quoted
+    from star_loop.run.guard import refuse_link
 
     folder = folder_of_sweep(asked)
+    for written in (Path(folder) / "multirun.yaml", *sorted(Path(folder).glob("*/attempts"))):
+        refuse_link(written)  # Hydra writes there before a job looks at its directory
     sys.argv.append(f"hydra.sweep.dir={quoted(folder)}")  # of all its jobs, also where they differ in their names
     try:
         task()

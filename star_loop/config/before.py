@@ -3,6 +3,7 @@
 import os
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.types import RunMode
@@ -39,8 +40,8 @@ def help_page(asked: Namespace) -> str:
     return help_text(build(resolved(config, config.hydra)), groups)
 
 
-def settings_of_run(asked: Namespace) -> dict[str, Any]:
-    """Return the resolved configuration of a single run, which has been built and thrown away.
+def settings_of_run(asked: Namespace) -> tuple[dict[str, Any], Path]:
+    """Return the resolved configuration of a single run, which has been built and thrown away, and its directory.
 
     Raises:
         HydraException, OmegaConfBaseException, ConfigError: it cannot be composed or built, or holds a secret.
@@ -51,7 +52,7 @@ def settings_of_run(asked: Namespace) -> dict[str, Any]:
     if not config.hydra.run.dir:
         raise ConfigError("hydra.run.dir is empty: leave it out, name= and outputs= say where a run lies")
     build(settings)
-    return settings
+    return settings, Path(config.hydra.run.dir)
 
 
 def folder_of_sweep(asked: Namespace) -> str:

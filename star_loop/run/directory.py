@@ -212,7 +212,11 @@ class RunDirectory:
             lock = self.disk.lock(self.path / ".lock")
         except Timeout as error:
             who = holder.read_text() if holder.exists() else "another process"
-            raise RunError(f"{self.path} is in use by {who}: wait for it, stop it, or choose another name=") from error
+            shared = " (or another folder is, which shares its .lock by a hard link: then remove the one here)"
+            or_other = shared if (self.path / ".lock").stat().st_nlink > 1 else ""
+            raise RunError(
+                f"{self.path} is in use by {who}{or_other}: wait for it, stop it, or choose another name="
+            ) from error
         except OSError as error:
             if error.errno not in _LOCKLESS:
                 raise

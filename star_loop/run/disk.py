@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 
+_REPLACED = 9
+"""Times that a lock is taken anew, at most: on an odd file system its number, or its links, may say nothing."""
+
+
 class RunError(ValueError):
     """A run directory that cannot be used as it is; names the file or key, what was found and what to do."""
 
@@ -49,7 +53,7 @@ class Disk:
         source.replace(target)
 
     def lock(self, path: Path) -> "BaseFileLock":
-        """Take a lock that dies with its process.
+        """Take a lock that dies with its process; one that a snapshot by hard links shares is replaced by its own.
 
         Raises:
             filelock.Timeout: another process has it.
@@ -57,9 +61,16 @@ class Disk:
         """
         from filelock import FileLock
 
-        lock = FileLock(path, timeout=0)
-        with naming(path):
-            lock.acquire()
+        for _ in range(_REPLACED):
+            known, lock = _status(path), FileLock(path, timeout=0)
+            with naming(path):
+                lock.acquire()
+            there = _status(path)
+            if there and there.st_nlink <= 1 and (known is None or known.st_ino == there.st_ino):
+                break
+            if there and there.st_nlink > 1:
+                path.unlink()
+            lock.release()  # it is not, or not only, this run's: somebody else may have replaced it meanwhile
         return lock
 
     def publish(self, path: Path, data: bytes) -> None:
@@ -102,6 +113,13 @@ class Disk:
         if path.exists():
             self.rename(path, removed)
             shutil.rmtree(removed)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager

@@ -24,12 +24,15 @@ from star_loop.tasks.splitting import surveyed
 logger = logging.getLogger(__name__)
 
 _IDENTIFYING = ("id", "question", "answer")
-_OF_A_RUN = (
+OF_A_RUN = (
     "config.yaml", "identity.json", "observations.parquet", "checksums.txt", "arrived.jsonl", "timings.jsonl",
     "preparation", "iterations",
 )  # fmt: skip
 """What rests on the configuration, the data or the weights, or says so."""
-_BESIDE = ("attempts", "export", "tensorboard", "metrics.jsonl", "report.html")
+BESIDE = (
+    "attempts", "export", "tensorboard", "wandb", "metrics.jsonl", "report.html", "profile.txt", "profile.prof",
+    ".engine",
+)  # fmt: skip
 """What else a launch writes, which may hold links of others."""
 
 
@@ -53,7 +56,7 @@ def _set_aside(run: RunDirectory) -> Path:
     taken = (run.path / "attempts" / f"uncommitted-{number}" for number in count(1))
     place = next(path for path in taken if not path.exists())
     place.mkdir(parents=True)
-    for name in _OF_A_RUN:
+    for name in OF_A_RUN:
         if (run.path / name).exists():
             run.disk.rename(run.path / name, place / name)
     return place
@@ -134,16 +137,29 @@ def refuse_links(run: RunDirectory) -> None:
     """
     for folder, folders, files in os.walk(run.path):
         here = Path(folder)
-        if here == run.path:
-            folders[:] = [name for name in folders if name in (*_OF_A_RUN, *_BESIDE)]
-            files = [name for name in files if name in (*_OF_A_RUN, *_BESIDE)]
-        for path in (here / name for name in (*folders, *files)):
-            if path.is_symlink():
-                raise RunError(
-                    f"{path} is a link to {path.readlink()}, so the run would be written elsewhere: put what it leads "
-                    "to in its place (to keep runs on another disk, link the run directory itself, or set outputs=)"
-                )
-        folders[:] = [name for name in folders if name not in _BESIDE]
+        if here == run.path:  # a stranger's file is left alone, but nothing is written through one
+            folders[:] = filter(_own, folders)
+            files = list(filter(_own, files))
+        for name in (*folders, *files):
+            refuse_link(here / name)
+        folders[:] = [name for name in folders if name not in BESIDE]
+
+
+def _own(name: str) -> bool:
+    return name in (*OF_A_RUN, *BESIDE) or name.startswith(".")
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse a symbolic link where a file or a folder of a run is written.
+
+    Raises:
+        RunError: names the link.
+    """
+    if path.is_symlink():
+        raise RunError(
+            f"{path} is a link to {path.readlink()}, so the run would be written elsewhere: put what it leads to in "
+            "its place (to keep runs on another disk, link the run directory itself, or set outputs=)"
+        )
 
 
 def guard_files(run: RunDirectory) -> None:

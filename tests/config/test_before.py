@@ -64,7 +64,7 @@ def test_what_cannot_run_is_refused_in_the_words_that_were_typed(typed: str, ans
 
 def test_a_group_that_is_switched_off_is_left_out() -> None:
     register()
-    assert settings_of_run(options(["experiment=lark", "scorer=null", "selectors=star"])).get("scorer") is None
+    assert settings_of_run(options(["experiment=lark", "scorer=null", "selectors=star"]))[0].get("scorer") is None
 
 
 def test_a_refusal_leaves_no_directory_and_its_exit_code_is_2(tmp_path: Path) -> None:

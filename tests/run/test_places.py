@@ -1,17 +1,22 @@
 """Commits know where they belong: a copied, exchanged or foreign iteration is refused by name, and so is a stranger."""
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from star_loop.export.files import export
+from star_loop.launch import launch
 from star_loop.report import write
 from star_loop.report.runs import read
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
-from tests.quiz import contents, play
+from star_loop.run.guard import refuse_links
+from tests.quiz import QUIZ, configure, contents, play
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +156,10 @@ def test_what_may_not_be_read_is_not_called_missing(runs: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "link", ["iterations", "iterations/0004", "iterations/0002/waves", "timings.jsonl", "preparation"]
-)
+    "link",
+    ["iterations", "iterations/0004", "iterations/0002/waves", "timings.jsonl", "preparation", "attempts", "wandb",
+     "profile.prof", "profile.txt", ".engine", ".config.yaml.unfinished", "iterations/0002/.x.unfinished"],
+)  # fmt: skip
 def test_a_planted_link_leads_nothing_elsewhere(runs: Path, tmp_path: Path, link: str) -> None:
     run, elsewhere = Path(shutil.copytree(runs / "ours", tmp_path / "run")), tmp_path / "elsewhere"
     if (run / link).exists():
@@ -175,11 +182,59 @@ def test_a_planted_link_leads_nothing_elsewhere(runs: Path, tmp_path: Path, link
     }
 
 
+def test_everything_that_a_launch_writes_is_looked_at_for_links(tmp_path: Path) -> None:
+    """Also what only some trackers write: a name that is not guarded would lead the writing elsewhere."""
+    keys = [key for key in QUIZ if key != "~tracker.tensorboard"]
+    trackers = [f"+tracker@tracker.{name}={name}" for name in ("wandb", "profile")]
+    launch(configure(*keys, "iterations=1", *trackers), tmp_path / "run")
+    export(tmp_path / "run", "last", ["data"])
+    written = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"wandb", "profile.prof", "tensorboard", "report.html", "export"} <= written
+    for name in written:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(RunError, match=rf"{name} is a link to .*elsewhere"):
+            refuse_links(RunDirectory(tmp_path / name))
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_hydra_writes_through_no_link_either(tmp_path: Path, sweep: bool) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    run = tmp_path / ("x/seed=1" if sweep else "x")
+    run.mkdir(parents=True)
+    (run / "attempts").symlink_to(tmp_path / "elsewhere")
+    line = ["-m", "seed=1,2"] if sweep else []
+    done = subprocess.run(
+        [sys.executable, "-m", "star_loop", *line, "experiment=smoke", "name=x", f"outputs={tmp_path}", "iterations=0"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert re.match(r"star_loop: \S*attempts is a link to \S*elsewhere, so the run would be written", done.stderr)
+    assert not list((tmp_path / "elsewhere").iterdir()) and [path.name for path in run.iterdir()] == ["attempts"]
+
+
+def test_a_run_and_its_snapshot_by_hard_links_are_locked_apart(runs: Path, tmp_path: Path) -> None:
+    run = RunDirectory(Path(shutil.copytree(runs / "ours", tmp_path / "run")))
+    with run.locked():
+        shutil.copytree(run.path, tmp_path / "early", copy_function=os.link)
+        with (
+            pytest.raises(RunError, match=r"early is in use by process \d+ on .*then remove the one here"),
+            RunDirectory(tmp_path / "early").locked(),
+        ):
+            pass
+        (tmp_path / "early/.lock").unlink()
+        with RunDirectory(tmp_path / "early").locked(), pytest.raises(RunError, match="run is in use"), run.locked():
+            pass
+    snapshot = RunDirectory(Path(shutil.copytree(run.path, tmp_path / "snapshot", copy_function=os.link)))
+    with snapshot.locked(), run.locked():
+        for held in (snapshot, run):
+            with pytest.raises(RunError, match=r"is in use by process \d+ on [^(]*: wait"), held.locked():
+                pass
+
+
 def test_a_snapshot_by_hard_links_stays_what_it_was(runs: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
     shutil.copytree(run, tmp_path / "snapshot", copy_function=os.link)
     before = {path: path.read_bytes() for path in (tmp_path / "snapshot").rglob("*.*") if path.is_file()}
-    play(run, "iterations=5")
-    assert {path: path.read_bytes() for path in before if ".lock" not in path.name} == {
-        path: data for path, data in before.items() if ".lock" not in path.name
-    }
+    launch(configure(*QUIZ, "iterations=5"), run)
+    assert {path: path.read_bytes() for path in before} == before
