@@ -57,6 +57,11 @@ class Pool(Generator):
         """As the student is."""
         return self.student is None or self.student.independent
 
+    @property
+    def rank_beside(self) -> int | None:
+        """Return the student's."""
+        return None if self.student is None else self.student.rank_beside
+
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:
         """The student's engine, where there is one."""

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from star_loop.generators.openai import sampling_fields, shared
 from star_loop.generators.sampled import read_sampled
-from star_loop.generators.serving import Sequences, Serving, cut_at_stop, warn_too_long
+from star_loop.generators.serving import Sequences, Serving, cut_at_stop
 from star_loop.generators.told import telling
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress
@@ -118,10 +118,6 @@ class ServedEngine(Serving):
     ) -> list[list[Completion]]:  # fmt: skip
         """Ask for all of them; a prompt that fills the context gives empty completions that were cut off."""
         prompts = [self._encode(request.prompt) for request in requests]
-        long = [
-            (r.observation.id, len(ids)) for r, ids in zip(requests, prompts, strict=True) if len(ids) >= self._context
-        ]
-        warn_too_long(long, self._context)
         jobs = [partial(self._complete, request, ids) for request, ids in zip(requests, prompts, strict=True)]
         return self.client.each(jobs, telling(arrived, progress))
 

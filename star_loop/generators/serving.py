@@ -19,8 +19,6 @@ from star_loop.records import Request
 logger = logging.getLogger(__name__)
 
 Sequences = Sequence[Sequence[int]]
-_NAMED = 100
-"""Prompts that a warning names."""
 NOISE = {"float32": 1e-4}
 """Numerical disagreement of two implementations, nats per token; of the half-precision types: `HALF_NOISE`."""
 HALF_NOISE = 2e-2
@@ -172,18 +170,6 @@ def advice(error: Exception) -> str:
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:
     """Return the text before the first of the stop strings."""
     return text[: min((at for at in map(text.find, stop) if at >= 0), default=len(text))]
-
-
-def warn_too_long(prompts: Sequence[tuple[str, int]], context: int) -> None:
-    """Say which observations' prompts leave no room for a completion; `prompts` are (observation id, tokens)."""
-    if prompts:
-        named = ", ".join(f"{name} ({tokens} tokens)" for name, tokens in prompts[:_NAMED])
-        more = f" and {len(prompts) - _NAMED} more" if len(prompts) > _NAMED else ""
-        logger.warning(
-            "%d prompts fill the context of %d tokens and are left out: %s%s. Raise generator.max_model_len if the "
-            "model allows, or shorten the prompts (task.shots=…).",
-            len(prompts), context, named, more,
-        )  # fmt: skip
 
 
 def payload(request: Request) -> dict[str, Any]:

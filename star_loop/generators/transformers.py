@@ -10,7 +10,7 @@ from pydantic import Field
 
 from star_loop.generators.devices import generating_dtype
 from star_loop.generators.sampled import read_sampled
-from star_loop.generators.serving import Sequences, Serving, warn_too_long
+from star_loop.generators.serving import Sequences, Serving
 from star_loop.generators.thinking import ThinkingBudget
 from star_loop.models import Model, Pretrained
 from star_loop.models.chat import THINKS, THOUGHT
@@ -117,7 +117,6 @@ class TransformersEngine(Serving):
         context = self._context()
         prompts = [self._encode(request.prompt) for request in requests]
         too_long = {index for index, ids in enumerate(prompts) if len(ids) >= context}
-        warn_too_long([(requests[index].observation.id, len(prompts[index])) for index in sorted(too_long)], context)
         drawn: list[list[Completion]] = [[] for _ in requests]
         for index in too_long:
             cut = Completion(text="", tokens=0, prompt_tokens=len(prompts[index]), finish="length")

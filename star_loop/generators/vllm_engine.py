@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError, WorkerProcess
-from star_loop.generators.serving import Sequences, Serving, payload, warn_too_long
+from star_loop.generators.serving import Sequences, Serving, payload
 from star_loop.generators.stream import Arriving, Hand, More
 from star_loop.generators.vllm_internals import ENVIRONMENT
 from star_loop.generators.vllm_settings import VllmSettings
@@ -75,9 +75,7 @@ class VllmEngine(Serving):
             self._generate([requests[index] for index in left], seed, lambda place, drawn: finished(left[place], drawn))
 
         self._surviving(rest)
-        completions = [done[index] for index in range(len(requests))]
-        self._warn_too_long(requests, completions)
-        return completions
+        return [done[index] for index in range(len(requests))]
 
     def stream(self, more: More) -> Arriving:
         """See `generators.stream.Streaming`. A worker that replaces another goes on with what that one had in hand."""
@@ -116,12 +114,6 @@ class VllmEngine(Serving):
 
         if requests:
             self._call("generate", collect, requests=[payload(request) for request in requests], seed=seed)
-
-    def _warn_too_long(self, requests: Sequence[Request], completions: Sequence[Sequence[Completion]]) -> None:
-        if requests:
-            context = self.facts["context"]
-            long = [(r.observation.id, c[0].prompt_tokens) for r, c in zip(requests, completions, strict=True) if c]
-            warn_too_long([(name, tokens) for name, tokens in long if tokens >= context], context)
 
     def _surviving(self, act: Callable[[], R]) -> R:
         """Return what `act` returns, in a fresh worker with the same model where the old one did not survive."""

@@ -1,13 +1,11 @@
-"""Weights that are no numbers, found in the files before anything is generated with them."""
+"""Weights that are no numbers, found while the files are read for their fingerprint: once, before anything starts."""
 
+import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from star_loop.models.pretrained import Pretrained
 
 _EXPONENTS: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
     "F64": (np.uint64, 0x7FF0_0000_0000_0000),
@@ -20,33 +18,32 @@ _CHUNK = 1 << 26
 """Bytes that are looked at together."""
 
 
-def check_finite(pretrained: Pretrained) -> None:
-    """Read all weights of a local directory once; of a Hub id nothing, since it was downloaded whole or not at all.
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a safetensors file, all of whose numbers are looked at on the way.
 
     Raises:
         ValueError: names the file and the first tensor in it with a number that is not finite.
     """
-    for path in sorted(pretrained.directory.glob("*.safetensors")) if pretrained.directory else ():
-        if (name := next(_spoilt(path), None)) is not None:
-            raise ValueError(
-                f"{path} has numbers that are not finite (first in {name}), so nothing that it generates would mean "
-                "anything: download or save the model again"
-            )
+    total = hashlib.sha256()
+    with path.open("rb") as file:  # length, header, numbers without a gap: see safetensors' format
+        total.update(length := file.read(8))
+        total.update(header := file.read(int.from_bytes(length, "little")))
+        tensors = [(found["data_offsets"], name, found["dtype"]) for name, found in _listed(header)]
+        for (first, last), name, kind in sorted(tensors):
+            for at in range(first, last, _CHUNK):
+                total.update(numbers := file.read(min(_CHUNK, last - at)))
+                if kind in _EXPONENTS and _spoilt(numbers, *_EXPONENTS[kind]):
+                    raise ValueError(
+                        f"{path} has numbers that are not finite (first in {name}), so nothing that it generates would "
+                        "mean anything: download or save the model again"
+                    )
+        total.update(file.read())
+    return total.hexdigest()
 
 
-def _spoilt(path: Path) -> Iterator[str]:
-    """Yield the tensors with a NaN or an infinity; see safetensors' format: length, header, numbers."""
-    with path.open("rb") as file:
-        start = 8 + int.from_bytes(file.read(8), "little")
-        header: dict[str, Any] = json.loads(file.read(start - 8))
-        for name, tensor in header.items():
-            if name == "__metadata__" or tensor["dtype"] not in _EXPONENTS:
-                continue
-            kind, exponent = _EXPONENTS[tensor["dtype"]]
-            first, last = tensor["data_offsets"]
-            file.seek(start + first)
-            for size in (min(_CHUNK, last - at) for at in range(first, last, _CHUNK)):
-                bits = np.frombuffer(file.read(size), kind)
-                if ((bits & kind(exponent)) == kind(exponent)).any():
-                    yield name
-                    break
+def _listed(header: bytes) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, found) for name, found in json.loads(header).items() if name != "__metadata__"]
+
+
+def _spoilt(numbers: bytes, kind: type[np.unsignedinteger[Any]], exponent: int) -> bool:
+    return bool(((np.frombuffer(numbers, kind) & kind(exponent)) == kind(exponent)).any())

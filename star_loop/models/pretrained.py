@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from star_loop.config.component import Component
+from star_loop.models.finite import digest
 from star_loop.models.packaged import find, home, obtain
 from star_loop.models.provenance import read_provenance
 
@@ -148,16 +149,28 @@ def is_whole(directory: Path) -> bool:
 
 
 def fingerprint(pretrained: Pretrained) -> str:
-    """Identify the base weights: SHA-256 over a directory's files; of a Hub id, name and revision."""
+    """Identify the base weights, which are read once: SHA-256 over a directory's files; of a Hub id, name and revision.
+
+    Raises:
+        ValueError: weights that are cut off, or with numbers that are not finite.
+    """
     directory = pretrained.directory
     if directory is None:
+        for path in _cached_weights(pretrained):
+            digest(path)
         return f"{pretrained.name_or_path}@{pretrained.revision or 'main'}"
     total = hashlib.sha256()
     for path in sorted(path for path in directory.iterdir() if path.suffix in _IDENTITY):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{path.name} {digest}\n".encode())
+        total.update(f"{path.name} {_digest(path)}\n".encode())
     return total.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    if path.suffix == ".safetensors":
+        _check_header(path)
+        return digest(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_directory(directory: Path, name: str, *, continues: bool) -> None:
@@ -222,11 +235,20 @@ def _cached_configuration(pretrained: Pretrained) -> Any:
     return try_to_load_from_cache(pretrained.name_or_path, "config.json", revision=pretrained.revision)
 
 
+def _cached_weights(pretrained: Pretrained) -> list[Path]:
+    """What the Hub's cache holds of the weights already; what it lacks is downloaded whole or not at all."""
+    cached = _cached_configuration(pretrained)
+    found = sorted(Path(cached).parent.glob("*.safetensors")) if isinstance(cached, str) else []
+    return [path for path in found if path.is_file()]
+
+
 def _check_cache(pretrained: Pretrained) -> None:
     from huggingface_hub import constants
 
     if isinstance(cached := _cached_configuration(pretrained), str):
         _check_configuration(Path(cached), continues=pretrained.continues)
+        for path in _cached_weights(pretrained):
+            _check_header(path)
         return
     if not constants.HF_HUB_OFFLINE:
         return

@@ -12,6 +12,7 @@ from star_loop.run.directory import IterationDirectory
 from star_loop.searches.balance import Setting
 from star_loop.stages.checkpoint import Checkpoint
 from star_loop.stages.drawing import Pass, drawing
+from star_loop.stages.judge import warn_too_long
 from star_loop.stages.labels import agreement, judge_agreement
 from star_loop.stages.live import LiveRun
 from star_loop.stages.waves import Waves
@@ -79,6 +80,7 @@ def collect(
     if not outcomes:
         sampler = type(live.experiment.sampler).__name__
         raise BootstrapError(f"nothing to train on: {sampler} proposed no observation at all")
+    warn_too_long(iteration.number, rollouts)
     outcome = _counted(concatenate(outcomes), quota, schedule.per_observation)
     figures = collect_metrics(outcome, rollouts, quota, accepted(outcome, schedule.per_observation))
     collected = Collected(rollouts=rollouts, outcome=outcome, beliefs=waves.beliefs)

@@ -7,6 +7,7 @@ from star_loop.models import Model
 from star_loop.records import Metrics, Rollout
 from star_loop.run.directory import IterationDirectory
 from star_loop.seeding import seed_for
+from star_loop.stages.judge import warn_too_long
 from star_loop.stages.live import LiveRun
 from star_loop.stages.load import has_golds
 from star_loop.stages.rollouts import Journal, ask, serve
@@ -50,7 +51,9 @@ def examine(
     live.session.phase(iteration, split, len(asked))
     serve(live, model, f"iteration {iteration}, {split}{' after worked examples' if shots else ''}")
     seed = seed_for(experiment.seed, "evaluate", iteration, split)
-    return ask(live, asked, seed, journal, reject_truncated=False, progress=True)
+    rollouts = ask(live, asked, seed, journal, reject_truncated=False, progress=True)
+    warn_too_long(iteration, rollouts)
+    return rollouts
 
 
 def _answers(live: LiveRun, iteration: int, split: str, model: Model, shots: bool) -> list[Rollout]:

@@ -1,13 +1,17 @@
 """From completions to judged rollouts. A bad rationale is data, not a crash."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from star_loop.protocols import EngineError, Task
 from star_loop.records import Completion, How, Observation, Request, Rollout, Verdict
 
 logger = logging.getLogger(__name__)
+
+_NAMED = 100
+"""Observations that a warning names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,18 @@ def judge_all(task: Task, drawn: Sequence[Drawn], *, reject_truncated: bool) -> 
         _rollout(each, _vetoed(task, each.completion, verdict, reject_truncated=reject_truncated))
         for each, verdict in zip(drawn, found, strict=True)
     ]
+
+
+def warn_too_long(iteration: int, rollouts: Iterable[Rollout]) -> None:
+    """Say once of a pass which observations' prompts leave no room for a completion."""
+    if found := {rollout.id: rollout.prompt_tokens for rollout in rollouts if rollout.how == How.TOO_LONG}:
+        named = ", ".join(f"{id} ({tokens} tokens)" for id, tokens in islice(found.items(), _NAMED))
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        logger.warning(
+            "iteration %d: %d prompts fill the model's context and are left out: %s%s. Raise generator.max_model_len "
+            "if the model allows, or shorten the prompts (task.shots=…).",
+            iteration, len(found), named, more,
+        )  # fmt: skip
 
 
 def _vetoed(task: Task, completion: Completion, verdict: Verdict, *, reject_truncated: bool) -> Verdict:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from star_loop.config.component import Component
 from star_loop.experiment import Experiment
-from star_loop.models.finite import check_finite
 from star_loop.protocols import Task, Verifier
 from star_loop.records import Columns, Metrics, Observation
 from star_loop.schedule import Schedule
@@ -43,7 +42,6 @@ def check(experiment: Experiment) -> None:
     """
     for part in _parts(experiment):
         part.check()
-    check_finite(experiment.model)
     if experiment.model.chat_template:
         from star_loop.models.weights import load_tokenizer
 

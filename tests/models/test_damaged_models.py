@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +16,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from star_loop.accounting.flops import shapes_of
+from star_loop.config.build import build
 from star_loop.generators.serving import Canary
 from star_loop.launch import EXPECTED
-from star_loop.models import Model, Pretrained
-from star_loop.models.finite import check_finite
+from star_loop.models import Model, Pretrained, fingerprint
 from star_loop.models.weights import load_beside, load_merged, load_model, load_tokenizer
 from star_loop.protocols import EngineError
 from star_loop.records import Example
+from star_loop.stages.load import check
 from star_loop.trainers.lora import Lora
+from tests.quiz import configure
 from tests.small_models import write_adapter, write_llama
 
 
@@ -210,12 +216,45 @@ def test_a_base_of_no_numbers_is_named_before_anything_is_generated(
     save_file(weights, directory / "model.safetensors")
     pretrained = Pretrained(name_or_path=str(directory))
     if value is None:
-        check_finite(pretrained)
+        fingerprint(pretrained)
     else:
         with pytest.raises(
             ValueError, match=rf"model\.safetensors has numbers that are not finite \(first in {last}\)"
         ):
-            check_finite(pretrained)
+            fingerprint(pretrained)
+
+
+def test_so_is_one_of_the_hubs_cache(sound: Path, tmp_path: Path) -> None:
+    """A launch that has the snapshot on disk reads it before anything is generated, and names what is cut off."""
+    cached = tmp_path / "models--mine--small"
+    weights = shutil.copytree(sound / "base", cached / "snapshots/abc") / "model.safetensors"
+    (cached / "refs").mkdir()
+    (cached / "refs/main").write_text("abc")
+    keys = ["model.name_or_path=mine/small", "generator=transformers", "iterations=0"]
+
+    def launched() -> str:
+        line = [sys.executable, "-m", "star_loop", *keys, f"outputs={tmp_path}", "name=x"]
+        environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 1 and not list(tmp_path.glob("x/iterations")), done.stderr
+        return done.stderr
+
+    spoilt(math.nan)(weights)
+    assert re.match(rf"star_loop: {weights} has numbers that are not finite \(first in \S+\)", launched())
+    os.truncate(weights, weights.stat().st_size - 1)
+    assert launched().startswith(f"star_loop: {weights} is not whole")
+
+
+def test_weights_are_read_once_at_the_start(sound: Path) -> None:
+    """The fingerprint is that of the bytes, and nothing else looks at all of them."""
+    reads: list[str] = []
+    sys.addaudithook(lambda event, given: reads.append(str(given[0])) if event == "open" and not done else None)
+    done = False
+    experiment = build(configure(f"model.name_or_path={sound}/base"))
+    check(experiment)
+    fingerprint(experiment.model)
+    done = True
+    assert [name for name in reads if name.endswith(".safetensors")] == [f"{sound}/base/model.safetensors"]
 
 
 @pytest.mark.parametrize(

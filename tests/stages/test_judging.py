@@ -1,20 +1,20 @@
 """What becomes of completions: who is left out, what never trains, and where a user reads of it."""
 
 import json
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from star_loop.generators.scripted import Scripted, ScriptedEngine
-from star_loop.generators.serving import warn_too_long
 from star_loop.protocols import Engine, Verifier
 from star_loop.records import Completion, Observation, Request, Sampling, Verdict
 from star_loop.report import write as write_report
-from star_loop.stages.judge import Drawn, judge_all
+from star_loop.run.directory import RunDirectory
+from star_loop.stages.judge import Drawn, judge_all, warn_too_long
 from star_loop.verifiers.exact import Exact
 from tests.quiz import HINT, Quiz, play
 
@@ -88,10 +88,26 @@ def test_both_are_counted_apart_and_the_ids_are_in_the_report(run: Path) -> None
         assert label in report
 
 
-def test_the_log_names_every_prompt_that_is_too_long(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        warn_too_long([(f"train/{k}", 100 + k) for k in range(120)], CONTEXT)
-    assert "120 prompts fill the context of 99 tokens and are left out: train/0 (100 tokens)" in caplog.text
+def test_the_log_names_every_prompt_that_is_too_long_once_a_pass(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However the engine is asked: here in a stream, whose batches and second tries say nothing by themselves."""
+    play(
+        tmp_path, "generator._target_=tests.stages.test_judging.Cutting", "generator.table=[1.0]", "schedule.quota=null",
+        "sampler=uniform", "selectors=all_correct", "iterations=1", "second_try=resample", "generator.seeding=request",
+    )  # fmt: skip
+    said = [r.getMessage() for r in caplog.records if "fill the model's context" in r.getMessage()]
+    assert [line.partition(" (")[0] for line in said] == [
+        f"iteration {t}: {len(LONG)} prompts fill the model's context and are left out: {split}/{LONG[0]}"
+        for t, split in ((0, "validation"), (0, "test"), (1, "train"), (1, "validation"), (1, "test"))
+    ]
+    assert all(line.count("tokens)") == len(LONG) for line in said)
+
+
+def test_a_hundred_prompts_are_named(caplog: pytest.LogCaptureFixture, run: Path) -> None:
+    long = next(r for r in RunDirectory(run).iteration(1).rollouts() if r.how == "prompt too long")
+    warn_too_long(3, [replace(long, id=f"train/{k}", prompt_tokens=100 + k) for k in range(120) for _ in range(2)])
+    assert "120 prompts fill the model's context and are left out: train/0 (100 tokens)" in caplog.text
     assert "train/99 (199 tokens) and 20 more" in caplog.text
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from peft import PeftModel
 from pydantic import ValidationError
 
+from star_loop.generators.openai import OpenAI
+from star_loop.generators.pool import Pool
 from star_loop.generators.vllm import Vllm
 from star_loop.models import Model, Pretrained
 from star_loop.models.weights import computing_dtype, load_merged, load_model, sequence_logprobs
@@ -307,6 +309,9 @@ def test_what_an_engine_cannot_apply_beside_the_base_is_refused(changes, said):
     beside = Vllm(adapter="lora", max_lora_rank=8).rank_beside
     assert beside == 8
     assert Vllm(adapter="merge").rank_beside is None
+    for taught in (OpenAI, Pool):
+        assert taught(student=Vllm(adapter="lora", max_lora_rank=8)).rank_beside == beside
+        assert taught().rank_beside is None
     FAST.check_beside(beside)
     with pytest.raises(ValueError, match=said):
         FAST.model_copy(update=changes).check_beside(beside)
