@@ -5,8 +5,13 @@ import os
 import selectors
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
+from math import ceil
 from typing import IO, Any
+
+PIECES, LONGEST = 10, 1.0
+"""In how many pieces a time is waited for, at least, and how many seconds a piece has, at most."""
 
 
 class SilentError(RuntimeError):
@@ -19,6 +24,11 @@ class EndedError(RuntimeError):
     def __init__(self, code: int) -> None:
         super().__init__(f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}")
         self.code = code
+
+
+def pieces(seconds: float) -> Iterator[float]:
+    """Cut a time to wait into short ones: a stop of this process itself (SIGSTOP) uses up one of them, not all."""
+    return repeat(min(seconds / PIECES, LONGEST), max(PIECES, ceil(seconds / LONGEST)))
 
 
 class KillableProcess:
@@ -79,7 +89,7 @@ class KillableProcess:
             EndedError: the process ended instead.
         """
         while b"\n" not in self._received:
-            if not self._selector.select(seconds):
+            if not any(self._selector.select(piece) for piece in pieces(seconds)):
                 raise SilentError(f"no reply in {seconds:g} s")
             read = os.read(self._replies.fileno(), 1 << 20)
             if not read:
@@ -111,3 +121,19 @@ class KillableProcess:
         finally:
             self.kill()
             self._process.wait()
+
+
+def said_by(command: Sequence[str], told: bytes, seconds: float) -> bytes | None:
+    """Return what a command writes that is told something; None: it failed, or had not ended after so many seconds."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as process:
+        try:
+            for piece in pieces(seconds):
+                try:
+                    said, _ = process.communicate(told, timeout=piece)
+                    return said if process.returncode == 0 else None
+                except subprocess.TimeoutExpired:
+                    continue
+            return None
+        finally:
+            process.kill()

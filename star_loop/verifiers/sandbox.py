@@ -3,7 +3,6 @@
 import logging
 import platform
 import shutil
-import subprocess
 import sys
 from abc import abstractmethod
 from functools import cached_property
@@ -15,6 +14,7 @@ from pydantic import Field
 
 from star_loop.config.component import Component
 from star_loop.processes.kept import KeptPool, KeptProcess, Stopped, as_many
+from star_loop.processes.killable import said_by
 
 logger = logging.getLogger(__name__)
 
@@ -159,13 +159,8 @@ class Container(Sandbox):
         ]  # fmt: skip
         command = [self._command, "run", *options, self.image, "timeout", f"{self.timeout:g}", "python", "-I", "-"]
         source = f"{program}\nprint({mark!r})\n".encode("utf-8", "replace")
-        try:
-            done = subprocess.run(
-                command, input=source, capture_output=True, timeout=self.timeout + _GRACE, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return False
-        return done.returncode == 0 and done.stdout.decode(errors="replace").rstrip().endswith(mark)
+        said = said_by(command, source, self.timeout + _GRACE)
+        return said is not None and said.decode(errors="replace").rstrip().endswith(mark)
 
     @property
     def _command(self) -> str:

@@ -6,6 +6,7 @@ One that hangs counts as dead (`test_a_silent_worker_counts_as_dead`).
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from star_loop.models import Model, Pretrained
 from star_loop.protocols import EngineError
 from star_loop.records import Sampling
 from tests.generators.test_generators import QUESTIONS, ask, gone
+from tests.processes.test_killable import stopped_longer, waits
 from tests.small_models import write_adapter, write_llama
-from tests.test_end_to_end import living, start
+from tests.test_end_to_end import ROOT, living, start
 
 pytestmark = pytest.mark.engine
 
@@ -62,6 +64,39 @@ def test_a_wave_survives_its_engine_once(tmp_path: Path, caplog: pytest.LogCaptu
     assert len(set(workers)) == 3, "at most one more for each call"
     assert all(gone(pid) for pid in workers)
     assert [path.name for path in (tmp_path / "engine").iterdir()] == ["worker.log"]
+
+
+STOPPED = """
+import sys
+from pathlib import Path
+from star_loop.generators.vllm import Vllm
+from star_loop.models import Model, Pretrained
+from tests.generators.test_engine_faults import WAVE
+base = Pretrained(name_or_path=sys.argv[1])
+settings = Vllm(threads=1, cpu_kvcache_space=0.1, seeding="wave", restarts=0)
+with settings.engine(base, workspace=Path(sys.argv[1]) / "engine", seed=0) as engine:
+    engine.serve(Model(base=base))
+    expected = engine.generate(WAVE, seed=7)
+    engine._worker.timeout = float(sys.argv[2])
+    print("ready", flush=True)
+    print("same" if engine.generate(WAVE, seed=7, progress=lambda _: print("one", flush=True)) == expected else "other")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the state of another process is read from /proc")
+def test_main_stopped_for_longer_than_the_time_out_blames_no_engine(tmp_path: Path) -> None:
+    base, seconds = write_llama(tmp_path / "base"), 3.0
+    line = [sys.executable, "-c", STOPPED, str(base), str(seconds)]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    while process.stdout.readline().strip() != "one":
+        assert process.poll() is None, process.communicate()[1]
+    while not waits(process.pid):
+        pass  # until it waits for the rest
+    stopped_longer(process, 2 * seconds)
+    process.send_signal(signal.SIGCONT)
+    said, errors = process.communicate()
+    assert said.endswith("same\n") and process.returncode == 0, errors
 
 
 OUT_OF_MEMORY = r"failed: generate: .*Lower generator\.max_num_seqs|died \(killed by SIG(ABRT|SEGV)\)"

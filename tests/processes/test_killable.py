@@ -1,0 +1,61 @@
+"""Waiting for a child: who is stopped himself blames nobody for the time that has passed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from star_loop.processes.killable import KillableProcess, SilentError, pieces, said_by
+
+SECONDS = 1.5
+WAITS = {
+    "a line": f"print(KillableProcess(['cat', sys.argv[1]], log=None, environment={{}}).line({SECONDS}).decode())",
+    "an end": f"print((said_by(['head', '-n1', sys.argv[1]], b'', {SECONDS}) or b'too late').decode())",
+}
+
+
+def waits(pid: int) -> bool:
+    """Tell whether a process sleeps until something comes."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "S"
+
+
+def stopped_longer(process: subprocess.Popen[str], seconds: float) -> None:
+    """Stop it for so long: as long as somebody else waits in vain for a silent process."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    silent = KillableProcess(["cat"], log=None, environment={})
+    with pytest.raises(SilentError):
+        silent.line(seconds)
+    silent.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the state of another process is read from /proc")
+@pytest.mark.parametrize("what", WAITS)
+def test_who_was_stopped_for_longer_than_the_time_out_goes_on_waiting(what: str, tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    program = f"import sys; from star_loop.processes.killable import *; {WAITS[what]}"
+    line = [sys.executable, "-c", program, str(pipe)]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with pipe.open("w") as writer:  # opened as soon as the child of the other one reads
+        while not waits(process.pid):
+            pass
+        stopped_longer(process, 2 * SECONDS)
+        process.send_signal(signal.SIGCONT)
+        writer.write("there\n")
+    said, errors = process.communicate()
+    assert (said.strip(), errors) == ("there", "")
+
+
+def test_the_pieces_of_a_time_are_short_and_are_all_of_it() -> None:
+    for seconds in (0.01, 0.5, 5.0, 9.5, 600.0, 14400.0):
+        found = list(pieces(seconds))
+        assert seconds <= sum(found) + 1e-9 < seconds + 1.0 and max(found) <= min(1.0, seconds / 10)
+
+
+def test_a_command_that_fails_or_takes_too_long_says_nothing() -> None:
+    assert said_by(["cat"], b"hello", 60) == b"hello"
+    assert said_by(["false"], b"", 60) is None
+    assert said_by(["tail", "-f", "/dev/null"], b"", 0.05) is None
