@@ -19,6 +19,7 @@ from star_loop.schedule import Schedule
 from star_loop.scorers import Scorer
 from star_loop.searches.balance import Balance
 from star_loop.selectors.contrast import Contrast
+from star_loop.tasks.splitting import SplitTask
 
 
 class Experiment(Component):
@@ -83,6 +84,13 @@ class Experiment(Component):
         task, reward = keys.get("task"), keys.get("reward")
         rows = isinstance(task, Task) and isinstance(reward, Reward) and reward.rows
         return {**keys, "task": task.with_rows()} if rows else keys
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ask_the_model(cls, keys: Any) -> Any:
+        task, model = keys.get("task"), keys.get("model")
+        known = isinstance(task, SplitTask) and isinstance(model, Pretrained)
+        return {**keys, "task": task.in_turns(model.chat_template)} if known else keys
 
     def check(self) -> None:
         """Look for a selector that wants scores and has no scorer, for a scorer whose engine cannot tell, for turns

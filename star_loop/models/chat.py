@@ -60,17 +60,28 @@ def check(tokenizer: Any, base: Pretrained) -> None:
             f"model.template_arguments: the chat template of {base.name_or_path!r} ignores {', '.join(unknown)}: "
             "leave it out, or correct its name"
         )
-    try:
-        rendered = render(tokenizer, "How much?", base)
-        end_of_turn(tokenizer, base)
-    except Exception as error:  # a template is a program of its own
-        raise ValueError(
-            f"the chat template of {base.name_or_path!r} fails: {type(error).__name__}: {error}"
-        ) from error
+    rendered = attempt(tokenizer, "How much?", base)
     if base.system_prompt is not None and base.system_prompt.strip() not in rendered:
         raise ValueError(
             f"the chat template of {base.name_or_path!r} drops model.system_prompt: put it into task.instruction"
         )
+
+
+def attempt(tokenizer: Any, prompt: str, base: Pretrained) -> str:
+    """Return what `render` does of a prompt, once the template is known to take it.
+
+    Raises:
+        ValueError: the template fails.
+    """
+    try:
+        end_of_turn(tokenizer, base)
+        return render(tokenizer, prompt, base)
+    except Exception as error:  # a template is a program of its own
+        advice = ": set task.turns=false, so that they are one" if TURN in prompt else ""
+        what = f" on {prompt.count(TURN) + 1} messages" if TURN in prompt else ""
+        raise ValueError(
+            f"the chat template of {base.name_or_path!r} fails{what}: {type(error).__name__}: {error}{advice}"
+        ) from error
 
 
 def _apply(tokenizer: Any, turns: list[dict[str, str]], base: Pretrained, **arguments: Any) -> str:

@@ -72,8 +72,9 @@ class Task(Component, ABC):
     """What judges the answers."""
     labels: Literal["gold", "majority"] = "gold"
     """What judges collected rationales: the golds, or the answer that most of a question give; golds may then lack."""
-    turns: bool = False
-    """Whether a prompt's worked examples are turns of a conversation (`records.TURN`), where the task knows how."""
+    turns: bool | None = None
+    """Whether worked examples are turns of a conversation (`records.TURN`) and the question is a message of its own,
+    where the task knows how; None: with a chat template, unless the task is given a frame."""
 
     @abstractmethod
     def train(self) -> Sequence[Observation]:

@@ -1,13 +1,13 @@
 """Test questions whose answers can be compared: the first measured iteration beside the last."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from star_loop.records import Decoding, Rollout
 from star_loop.report.rollouts import observations
-from star_loop.run.directory import IterationDirectory, RunDirectory
+from star_loop.run.directory import RunDirectory
 
 MOST = 120
 """Questions on the page."""
@@ -57,8 +57,12 @@ class Answers:
         return sorted({answer.skill for answer in self.chosen} - {""})
 
 
-def answers(run: RunDirectory) -> Answers | None:
+def answers(run: RunDirectory, base: Iterable[Rollout] = ()) -> Answers | None:
     """Return the first few questions of each skill and change; None: the test split was measured less than twice.
+
+    Args:
+        run: whose.
+        base: the base model's answers, where they have been read already.
 
     Raises:
         RunError: a file that cannot be read.
@@ -68,7 +72,8 @@ def answers(run: RunDirectory) -> Answers | None:
     measured = [here for here in directories if (here.path / "evaluation.jsonl").exists()]
     if len(measured) < 2:
         return None
-    before, after = _greedy(measured[0]), _greedy(measured[-1])
+    first = () if measured[0].number else base
+    before, after = _greedy(first or measured[0].judged("evaluation")), _greedy(measured[-1].judged("evaluation"))
     known = observations(run, [("split", "=", "test")])
     every = [Answer(before=before[k], after=after[k], observation=known.get(k, {})) for k in before if k in after]
     counts = Counter(answer.change for answer in every)
@@ -80,8 +85,8 @@ def answers(run: RunDirectory) -> Answers | None:
     )
 
 
-def _greedy(iteration: IterationDirectory) -> dict[str, Rollout]:
-    return {rollout.id: rollout for rollout in iteration.judged("evaluation") if rollout.attempt == Decoding.GREEDY}
+def _greedy(rollouts: Iterable[Rollout]) -> dict[str, Rollout]:
+    return {rollout.id: rollout for rollout in rollouts if rollout.attempt == Decoding.GREEDY}
 
 
 def _choose(every: Sequence[Answer]) -> list[Answer]:

@@ -8,6 +8,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from star_loop.accounting.metrics import WITH_EXAMPLES, base_accuracy
+from star_loop.config.target import PACKAGE, component_class
+from star_loop.errors import ConfigError
 from star_loop.records import Metrics
 from star_loop.report import quantities
 from star_loop.report.figures import figures, sampling
@@ -48,6 +50,7 @@ def render(summary: Summary) -> str:
         .render(
             summary=summary,
             subtitle=subtitle(summary.settings),
+            notation=notation(summary.settings),
             headline=headline(summary.metrics),
             figures=list(figures(summary.metrics, quantities.asked(summary.settings))),
             skills=skill_table(summary),
@@ -72,6 +75,18 @@ def subtitle(settings: Mapping[str, Any]) -> str:
     parts = [model.get("name_or_path"), *classes, f"seed {settings['seed']}" if "seed" in settings else None]
     parts += settings["tags"] if isinstance(settings.get("tags"), list) else [settings.get("tags")]
     return visible(" · ".join(str(part) for part in parts if part))
+
+
+def notation(settings: Mapping[str, Any]) -> str:
+    """Say how the questions are written, where a task of this project says that not everybody can read them."""
+    task = settings.get("task")
+    target = str(task.get("_target_")) if isinstance(task, Mapping) else ""
+    if not target.startswith(f"{PACKAGE}."):
+        return ""  # a page imports nothing that a run brings along
+    try:
+        return str(getattr(component_class(target, "task._target_"), "notation", ""))
+    except ConfigError:
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

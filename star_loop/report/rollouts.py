@@ -1,7 +1,7 @@
 """The rollouts of a run beside their questions: those that are asked for, and a sample that fits on a page."""
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import chain, zip_longest
@@ -124,10 +124,11 @@ class Sample:
         return sorted(found - {None})
 
 
-def sample(run: RunDirectory, most: int = MOST) -> Sample:
+def sample(run: RunDirectory, most: int = MOST, told: Callable[[Seen], None] | None = None) -> Sample:
     """Draw a sample of what was collected, and of the base model's answers to the test split.
 
     A rollout is chosen by a hash of its name: which of them fall into the sample does not depend on what they say.
+    `told` is told of every rollout that is read, so that nobody need read them again.
 
     Raises:
         RunError: a file that cannot be read.
@@ -140,6 +141,8 @@ def sample(run: RunDirectory, most: int = MOST) -> Sample:
         split = "train" if number else "test"
         for seen in rollouts(run.iteration(number), split, {}):
             total += 1
+            if told:
+                told(seen)
             least = cells.setdefault((number, kind(seen.rollout)), _Least(most // len(numbers)))
             least.add(seen)
     ranks = chain.from_iterable(zip_longest(*(cell.seen() for cell in cells.values())))

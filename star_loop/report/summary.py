@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from star_loop.evaluation import Evaluation
 from star_loop.records import How, Metrics, Rollout
 from star_loop.report.answers import Answers, answers
 from star_loop.report.files import table
-from star_loop.report.rollouts import Sample, sample
-from star_loop.report.unread import Reason, reasons
+from star_loop.report.rollouts import Sample, Seen, sample
+from star_loop.report.unread import Reason, Reasons
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.run.disk import RunError
 
@@ -69,6 +69,15 @@ def read(path: Path) -> Summary:
     run.check_committed()
     configuration, settings = path / "config.yaml", run.config()  # which must be sound before its text is read
     metrics = run.committed_metrics()
+    unread, base = Reasons(), list[Rollout]()
+
+    def told(rollout: Seen) -> None:
+        if rollout.iteration == last.number:
+            unread.add(rollout.rollout)
+        if rollout.split == "test":
+            base.append(rollout.rollout)
+
+    chosen = sample(run, told=told)
     return Summary(
         name=path.resolve().name,
         config=configuration.read_text(encoding="utf-8") if configuration.exists() else "",
@@ -76,11 +85,11 @@ def read(path: Path) -> Summary:
         metrics=metrics,
         statistics=_statistics(last),
         questions=_questions(path, settings),
-        rollouts=sample(run),
+        rollouts=chosen,
         last=last.number,
-        unread=reasons(_every_rollout(last)),
+        unread=unread.commonest(),
         too_long=_too_long(run, metrics),
-        answers=answers(run),
+        answers=answers(run, base),
     )
 
 
@@ -122,11 +131,6 @@ def histogram(counts: NDArray[np.int32], longest: int, bins: int = 12) -> tuple[
     labels = ["0", *(str(last) if first == last else f"{first}–{last}" for first, last in spans)]
     numbers = np.bincount(-(-np.asarray(counts) // width), minlength=groups + 1)
     return labels, numbers.tolist()
-
-
-def _every_rollout(iteration: IterationDirectory) -> Iterator[Rollout]:
-    """Read all waves; of the base model, its evaluation."""
-    return (rollout for name in iteration.waves or ["evaluation"] for rollout in iteration.judged(name))
 
 
 def _too_long(run: RunDirectory, metrics: Sequence[Metrics]) -> list[str]:

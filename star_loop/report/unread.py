@@ -1,6 +1,6 @@
 """Why no answer was found in some rationales: the commonest reasons, with an example of each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from star_loop.records import Rollout
@@ -19,12 +19,19 @@ class Reason:
     example: Rollout
 
 
-def reasons(rollouts: Iterable[Rollout]) -> Sequence[Reason]:
-    """Group the rollouts without an answer by the verifier's words; the commonest reason comes first."""
-    found: dict[str, Reason] = {}
-    for rollout in rollouts:
+class Reasons:
+    """Groups rollouts without an answer by the verifier's words, as they come."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Reason] = {}
+
+    def add(self, rollout: Rollout) -> None:
+        """Count a rollout, if no answer was found in it."""
         if rollout.answer is None and not rollout.correct:
             words = CUT if rollout.finish == "length" else rollout.how
-            before = found.setdefault(words, Reason(words=words, count=0, example=rollout))
-            found[words] = replace(before, count=before.count + 1)
-    return sorted(found.values(), key=lambda reason: -reason.count)[:_SHOWN]
+            before = self._found.setdefault(words, Reason(words=words, count=0, example=rollout))
+            self._found[words] = replace(before, count=before.count + 1)
+
+    def commonest(self) -> Sequence[Reason]:
+        """Return the reasons for the page; the commonest comes first."""
+        return sorted(self._found.values(), key=lambda reason: -reason.count)[:_SHOWN]

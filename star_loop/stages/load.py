@@ -5,6 +5,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +44,12 @@ def check(experiment: Experiment) -> None:
     for part in _parts(experiment):
         part.check()
     if experiment.model.chat_template:
+        from star_loop.models import chat
         from star_loop.models.weights import load_tokenizer
 
-        load_tokenizer(experiment.model)  # its template is tried here, not in the engine's own process
+        tokenizer = load_tokenizer(experiment.model)  # its template is tried here, not in the engine's own process
+        for first in islice(experiment.task.train(), 1):
+            chat.attempt(tokenizer, experiment.task.prompt(first), experiment.model)
 
 
 def doubts(parameters: int, dtype: str, learning_rate: float | None) -> list[str]:

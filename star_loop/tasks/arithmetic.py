@@ -5,9 +5,10 @@ taught, so that there is something to climb.
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -17,6 +18,8 @@ from star_loop.seeding import rng
 from star_loop.tasks.splitting import SplitTask
 from star_loop.verifiers.columns import HIGHEST_LEVEL, Problem, draw, parse
 from star_loop.verifiers.scratchpad import Scratchpad
+
+logger = logging.getLogger(__name__)
 
 
 def _distinct(levels: tuple[int, ...]) -> tuple[int, ...]:
@@ -66,6 +69,11 @@ class Arithmetic(SplitTask):
     seed, and stays when the sizes change: `addition/7/000123`.
     """
 
+    notation: ClassVar[str] = (
+        "q54r87s18t56= asks for 5185 + 6874: each column a letter and its digits, ones first; "
+        "- before = subtracts, * multiplies, a third digit is added"
+    )
+    """How a question is written, for people who see one."""
     verifier: Verifier = Scratchpad()
     levels: Annotated[Mapping[SkillName, Levels], Field(min_length=1)] = {
         "addition": (5, 6, 7, 8),
@@ -102,6 +110,7 @@ class Arithmetic(SplitTask):
 
     @cached_property
     def _splits(self) -> Mapping[str, Sequence[Observation]]:
+        logger.info("notation: %s", self.notation)
         splits: dict[Split, list[Observation]] = {"train": [], "validation": [], "test": []}
         for skill, levels in self.levels.items():
             for level in levels:

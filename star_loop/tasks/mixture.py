@@ -48,10 +48,17 @@ class Mixture(SplitTask):
             raise ValueError("all tasks of a mixture are labelled alike, and one has labels=majority: give it to all")
         return {
             "labels": "majority" if labelled == {"majority"} else "gold",
-            "turns": any(task.turns for task in tasks.values()),
             **keys,
             "verifier": ByTask(tasks=tasks),
         }
+
+    def in_turns(self, chat: bool) -> Self:
+        """Return the mixture of the tasks as they are asked."""
+        wanted = chat if self.turns is None else self.turns
+        tasks = {
+            name: task.in_turns(wanted) if isinstance(task, SplitTask) else task for name, task in self.tasks.items()
+        }
+        return self.model_copy(update={"tasks": tasks, "turns": any(task.turns for task in tasks.values())})
 
     def check(self) -> None:
         """There must be tasks, and weights only of these.

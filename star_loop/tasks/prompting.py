@@ -6,13 +6,13 @@
     A: {rationale} The answer is (A).
 
 Training and evaluation are zero-shot, the last question alone, unless `bare_shots` says otherwise. `before` and `after`
-stand for `Q: ` and the line with `A:`; with `turns`, for a chat template, each question and each rationale is a message
-of its own, without them.
+stand for `Q: ` and the line with `A:`; with `turns`, as a model with a chat template is asked, each question and each
+rationale is a message of its own, without them.
 """
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 
@@ -52,6 +52,10 @@ class Prompted(SplitTask):
     """Stands before a question; a rationale ends where it begins again on a new line. `\\n` is a new line."""
     after: Frame = "\nA:"
     """Stands between a question, with its options and hint, and its rationale. `\\n` is a new line."""
+
+    def in_turns(self, chat: bool) -> Self:
+        """Return the task as it is asked; a frame that was given is kept."""
+        return super().in_turns(chat and not self.model_fields_set & {"before", "after"})
 
     def prompt(self, observation: Observation, *, hint: bool = False) -> str:
         """Write worked examples, then the question; with `hint`, its answer is shown."""

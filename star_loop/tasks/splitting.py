@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,10 @@ class SplitTask(Task):
     @classmethod
     def _named(cls, verifier: Any) -> Any:
         return named(verifier)
+
+    def in_turns(self, chat: bool) -> Self:
+        """Return the task as a model with a chat template, or one without, is asked, where nothing else is said."""
+        return self.model_copy(update={"turns": chat}) if self.turns is None else self
 
     @property
     @abstractmethod

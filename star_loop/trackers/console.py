@@ -15,6 +15,7 @@ from star_loop.accounting.metrics import WITH_EXAMPLES
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.report import quantities
+from star_loop.run.directory import RunDirectory
 from star_loop.trackers.bar import log_above_the_bar, progress_bar
 from star_loop.trackers.remarks import Remarks, with_examples
 from star_loop.trackers.run_progress import GAP, RunProgress
@@ -48,6 +49,10 @@ class Console(Tracker):
             yield _Table(screen, progress, directory, committed, so_far)
 
 
+def _asked(directory: Path) -> str:
+    return quantities.asked(RunDirectory(directory).config())
+
+
 # -------------------------------------------------------------------------------------------------------- lines
 
 _FIELDS = (
@@ -77,7 +82,7 @@ class _Lines(Session):
         self._phase = ""
         self._total: int | None = None
         self._began = self._told = time.monotonic()
-        self._print(f"run directory={directory}")
+        self._print(f"run directory={directory} asked={_asked(directory)!r}")
         for iteration, metrics in enumerate(committed):
             self._event("resumed", iteration, metrics)
 
@@ -196,6 +201,7 @@ class _Table(Session):
         self._screen, self._progress, self._so_far, self._remarks = screen, progress, so_far, Remarks()
         self._columns = _columns_for(screen.width)
         self._print(Text(str(directory), style="dim", overflow="fold"))
+        self._print(Text(f"accuracy on the test split, greedy, {_asked(directory)}", style="dim", overflow="fold"))
         self._print(Text(GAP.join(f"{column.title:>{column.width}}" for column in self._columns), style="bold"))
         for iteration, metrics in enumerate(committed):
             self._row(iteration, metrics, style="dim")

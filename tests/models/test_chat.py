@@ -1,5 +1,6 @@
 """Prompts as messages: what a chat template is given, what it must heed, and how a reply ends."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from star_loop.config.build import build
 from star_loop.models import Pretrained
 from star_loop.models.chat import check, end_of_turn, render, thinking_length
 from star_loop.models.weights import encode_completion, encode_prompt, end_tokens, load_model, load_tokenizer
+from star_loop.protocols import Task
 from star_loop.records import TURN
 from star_loop.stages.load import check as check_experiment
 from star_loop.tasks.word_problems import WordProblems
@@ -112,6 +114,42 @@ def test_worked_examples_are_turns_or_text() -> None:
     assert parts[0].startswith(text.instruction or "") and parts[1].endswith("#### " + parts[1].split()[-1])
     assert TURN not in text.prompt(observation) and turns.stop == () != text.stop
     assert turns.bare_prompt(observation).split(TURN) == [f"{text.instruction}\n\n{observation.question}"]
+
+
+def asked(*keys: str) -> Task:
+    return build(configure(*keys)).task
+
+
+CHAT = "model.chat_template=true"
+NUMBERS = ["task=file", "task.question=q", "task.answer=a"]
+
+
+def test_with_a_chat_template_nothing_dangles_before_the_turns_end(tmp_path: Path) -> None:
+    """Whatever asks in `Q:` and `A:` asks in turns, unless it is told otherwise, or given a frame."""
+    (tmp_path / "my.jsonl").write_text("".join(f'{{"q": "{k} + 1?", "a": "{k + 1}"}}\n' for k in range(30)))
+    mine = [*NUMBERS, f"task.path={tmp_path}/my.jsonl"]
+    mixture = ["task=mixture", "+task@task.tasks.a=word_problems", "+task@task.tasks.b=arithmetic"]
+    for keys in (["task=word_problems"], mine, ["task=arithmetic"], mixture):
+        task, plain = asked(*keys, CHAT), asked(*keys)
+        for observation in (*task.train()[:2], task.train()[-1]):
+            for prompt in (task.prompt(observation), task.bare_prompt(observation)):
+                assert not re.search(r"(^|\n)[QA]:", prompt)
+        assert any(plain.prompt(o).endswith("\nA:") for o in plain.train()) == ("task=arithmetic" not in keys)
+    for more in ("task.turns=false", 'task.before="Question: "', 'task.after="\nAnswer:"'):
+        framed = asked("task=word_problems", CHAT, more)
+        assert TURN not in (prompt := framed.prompt(framed.train()[0])) and prompt.endswith(":")
+    first, together = asked(*mixture).train()[0], asked(*mixture, CHAT, "task.turns=false")
+    assert first.id.startswith("a/") and together.prompt(first).endswith("\nA:")
+
+
+def test_a_template_that_takes_one_message_is_named_with_what_to_write(tmp_path: Path) -> None:
+    write_llama(tmp_path, hidden=32, layers=1)
+    single = "{% if messages|length > 2 %}{{ raise_exception('two messages') }}{% endif %}{{ messages[0].content }}"
+    chatty(single).save_pretrained(tmp_path)
+    keys = ("task=word_problems", f"model.name_or_path={tmp_path}", CHAT)
+    check_experiment(build(configure(*keys, "task.turns=false")))
+    with pytest.raises(ValueError, match=r"fails on 9 messages: .*two messages: set task\.turns=false"):
+        check_experiment(build(configure(*keys)))
 
 
 def test_reasoning_ends_with_its_end() -> None:

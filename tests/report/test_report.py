@@ -18,9 +18,10 @@ from star_loop.report.__main__ import main
 from star_loop.report.answers import CHANGES, MOST, answers
 from star_loop.report.figures import sampling
 from star_loop.report.page import visible
-from star_loop.report.summary import histogram
+from star_loop.report.summary import histogram, read
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
+from tests.quiz import play
 
 HOSTILE = (
     '<script>alert("own")</script> </article></main> &amp; {{ 7 * 7 }} <img src=x onerror=alert(1)> \x00\udc80\u202e'
@@ -97,6 +98,18 @@ def run(tmp_path: Path) -> Path:
     for iteration in range(4):
         commit(directory, iteration, metrics_of(iteration))
     return directory.path
+
+
+def test_no_file_of_a_run_is_decoded_twice(tmp_path: Path) -> None:
+    """It is opened to compare its checksum, and to be read."""
+    play(tmp_path / "run", "iterations=3")
+    opened, looks = Counter[str](), [True]
+    sys.addaudithook(lambda event, given: opened.update([str(given[0])]) if event == "open" and looks[0] else None)
+    read(tmp_path / "run")
+    looks[0] = False
+    texts = {name: n for name, n in opened.items() if name.endswith(".jsonl") and "/iterations/" in name}
+    assert any("0003/waves" in name for name in texts) and any("0000/evaluation" in name for name in texts)
+    assert max(texts.values()) == 2, texts
 
 
 class Page(HTMLParser):

@@ -429,15 +429,21 @@ def test_the_exact_prompts_can_be_looked_at(name: str) -> None:
 
 def test_with_a_chat_template_the_exact_prompts_are_those_of_the_template(tmp_path: Path) -> None:
     tokenizer = byte_tokenizer()
-    tokenizer.chat_template = "<user>{{ messages[0].content }}</user>{% if add_generation_prompt %}<model>{% endif %}"
+    tokenizer.chat_template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}"
+        "{% if add_generation_prompt %}<model>{% endif %}"
+    )
     write_llama(tmp_path, hidden=32, layers=1)
     tokenizer.save_pretrained(tmp_path)
     keys = ("task=gsm8k", f"task.path={folder('gsm8k', FIXTURES)}", "show=prompts")
     chat = (f"model.name_or_path={tmp_path}", "model.chat_template=true")
     shown = show(configure("experiment=adastar", *keys, *chat))
     first = fixture("gsm8k").train()[0]
-    assert f"\n<user>{fixture('gsm8k').bare_prompt(first)}</user><model>\n" in shown
-    assert shown.count("<user>") == shown.count("</user><model>") == 6
+    assert f"\n<user>{first.question}</user><model>\n" in shown
+    assert shown.count("</user><model>") == 6 and shown.count("<user>") == shown.count("<assistant>") + 6
+    assert "\nA:" not in shown
+    text = show(configure("experiment=adastar", *keys, *chat, "task.turns=false"))
+    assert f"\n<user>{fixture('gsm8k').bare_prompt(first)}</user><model>\n" in text
     assert "<user>" not in show(configure("experiment=smoke", *keys))
 
 
