@@ -22,6 +22,7 @@ from star_loop.run.directory import FREE_KEYS, RunDirectory
 from star_loop.run.disk import Disk, RunError
 from star_loop.run.fork import adopt, clear_fetched, fetch
 from star_loop.run.guard import (
+    EXAMPLES,
     besides,
     bind,
     fingerprint,
@@ -38,6 +39,7 @@ from star_loop.stages.live import LiveRun
 from star_loop.stages.prepare import finished
 from star_loop.tasks.arithmetic import Arithmetic
 from star_loop.tasks.show import prompts
+from star_loop.tasks.splitting import SplitTask
 from star_loop.trackers import fan_out
 
 logger = logging.getLogger(__name__)
@@ -173,6 +175,8 @@ def _identity(experiment: Experiment, splits: load.Splits, config: Mapping[str, 
             continue
     if (judged_by := experiment.task.verifier.fingerprint()) is not None:
         installed["verifier"] = judged_by
+    if isinstance(experiment.task, SplitTask) and (examples := experiment.task.worked_examples()) is not None:
+        installed[EXAMPLES] = examples
     return {
         "observations": fingerprint(splits),
         "choices_and_meta": besides(splits),

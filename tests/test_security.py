@@ -177,7 +177,7 @@ def test_importing_the_package_opens_no_connection_and_writes_no_file(tmp_path: 
 SECRETS = {
     name: f"{name.lower()}-do-not-tell-0123456789/+"
     for name in ("WANDB_API_KEY", "HF_TOKEN", "hugging_face_hub_token", "GITHUB_PAT", "PASSWORD", "PGPASSWORD",
-                 "AWS_SECRET_ACCESS_KEY")
+                 "AWS_SECRET_ACCESS_KEY", "AUTHORIZATION", "BEARER")
 }  # fmt: skip
 
 
@@ -219,6 +219,8 @@ GITHUB = "ghp_" + "0123456789" * 4
         ("mirror=file:///m/${oc.env:PASSWORD}",),
         (f"mirror=https://me:{SECRETS['PGPASSWORD']}@host",),
         ("mirror=https://me:pgpassword-do-not-tell-0123456789%2F%2B@host",),
+        ("mirror=https://me:typed-at-once@host",),
+        ("notes='${oc.env:AUTHORIZATION} ${oc.env:BEARER}'",),
         (f"name={GITHUB}",),
         (f"+{SECRETS['HF_TOKEN']}=1",),
         (SECRETS["HF_TOKEN"],),

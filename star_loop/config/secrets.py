@@ -7,16 +7,17 @@ from typing import Any
 from star_loop.errors import ConfigError
 
 _NAMED = re.compile(
-    r"TOKEN(?!IZER)|SECRET|PASS(WORD|WD|PHRASE)|SSHPASS|APIKEY|CREDENTIAL|(^|_)(KEY|PAT|PASS|PSW|AUTH)(?![A-Z])|\w_?PWD(?![A-Z])",
+    r"TOKEN(?!IZER)|SECRET|PASS(WORD|WD|PHRASE)|SSHPASS|APIKEY|CREDENTIAL|AUTHORI[SZ]ATION|BEARER"
+    r"|(^|_)(KEY|PAT|PASS|PSW|AUTH)(?![A-Z])|\w_?PWD(?![A-Z])",
     re.IGNORECASE,
 )
 """How variables of the environment are called whose values nobody may see."""
 _NOT_SECRET = frozenset({"OLDPWD"})
 _ISSUED = re.compile(
     r"\b(hf_[A-Za-z0-9]{30,}|gh[opsur]_[A-Za-z0-9]{36,}|github_pat_\w{30,}|glpat-[\w-]{20,}|sk-[\w-]{20,}"
-    r"|xox[abprs]-[\w-]{10,}|(AKIA|ASIA)[A-Z0-9]{16})\b"
+    r"|xox[abprs]-[\w-]{10,}|(AKIA|ASIA)[A-Z0-9]{16})\b|://[^\s/:@]*:[^\s/:@]+@"
 )
-"""What tokens of Hugging Face, GitHub, GitLab, OpenAI, Slack and AWS look like."""
+"""What tokens of Hugging Face, GitHub, GitLab, OpenAI, Slack and AWS look like, and a password in a URL."""
 _SHORTEST = 8
 """Characters of a value that is looked for: shorter ones are in many a word."""
 
@@ -32,7 +33,7 @@ def guard_secrets(config: Mapping[str, Any], environment: Mapping[str, str]) -> 
         for name in (n for n, secret in secrets.items() if secret in value or _in_url(secret) in value):
             raise ConfigError(f"{key} holds the value of {name}, {_REMEDY}")
         if _ISSUED.search(value):
-            raise ConfigError(f"{key} holds what looks like a token, {_REMEDY}")
+            raise ConfigError(f"{key} holds what looks like a token or a password, {_REMEDY}")
 
 
 _REMEDY = (

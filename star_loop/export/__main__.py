@@ -12,6 +12,7 @@
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,4 +50,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     outlive_screen()
+    logging.getLogger("star_loop.tasks").setLevel(logging.ERROR)  # what they warn of was said at launch
     end(main())

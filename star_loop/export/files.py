@@ -17,7 +17,8 @@ from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.records import Rollout
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.run.disk import Disk, RunError, parquet_bytes, read_json
-from star_loop.run.guard import besides, fingerprint
+from star_loop.run.guard import EXAMPLES, besides, fingerprint
+from star_loop.tasks.splitting import SplitTask
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -104,6 +105,8 @@ def _refuse_others(run: RunDirectory, experiment: Experiment, parts: Sequence[st
         task = experiment.task
         splits = {"train": task.train(), "validation": task.validation(), "test": task.test()}
         now |= {"observations": fingerprint(splits), "choices_and_meta": besides(splits)}
+        if isinstance(task, SplitTask) and (examples := task.worked_examples()) is not None:
+            now[EXAMPLES] = examples
     if "merged" in parts or ("adapter" in parts and stands_beside(experiment.model)):
         now["base_weights"] = fingerprint_weights(experiment.model)
     for key, found in now.items():

@@ -36,6 +36,10 @@ BESIDE = (
 """What else a launch writes, which may hold links of others."""
 
 
+EXAMPLES = "worked_examples"
+"""Fingerprint of a file of the user's own that stands in the prompts; a fork may take another one."""
+
+
 def bind(run: RunDirectory, config: Mapping[str, Any], identity: Mapping[str, Any], free: Sequence[str]) -> None:
     """Give a directory without a commit to this configuration and these data and weights.
 
@@ -110,7 +114,7 @@ def guard_identity(run: RunDirectory, identity: Mapping[str, Any]) -> list[str]:
         run.ledger.publish(path.name, json_bytes(identity))
         return []
     before = read_json(run.ledger.check(path.name))
-    for key in HARD:
+    for key in (*HARD, EXAMPLES):
         if differs(before, identity, key):
             raise RunError(
                 f"the {key.replace('_', ' ')} changed since {run.path} began (fingerprint {before.get(key)}, now "
@@ -119,13 +123,13 @@ def guard_identity(run: RunDirectory, identity: Mapping[str, Any]) -> list[str]:
     return [
         f"{key} was {before.get(key)}, now {value}"
         for key, value in identity.items()
-        if key not in (*HARD, "settings") and before.get(key) != value
+        if key not in (*HARD, EXAMPLES, "settings") and before.get(key) != value
     ]
 
 
 def differs(before: Mapping[str, Any], now: Mapping[str, Any], key: str) -> bool:
     """Tell whether a run was made of something else; one that knows nothing of options yet cannot tell of them."""
-    known = key in before or key != "choices_and_meta"
+    known = key in before or key not in ("choices_and_meta", EXAMPLES)
     return known and before.get(key) != now.get(key)
 
 

@@ -58,7 +58,13 @@ class Mixture(SplitTask):
         tasks = {
             name: task.in_turns(wanted) if isinstance(task, SplitTask) else task for name, task in self.tasks.items()
         }
-        return self.model_copy(update={"tasks": tasks, "turns": any(task.turns for task in tasks.values())})
+        turns = any(task.turns for task in tasks.values())
+        return self.model_copy(update={"tasks": tasks, "turns": turns, "verifier": ByTask(tasks=tasks)})
+
+    def worked_examples(self) -> str | None:
+        """Join those of the tasks."""
+        found = {name: t.worked_examples() for name, t in self.tasks.items() if isinstance(t, SplitTask)}
+        return " ".join(f"{name}:{each}" for name, each in found.items() if each is not None) or None
 
     def check(self) -> None:
         """There must be tasks, and weights only of these.

@@ -11,6 +11,7 @@ rationale is a message of its own, without them.
 """
 
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -56,6 +57,10 @@ class Prompted(SplitTask):
     def in_turns(self, chat: bool) -> Self:
         """Return the task as it is asked; a frame that was given is kept."""
         return super().in_turns(chat and not self.model_fields_set & {"before", "after"})
+
+    def worked_examples(self) -> str | None:
+        """Return the SHA-256 of the file that was given."""
+        return None if self.exemplars is None else sha256(self.exemplars.expanduser().read_bytes()).hexdigest()
 
     def prompt(self, observation: Observation, *, hint: bool = False) -> str:
         """Write worked examples, then the question; with `hint`, its answer is shown."""

@@ -28,6 +28,10 @@ class SplitTask(Task):
         """Return the task as a model with a chat template, or one without, is asked, where nothing else is said."""
         return self.model_copy(update={"turns": chat}) if self.turns is None else self
 
+    def worked_examples(self) -> str | None:
+        """Return what changes with worked examples of the user's own; None: there are none."""
+        return None
+
     @property
     @abstractmethod
     def _splits(self) -> Mapping[str, Sequence[Observation]]:

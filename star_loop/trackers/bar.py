@@ -12,7 +12,7 @@ from rich.table import Column
 from rich.text import Text
 
 from star_loop.report import quantities
-from star_loop.trackers.run_progress import RunProgress
+from star_loop.trackers.run_progress import TOLD_FROM, RunProgress
 
 
 @contextmanager
@@ -88,7 +88,9 @@ def _per_second(task: Task) -> float:
 def _left(task: Task) -> float | None:
     """Tell how many seconds are left of the phase; None: nobody can tell."""
     rate = _per_second(task)
-    return None if task.total is None or not rate else max(0.0, task.total - task.completed) / rate
+    if task.total is None or not rate or task.completed < TOLD_FROM * task.total:
+        return None
+    return max(0.0, task.total - task.completed) / rate
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from star_loop.report import quantities
 from star_loop.run.directory import RunDirectory
 from star_loop.trackers.bar import log_above_the_bar, progress_bar
 from star_loop.trackers.remarks import Remarks, with_examples
-from star_loop.trackers.run_progress import GAP, RunProgress
+from star_loop.trackers.run_progress import GAP, TOLD_FROM, RunProgress
 
 
 class Console(Tracker):
@@ -105,7 +105,7 @@ class _Lines(Session):
         answers, done = self._so_far.asked or self._so_far.done, self._so_far.foreseen
         shown += [f"asked={self._so_far.asked}"] if self._so_far.asked else []
         shown += [f"rate={answers / seconds:.2f}/s"] if seconds else []
-        if self._total is not None and done and seconds:
+        if self._total is not None and done and seconds and done >= TOLD_FROM * self._total:
             shown.append(f"seconds_left={max(self._total - done, 0) * seconds / done:.0f}")
         return " ".join(shown)
 
@@ -200,8 +200,7 @@ class _Table(Session):
     ) -> None:
         self._screen, self._progress, self._so_far, self._remarks = screen, progress, so_far, Remarks()
         self._columns = _columns_for(screen.width)
-        self._print(Text(str(directory), style="dim", overflow="fold"))
-        self._print(Text(f"accuracy on the test split, greedy, {_asked(directory)}", style="dim", overflow="fold"))
+        self._print(Text(f"{directory} · asked {_asked(directory)}", style="dim", overflow="fold"))
         self._print(Text(GAP.join(f"{column.title:>{column.width}}" for column in self._columns), style="bold"))
         for iteration, metrics in enumerate(committed):
             self._row(iteration, metrics, style="dim")

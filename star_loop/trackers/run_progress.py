@@ -12,6 +12,8 @@ from star_loop.records import Metrics
 from star_loop.report import quantities
 
 GAP = "  "
+TOLD_FROM = 0.05
+"""Share of a phase before which nobody can tell how long it takes: the engine may have started meanwhile."""
 _SPAN = 100 * 365 * 86400.0
 """Seconds: an end beyond a century is not foretold."""
 _FOREVER, _LARGEST = 10**12, 300.0

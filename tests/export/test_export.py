@@ -20,11 +20,12 @@ from star_loop.embedded import TINY
 from star_loop.export.__main__ import main
 from star_loop.export.card import command, in_head, model_card, name_of
 from star_loop.export.files import choose, copy_adapter, export
+from star_loop.launch import launch
 from star_loop.models import Pretrained
 from star_loop.records import Example
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
-from tests.quiz import play
+from tests.quiz import configure, play
 from tests.small_models import write_adapter, write_llama
 
 ROOT = Path(__file__).parent.parent.parent
@@ -35,6 +36,17 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("scripted")
     play(directory, "allocator.rollouts=4", "second_try=rationalize", "generator.table=[0.7,0.5,0.3]")
     return directory
+
+
+def test_an_export_does_not_repeat_what_the_launch_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"q": f"How much is {k} plus 1?", "a": str(k + 1)} for k in range(60)]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    keys = ("task=file", f"task.path={tmp_path}/mine.jsonl", "task.question=q", "task.answer=a", "schedule.steps=1")
+    launch(configure("experiment=smoke", *keys, "iterations=1", "~tracker.console"), tmp_path / "run")
+    assert "so an accuracy on it is known to" in caplog.text
+    line = [sys.executable, "-m", "star_loop.export", str(tmp_path / "run"), "--parts", "data"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout.splitlines(), done.stderr) == ([str(tmp_path / "run/export/0001")], "")
 
 
 def test_every_trained_rationale_is_exported(scripted: Path) -> None:

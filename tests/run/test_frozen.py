@@ -65,6 +65,27 @@ def test_a_run_is_that_of_the_rows_at_its_launch_and_an_export_refuses_others(tm
     assert contents(tmp_path / "run") == before
 
 
+def test_worked_examples_of_ones_own_are_data_too(tmp_path: Path) -> None:
+    """They stand in every prompt: a run goes on with those of its launch, a fork may take others."""
+    rows, worked = tmp_path / "mine.jsonl", tmp_path / "worked.jsonl"
+    WRITE["jsonl"](rows, ROWS)
+    keys = [*overrides(rows), f"task.exemplars={worked}", "task.bare_shots=1"]
+
+    def write(word: str) -> None:
+        worked.write_text(json.dumps({"question": f"{word} 2?", "rationale": "It is 2. #### 2", "answer": "2"}) + "\n")
+
+    write("One")
+    launch(configure(*keys), tmp_path / "run")
+    write("Another")
+    with pytest.raises(RunError, match="the worked examples changed since"):
+        launch(configure(*keys, "iterations=3"), tmp_path / "run")
+    with pytest.raises(RunError, match="the worked examples changed since the run began"):
+        export(tmp_path / "run", "last", ["data"])
+    launch(configure(*keys, f"fork={tmp_path}/run/iterations/0001"), tmp_path / "fork")
+    write("One")
+    launch(configure(*keys, "iterations=3"), tmp_path / "run")
+
+
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="no limits of processes")
 def test_options_and_tests_of_an_answer_are_data_too(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"

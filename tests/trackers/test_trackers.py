@@ -365,6 +365,26 @@ def test_without_a_terminal_the_console_prints_lines_for_grep(
     ) in out
 
 
+@pytest.mark.parametrize(
+    "settings, asked",
+    [
+        ("", "zero-shot"),
+        ("task: {bare_shots: 1}", "after 1 worked example"),
+        ("task: {bare_shots: 3}\nmodel: {chat_template: true}", "after 3 worked examples, in the chat template"),
+    ],
+)
+def test_the_console_says_how_questions_are_put(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: str, asked: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(settings)
+    for live in (False, True):
+        with Console(live=live).session(tmp_path, []):
+            pass
+    lines, table = (part.replace("\n", "") for part in capsys.readouterr().out.split("iter  ")[0].split("\n", 1))
+    assert lines == f"run directory={tmp_path} asked={asked!r}"
+    assert f"{tmp_path} · asked {asked}" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", table)
+
+
 def test_without_a_terminal_the_console_tells_how_a_phase_goes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,16 +393,18 @@ def test_without_a_terminal_the_console_tells_how_a_phase_goes(
         with Console(progress_every=every).session(tmp_path, []) as session:
             session.phase(1, "collect", 80)
             session.advance(0, 0, 32)
-            session.advance(20, 400)
+            session.advance(1)  # while the engine started, as it may be
+            session.advance(19, 400)
             session.phase(1, "train", None)
             session.advance(3)
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("progress")]
     assert [line.split(" rate=")[0] for line in told] == [
         "progress iteration=1 name=collect done=0 total=80 asked=32",
+        "progress iteration=1 name=collect done=1 total=80 asked=32",
         "progress iteration=1 name=collect done=20 total=80 asked=32",
         "progress iteration=1 name=train done=3",
     ]
-    assert [" seconds_left=" in line for line in told] == [False, True, False]
+    assert [" seconds_left=" in line for line in told] == [False, False, True, False]
 
 
 def test_while_a_wave_is_out_the_bar_moves_by_what_the_iteration_before_accepted(
