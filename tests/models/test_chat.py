@@ -148,7 +148,7 @@ def test_a_template_that_takes_one_message_is_named_with_what_to_write(tmp_path:
     chatty(single).save_pretrained(tmp_path)
     keys = ("task=word_problems", f"model.name_or_path={tmp_path}", CHAT)
     check_experiment(build(configure(*keys, "task.turns=false")))
-    with pytest.raises(ValueError, match=r"fails on 9 messages: .*two messages: set task\.turns=false"):
+    with pytest.raises(ValueError, match=r"fails on 13 messages: .*two messages: set task\.turns=false"):
         check_experiment(build(configure(*keys)))
 
 
