@@ -71,7 +71,7 @@ class Arithmetic(SplitTask):
 
     notation: ClassVar[str] = (
         "q54r87s18t56= asks for 5185 + 6874: each column a letter and its digits, ones first; "
-        "- before = subtracts, * multiplies, a third digit is added"
+        "- before = subtracts, * multiplies, a third digit is added; #q9r5s0t2u1 answers 12059"
     )
     """How a question is written, for people who see one."""
     verifier: Verifier = Scratchpad()
