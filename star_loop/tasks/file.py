@@ -128,7 +128,13 @@ class File(Columned):
         if self.answer is not None:
             logger.info("%s: the first golds as they were read: %s", source, "; ".join(self._golds()))
         for split in ("validation", "test"):
-            if 0 < (n := len(splits[split])) < _FEW:
+            n, cut = len(splits[split]), split not in self._tables
+            if cut and not n and getattr(self, f"{split}_size") is None:
+                logger.warning(
+                    "%s: too few rows to cut a %s split from, so no accuracy on it is measured: give task.%s_path, or "
+                    "task.%s_size=0 to say so", source, split, split, split,
+                )  # fmt: skip
+            elif 0 < n < _FEW:
                 logger.warning(
                     "%s: the %s split has %d questions, so an accuracy on it is known to ±%.0f points at best: give "
                     "task.%s_path, or task.%s_size", source, split, n, 98 / math.sqrt(n), split, split,

@@ -43,6 +43,8 @@ def read(path: Path) -> Table:
     path = path.expanduser()
     if path.is_dir():
         raise ValueError(f"there is no file {path}, which is a folder: name one file in it")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is a pipe or a device, and rows are read more than once: save them as a file")
     if not path.is_file():
         raise ValueError(f"there is no file {path} (seen from {Path.cwd()}): check the path")
     if not path.stat().st_size:

@@ -7,6 +7,7 @@ Data files and configurations; model folders and adapters are in `test_damaged_m
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
@@ -244,6 +245,9 @@ def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
     for name in ("folder.jsonl", "dangling.jsonl", "nowhere.jsonl"):
         with pytest.raises(ValueError, match=rf"there is no file .*{name}"):
             File(path=tmp_path / name).check()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(ValueError, match=r"pipe\.jsonl is a pipe or a device"):
+        File(path=tmp_path / "pipe.jsonl").check()
 
 
 def test_what_can_be_read_is_read(tmp_path: Path) -> None:

@@ -293,6 +293,15 @@ def test_a_small_test_split_is_said(tmp_path: Path, caplog: pytest.LogCaptureFix
     with caplog.at_level("WARNING", "star_loop"):
         File(path=write(tmp_path / "a.jsonl", rows)).train()
     assert "the test split has 7 questions, so an accuracy on it is known to ±37 points at best" in caplog.text
+    caplog.clear()
+    two = write(tmp_path / "two.jsonl", rows[:2])
+    with caplog.at_level("WARNING", "star_loop"):
+        File(path=two).train()
+    assert "too few rows to cut a test split from, so no accuracy on it is measured: give task.test_path" in caplog.text
+    caplog.clear()
+    with caplog.at_level("WARNING", "star_loop"):
+        File(path=two, test_size=0, validation_size=0).train()
+    assert "too few rows" not in caplog.text
 
 
 # ------------------------------------------------------------------------------------------- numbers as written
