@@ -44,6 +44,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
 def _as_typed(said: str) -> str:
     """Without the `++` that nobody typed, and without what OmegaConf adds for its own developers."""
     said = re.sub(r"\+\+(?=[A-Za-z_])", "", said)
+    said = re.sub(r"^Recursive interpolation detected\n +full_key: (\S+)", r"\1: asks for itself, by ${…}", said)
     said = re.sub(r"\n +(full_key|reference_type|object_type).*", "", said)
     said = re.sub(r"^\w+ raised while resolving interpolation: ", "", said)
     return re.sub(r"^Interpolation key '(.+)' not found$", r"\1: this key is needed, and nobody gives it", said)

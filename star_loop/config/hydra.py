@@ -171,11 +171,13 @@ def safe(name: object) -> str:
     Raises:
         ValueError: absolute, climbing (`..`), empty, with control characters, or called as a run's own folders are.
     """
-    from star_loop.run.directory import OWN_FOLDERS
+    from star_loop.run.directory import FILES_BESIDE, OWN_FOLDERS
 
     parts = str(name).split("/")
     if own := set(parts) & set(OWN_FOLDERS):
         raise ValueError(f"name={name!r}: every run has a folder {own.pop()}: choose another name")
+    if parts[-1] in FILES_BESIDE:
+        raise ValueError(f"name={name!r}: a file of this name is written beside the runs: choose another name")
     if name is None or any(part in ("", ".", "..") or not part.isprintable() or "\\" in part for part in parts):
         raise ValueError(f"name={name!r} must be a plain name below outputs/: letters, digits and - _ . = ,")
     return str(name)

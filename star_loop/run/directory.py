@@ -41,8 +41,10 @@ FREE_KEYS = (
 """Dotted keys (or their parents) that may differ between the launches of one run: how far, how shown, where."""
 _LOCKLESS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """How a file system says that it has no locks, or none left."""
-OWN_FOLDERS = ("iterations", "attempts", "preparation", "export", "tensorboard")
+OWN_FOLDERS = ("iterations", "attempts", "preparation", "export", "tensorboard", "wandb")
 """Folders in a run directory, which no run is called after."""
+FILES_BESIDE = ("comparison.html", "comparison.md", "comparison.csv", "mlflow.db")
+"""Files beside run directories, which none is called after either."""
 
 
 HARD = ("observations", "choices_and_meta", "base_weights")

@@ -225,10 +225,10 @@ class IterationDirectory:
         # Times differ between identical runs: their commits must not.
         try:
             metrics = self.metrics()
-        except RunError:
+            same = {key: value for key, value in metrics.items() if not key.startswith(("seconds/", "machine/"))}
+            return hashlib.sha256(json_bytes(same)).hexdigest()
+        except ValueError:  # no JSON object, or with numbers that are none
             return "unreadable"
-        same = {key: value for key, value in metrics.items() if not key.startswith(("seconds/", "machine/"))}
-        return hashlib.sha256(json_bytes(same)).hexdigest()
 
     def _remedy(self) -> str:
         """Say what to do about a damaged file: go on from the last iteration before this one that has its model."""

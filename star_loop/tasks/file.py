@@ -136,8 +136,8 @@ class File(Columned):
                 )  # fmt: skip
             elif 0 < n < _FEW:
                 logger.warning(
-                    "%s: the %s split has %d questions, so an accuracy on it is known to ±%.0f points at best: give "
-                    "task.%s_path, or task.%s_size", source, split, n, 98 / math.sqrt(n), split, split,
+                    "%s: the %s split has %d question%s, so an accuracy on it is known to ±%.0f points at best: give "
+                    "task.%s_path, or task.%s_size", source, split, n, "s" * (n > 1), 98 / math.sqrt(n), split, split,
                 )  # fmt: skip
 
     def _golds(self) -> Iterator[str]:

@@ -182,6 +182,14 @@ def test_a_planted_link_leads_nothing_elsewhere(runs: Path, tmp_path: Path, link
     }
 
 
+def test_figures_that_are_no_numbers_are_named(runs: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
+    (run / "iterations/0001/metrics.json").write_text('{"evaluation/accuracy": NaN}')
+    for use in (lambda: play(run, "iterations=4"), lambda: export(run, "last", ["data"]), lambda: write(run)):
+        with pytest.raises(RunError, match=r"0001/metrics\.json is damaged"):
+            use()
+
+
 def test_everything_that_a_launch_writes_is_looked_at_for_links(tmp_path: Path) -> None:
     """Also what only some trackers write: a name that is not guarded would lead the writing elsewhere."""
     keys = [key for key in QUIZ if key != "~tracker.tensorboard"]
