@@ -220,7 +220,9 @@ def test_targets_and_extras_that_are_named_exist() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     for document in [*DOCUMENTS, CONTRIBUTING]:
         text = document.read_text(encoding="utf-8")
-        for target in re.findall(r"`?make ([a-z][a-z-]+)", "\n".join(re.findall(r"`[^`]*`|^    make .*$", text, re.M))):
+        for target in re.findall(
+            r"`?make ([a-z][a-z0-9-]+)", "\n".join(re.findall(r"`[^`]*`|^    make .*$", text, re.M))
+        ):
             assert f"\n{target}:" in makefile, target
         for extra in re.findall(r"`\[([a-z]+)\]`", text):
             assert f"\n{extra} = [" in project, extra

@@ -322,7 +322,7 @@ def components(key: str, node: Any) -> Iterator[tuple[str, Any]]:
 
 
 WRONG = {"never": ["so"]}
-ANYTHING = {"engine_kwargs", "extra_body", "config", "template_arguments", "peft"}
+ANYTHING = {"engine_kwargs", "extra_body", "config", "template_arguments", "peft", "sft"}
 """Keys that hold whatever somebody else's constructor or template takes; it is asked when its part is checked."""
 SIGNED = {"hint", "rate", "tau", "seed", "threshold"}
 """Numbers below zero that mean something."""

@@ -40,7 +40,8 @@ def test_where_nothing_is_near_all_are_named() -> None:
     with pytest.raises(HydraException) as error:
         configure("trainer=zzz")
     assert (
-        explain(error.value, root_keys()) == "Could not find 'trainer/zzz': there are accelerate, full, lora, scripted"
+        explain(error.value, root_keys())
+        == "Could not find 'trainer/zzz': there are accelerate, full, lora, scripted, trl"
     )
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from star_loop.judge.__main__ import main
 from star_loop.records import Rollout
 from star_loop.report import write
-from star_loop.report.unread import CUT, reasons
+from star_loop.report.unread import CUT, Reason, Reasons
 from star_loop.run.directory import RunDirectory
 from tests.quiz import play
 
@@ -98,6 +99,13 @@ def test_what_cannot_be_judged_is_said(run: Path, tmp_path: Path, capsys: pytest
     quiz = ("experiment=smoke", "task._target_=tests.quiz.Quiz")
     assert "no observation 'train/99'" in refused(capsys, *quiz, "--id", "train/99", str(tmp_path / "a.txt"))
     assert "no verifier of this name" in refused(capsys, "task.verifier=oracle", "--gold", "1", str(tmp_path / "a.txt"))
+
+
+def reasons(rollouts: Sequence[Rollout]) -> Sequence[Reason]:
+    found = Reasons()
+    for rollout in rollouts:
+        found.add(rollout)
+    return found.commonest()
 
 
 def test_reasons_are_counted_with_an_example_of_each() -> None:
