@@ -129,10 +129,10 @@ class File(Columned):
             logger.info("%s: the first golds as they were read: %s", source, "; ".join(self._golds()))
         for split in ("validation", "test"):
             n, cut = len(splits[split]), split not in self._tables
-            if cut and not n and getattr(self, f"{split}_size") is None:
+            if cut and not n:
                 logger.warning(
-                    "%s: too few rows to cut a %s split from, so no accuracy on it is measured: give task.%s_path, or "
-                    "task.%s_size=0 to say so", source, split, split, split,
+                    "%s: too few rows to cut a %s split from, so no accuracy on it is measured: give task.%s_path",
+                    source, split, split,
                 )  # fmt: skip
             elif 0 < n < _FEW:
                 logger.warning(

@@ -146,12 +146,11 @@ class TestBothEngines:
     def test_nothing_asked_nothing_generated(self, engine):
         assert engine.generate([], seed=0) == []
 
-    def test_a_prompt_that_fills_the_context_is_cut_off_not_an_error(self, engine, caplog):
+    def test_a_prompt_that_fills_the_context_is_cut_off_not_an_error(self, engine):
         requests = ask(["x" * 600, QUESTIONS[0]], GREEDY, n=2)
         long, short = engine.generate(requests, seed=0)
         assert [(c.text, c.tokens, c.finish, c.prompt_tokens) for c in long] == [("", 0, "length", 601)] * 2
         assert all(completion.text for completion in short)
-        assert "q/0" in caplog.text and "512" in caplog.text
 
     def test_a_completion_ends_with_the_context(self, engine):
         (drawn,) = engine.generate(ask(["x" * 500], Sampling(temperature=0.0, max_tokens=100)), seed=0)[0]
