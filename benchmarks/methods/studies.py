@@ -185,6 +185,14 @@ ORDER = Study(
     seeds=11,
 )
 
+ORDERS: Mapping[str, Overrides] = {
+    "random": ("experiment=star_acc_early_stop",),
+    "AdaSTaR": ("experiment=adastar",),
+    "hardest first": ("experiment=hardest_first",),
+    "peers": ("experiment=peers",),
+}
+"""An early stop in each order, where the setting says the rest."""
+
 REACH = Study(
     title="Out of reach",
     question="What does asking the hardest first cost where three in eight observations cannot be solved?",
@@ -198,12 +206,7 @@ REACH = Study(
         EARLY,
         *ALIKE,
     ),
-    methods={
-        "random": ("experiment=star_acc_early_stop",),
-        "AdaSTaR": ("experiment=adastar",),
-        "hardest first": ("experiment=hardest_first",),
-        "peers": ("experiment=peers",),
-    },
+    methods=ORDERS,
     control="random",
     targets=(0.4, 0.5, 0.55),
     seeds=11,
@@ -408,12 +411,7 @@ WORDS_ORDER = replace(
     title="Order, a real model",
     question="The same as `order`, with SmolLM2-135M-Instruct after its first iteration",
     setting=(*WORDS, "task._target_=benchmarks.methods.pools.Rare", "task.train_per_level=24"),
-    methods={
-        "random": ("experiment=star_acc_early_stop",),
-        "AdaSTaR": ("experiment=adastar",),
-        "hardest first": ("experiment=hardest_first",),
-        "peers": ("experiment=peers",),
-    },
+    methods=ORDERS,
     control="random",
 )
 
