@@ -41,6 +41,7 @@ _DENIED = re.compile(
     re.IGNORECASE,
 )
 _EMPHASIZING = "*_`\"'"
+_STYLED = re.compile(r"\\(?:text\w*|math(?:rm|bf|it|sf|tt)|[mf]box|emph|underline|bm) *\{\Z")
 _BEFORE_DENIED = re.compile(
     r"(?:\b(?:not|never|neither|nor|cannot(?: be)?|twice|double|thrice|half(?: of)?|anything but|everything but)"
     r"|n['’]t(?: be)?|\b(?:more|less|greater|fewer|larger|smaller|other|rather) than|\d[$)\s]*\bor"
@@ -78,13 +79,23 @@ def read_with(stated: Statement) -> str | None:
     """
     if not (stated.before or stated.after):
         return stated.line
-    before, after = stated.before, stated.after
-    while before and before[-1] in _EMPHASIZING and after.startswith(before[-1]):
-        before, after = before[:-1], after[1:]
+    before, after = _inside_emphasis(stated.before, stated.after)
     if _is_element(before.rpartition("\n")[2], after, formula=_formula(before)):
         return None
     line = _behind(_formula(before), stated.line, after)
     return None if line is None else _before(before, line)
+
+
+def _inside_emphasis(before: str, after: str) -> tuple[str, str]:
+    """Take off the emphasis that a box or tag stands in, layer by layer."""
+    while True:
+        command = _STYLED.search(before)
+        if before and before[-1] in _EMPHASIZING and after.startswith(before[-1]):
+            before, after = before[:-1], after[1:]
+        elif command and after.startswith("}"):
+            before, after = before[: command.start()], after[1:]
+        else:
+            return before, after
 
 
 def _formula(before: str) -> bool:

@@ -37,6 +37,7 @@ def cluster() -> Iterator[tuple[Any, Any]]:
 
 def test_an_engine_for_which_no_node_has_room_says_what_is_missing(tmp_path: Path) -> None:
     base, handler = Pretrained(name_or_path="tiny"), signal.getsignal(signal.SIGTERM)
+    others = folders_of_clusters()
     with (
         Ray(num_cpus=1000, num_gpus=3, wait=0.5).engine(base, workspace=tmp_path, seed=0) as engine,
         pytest.raises(EngineError, match=r"(?s)no node had room.*1000 CPU, 3 GPU.*generator\.wait.*The cluster has"),
@@ -44,7 +45,7 @@ def test_an_engine_for_which_no_node_has_room_says_what_is_missing(tmp_path: Pat
         engine.serve(Model(base=base))
     assert signal.getsignal(signal.SIGTERM) is handler
     assert living(tmp_path) == []
-    assert not list(Path(tempfile.gettempdir()).glob("star_loop-ray-*"))
+    assert folders_of_clusters() <= others
 
 
 def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:
@@ -86,6 +87,11 @@ def test_two_nodes_write_what_one_process_writes_and_one_of_them_may_go(
     for directory in (two, fewer):
         assert not [path for path in (directory / "run/.engine").rglob("*") if path.is_file()]
         assert living(directory) == []
+
+
+def folders_of_clusters() -> set[Path]:
+    """Where clusters of any launch on this machine, killed ones included, keep their sockets."""
+    return set(Path(tempfile.gettempdir()).glob("star_loop-ray-*"))
 
 
 def made_by(directory: Path) -> dict[str, bytes]:

@@ -1,6 +1,8 @@
 """Laws of judging, over every stage and every verifier."""
 
 from collections.abc import Callable
+from functools import reduce
+from itertools import chain, permutations
 
 import pytest
 from hypothesis import given, settings
@@ -77,6 +79,7 @@ AROUND: list[Callable[[str], str]] = [
     lambda text: f"<think>The answer is 3. \\boxed{{A}}\n#### 8</think>\n{text}",
     lambda text: f"{text}\n", lambda text: f"{text}.", lambda text: f"## Solution\n\n{text}",
 ]  # fmt: skip
+LEADS = ("The answer is ", "Answer: ", "#### ", "<answer>", "答案是")
 WRAPPERS = ["**{}**", "*{}*", "__{}__", "`{}`", " {} ",  "${}$", "\\({}\\)", "\\text{{{}}}", '"{}"', "“{}”", "\\boxed{{{}}}"]  # fmt: skip
 
 
@@ -114,23 +117,21 @@ def test_what_stands_around_a_right_text_leaves_it_right(
     assert verdict.correct, (text, verdict, verdict.reading)
 
 
-@EACH
-@settings(max_examples=30)
-@given(wrappers=st.lists(st.sampled_from(WRAPPERS), max_size=3, unique=True), period=st.booleans())
-def test_a_wrapped_answer_is_the_same_answer(
-    verifier: Verifier, observation: Observation, text: str, wrappers: list[str], period: bool
-) -> None:
-    if isinstance(verifier, Code | Scratchpad | Gym):
-        return
-    for lead in ("The answer is ", "Answer: ", "#### ", "\\boxed{", "<answer>", "答案是"):
-        if text.startswith(lead):
-            closing = text[len(text.rstrip("}")) :] if lead == "\\boxed{" else "</answer>" if lead == "<answer>" else ""
-            answer = text.removeprefix(lead).removesuffix(closing)
-            for wrapper in wrappers if "$" not in answer else ():
-                answer = wrapper.format(answer)
-            wrapped = f"{lead}{answer}{closing}{'.' if period else ''}"
-            verdict = verifier.judge(observation, wrapped)
-            assert verdict.correct, (wrapped, verdict, verdict.reading)
+@pytest.mark.parametrize(
+    "verifier, observation, text",
+    [case for case in CASES if case[2].startswith(LEADS) and not isinstance(case[0], Gym)],
+)
+def test_a_wrapped_answer_is_the_same_answer(verifier: Verifier, observation: Observation, text: str) -> None:
+    """In every order of up to three wrappers, with and without a period."""
+    lead = next(lead for lead in LEADS if text.startswith(lead))
+    closing = "</answer>" if lead == "<answer>" else ""
+    answer = text.removeprefix(lead).removesuffix(closing)
+    most = 3 if "$" not in answer else 0
+    for wrappers in chain.from_iterable(permutations(WRAPPERS, count) for count in range(most + 1)):
+        wrapped = reduce(lambda inside, wrapper: wrapper.format(inside), wrappers, answer)
+        for said in (f"{lead}{wrapped}{closing}", f"{lead}{wrapped}{closing}."):
+            verdict = verifier.judge(observation, said)
+            assert verdict.correct, (said, verdict, verdict.reading)
 
 
 @EACH
