@@ -9,9 +9,9 @@ Example:
     3
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
 Words = Annotated[tuple[str, ...], BeforeValidator(lambda given: given.split(",") if isinstance(given, str) else given)]
 """Several words: a list, or a text with commas."""
@@ -32,6 +32,15 @@ class Component(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, protected_namespaces=()
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_number(cls, given: Any, info: ValidationInfo) -> Any:
+        if isinstance(given, bool) and info.field_name is not None:
+            wanted = cls.model_fields[info.field_name].annotation
+            if {int, float} & {wanted, *get_args(wanted)} and bool not in get_args(wanted):
+                raise ValueError("a number is wanted")
+        return given
 
     def check(self) -> None:
         """Look at the world (files, weights, packages) before anything expensive starts.

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
 from star_loop.seeding import rng
-from star_loop.tasks.splitting import SplitTask
+from star_loop.tasks.splitting import MOST_DRAWN, SplitTask
 from star_loop.verifiers.columns import HIGHEST_LEVEL, Problem, draw, parse
 from star_loop.verifiers.scratchpad import Scratchpad
 
@@ -83,14 +83,14 @@ class Arithmetic(SplitTask):
         "multiply_add": (4, 5, 6),
     }
     """The skills, and the numbers of columns of each."""
-    train_per_level: int = Field(default=80, ge=1)
+    train_per_level: int = Field(default=80, ge=1, le=MOST_DRAWN)
     """Training observations of a skill's lowest level."""
     train_decay: float = Field(default=1.0, gt=0, le=1)
     """Training observations of a level over those of the next lower level of its skill; below 1: what is hard is
     rare. At least one of each level."""
-    validation_per_level: int = Field(default=20, ge=1)
+    validation_per_level: int = Field(default=20, ge=1, le=MOST_DRAWN)
     """Validation observations of each level."""
-    test_per_level: int = Field(default=30, ge=1)
+    test_per_level: int = Field(default=30, ge=1, le=MOST_DRAWN)
     """Test observations of each level."""
     seed: int = 0
     """Which problems are drawn; the split of a problem does not depend on it."""

@@ -15,6 +15,9 @@ from star_loop.seeding import seed_for
 from star_loop.tasks.survey import Digests, Group, Indices, Survey, survey
 from star_loop.verifiers.guess import named
 
+MOST_DRAWN = 10_000
+"""Questions of a level that a generated task draws: more of them would take minutes."""
+
 
 class SplitTask(Task):
     """A task that makes its three splits at once, when the first of them is needed."""

@@ -24,6 +24,7 @@ from star_loop.protocols import Verifier
 from star_loop.records import Observation
 from star_loop.seeding import rng
 from star_loop.tasks.prompting import EXEMPLARS, Prompted
+from star_loop.tasks.splitting import MOST_DRAWN
 from star_loop.verifiers.chain import Chain
 
 NAMES = ("Ann", "Ben", "Carla", "David", "Emma", "Farid", "Greta", "Hugo", "Ines", "Jon", "Kim", "Leo", "Maya", "Nils")
@@ -130,11 +131,11 @@ class WordProblems(Prompted):
     """Numbers of steps."""
     largest: int = Field(default=9, ge=2, le=49)
     """The largest number in a question."""
-    train_per_level: int = Field(default=150, ge=1)
+    train_per_level: int = Field(default=150, ge=1, le=MOST_DRAWN)
     """Training questions of each plot and level."""
-    validation_per_level: int = Field(default=6, ge=1)
+    validation_per_level: int = Field(default=6, ge=1, le=MOST_DRAWN)
     """Validation questions of each plot and level."""
-    test_per_level: int = Field(default=10, ge=1)
+    test_per_level: int = Field(default=10, ge=1, le=MOST_DRAWN)
     """Test questions of each plot, `retold` included, and level."""
     seed: int = Field(default=0, ge=0)
     """Which problems are drawn; the split of a chain does not depend on it."""

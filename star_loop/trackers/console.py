@@ -204,7 +204,8 @@ class _Table(Session):
         self._print(Text(GAP.join(f"{column.title:>{column.width}}" for column in self._columns), style="bold"))
         for iteration, metrics in enumerate(committed):
             self._row(iteration, metrics, style="dim")
-        self._bar = progress.add_task("starting", total=None, done=0)
+        complete = so_far.last is not None and len(committed) > so_far.last
+        self._bar = progress.add_task("starting", total=None, done=0, visible=not complete)
 
     def phase(self, iteration: int, name: str, total: int | None) -> None:
         self._so_far.phase(iteration)

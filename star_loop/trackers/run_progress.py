@@ -48,6 +48,7 @@ class RunProgress:
 
     def committed(self, iteration: int, metrics: Metrics) -> float | None:
         """Return the change of the test accuracy since it was measured before; None: there is nothing to compare."""
+        self._iteration, self._began = iteration + 1, time.monotonic()
         if iteration:
             self._seconds.append(metrics.get("seconds/total", 0.0))
         visited = metrics.get("collect/observations")

@@ -51,6 +51,8 @@ def refusal(*typed: str) -> str:
         ("~schedule", "schedule: Experiment needs this key: give schedule=…"),
         ("schedule=null", "schedule: input should be a valid dictionary or instance of Schedule, got None"),
         ("seed=-1", "seed: input should be greater than or equal to 0, got -1"),
+        ("seed=true", "seed: a number is wanted, got True"),
+        ("task.test_per_level=10001", "task.test_per_level: input should be less than or equal to 10000, got 10001"),
         ("iterations=two", "iterations: input should be a valid integer"),
         ("trainer.lr=1", "trainer.lr: no such key: did you mean rate?"),
         (

@@ -432,15 +432,17 @@ from star_loop.trackers import Console
 from tests.trackers.test_trackers import metrics_of
 
 logging.basicConfig(stream=sys.stdout, format="[log] %(message)s", level="INFO")
-with Console(iterations=4).session(Path("outputs/demo"), [metrics_of(0)]) as session:
-    for iteration in (1, 2):
+complete = sys.argv[1:] == ["complete"]
+with Console(iterations=0 if complete else 4).session(Path("outputs/demo"), [metrics_of(0)]) as session:
+    for iteration in () if complete else (1, 2):
         session.phase(iteration, "collect", 1200)
         session.advance(600, 12_000)
         logging.info("half way")
         session.phase(iteration, "test", None)
         session.log(iteration, metrics_of(iteration))
-    session.phase(3, "train", 400)
-    if sys.argv[1:]:
+    if not complete:
+        session.phase(3, "train", 400)
+    if sys.argv[1:] == ["crash"]:
         raise RuntimeError("a crash in training")
 """
 
@@ -522,6 +524,12 @@ def test_after_a_crash_the_bar_is_gone_and_the_cursor_is_there() -> None:
     assert "RuntimeError: a crash in training" in shown
     assert "iteration 3/4 train" not in shown
     assert sent.rfind("\x1b[?25h") > sent.rfind("\x1b[?25l")
+
+
+def test_a_run_that_was_complete_before_shows_no_bar() -> None:
+    sent = in_terminal("complete", columns=80)
+    assert "31.0 %" in sent
+    assert not re.search("starting|ends about", sent)
 
 
 def test_the_line_below_the_bar_says_how_the_run_stands_as_far_as_it_fits() -> None:
