@@ -7,13 +7,14 @@ import dataclasses
 import difflib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import PeftConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft import __version__ as peft_version
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -21,15 +22,16 @@ from torch import Tensor
 from star_loop.models import Pretrained, is_whole
 from star_loop.models.tied import refuse_tied
 from star_loop.models.weights import read_adapter, skeleton
-from star_loop.trainers.keys import LoraKeys
+from star_loop.trainers.keys import LoraKeys, method_of
 
 OWN = {
-    "r": "trainer.r", "lora_alpha": "trainer.lora_alpha", "lora_dropout": "trainer.lora_dropout",
+    "r": "trainer.r", "lora_alpha": "trainer.lora_alpha", "alpha": "trainer.lora_alpha",
+    "lora_dropout": "trainer.lora_dropout",
     "target_modules": "trainer.target_modules", "base_model_name_or_path": "model.name_or_path",
     "revision": "model.revision",
 }  # fmt: skip
 """Fields of PEFT's that have a key of their own."""
-SET = ("task_type", "peft_type", "peft_version", "auto_mapping", "inference_mode")
+SET = ("task_type", "peft_version", "auto_mapping", "inference_mode")
 """Fields of PEFT's that a round sets."""
 REFUSED = {
     "bias": "a bias of the base would be trained, and the base stays as it is",
@@ -48,45 +50,59 @@ REFUSED = {
 """Fields of PEFT's that cannot be trained, served or merged here, and why."""
 SCALING = ("use_rslora", "use_dora", "alpha_pattern")
 """Fields that change what the same matrices mean."""
+SIZES = {
+    "LORA": {"r": "r", "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout"},
+    "LOHA": {"r": "r", "lora_alpha": "alpha"}, "LOKR": {"r": "r", "lora_alpha": "alpha"},
+    "GRALORA": {"r": "r", "lora_alpha": "alpha"}, "DELORA": {"r": "r"}, "VERA": {"r": "r"},
+    "MISS": {"r": "r"}, "HRA": {"r": "r"}, "OFT": {},
+}  # fmt: skip
+"""PEFT's methods that start from the base's own function and merge into it -> our keys and their fields' names."""
 KEEPING = (True, False, "gaussian", "orthogonal")
 """Values of `init_lora_weights` that leave the weights of the base alone."""
 
 
-def lora_config(settings: LoraKeys) -> LoraConfig:
-    """Return the settings as PEFT takes them.
+def peft_config(settings: LoraKeys) -> PeftConfig:
+    """Return the settings as PEFT takes them: of LoRA, or of the method that `trainer.peft.peft_type` names.
 
     Raises:
-        ValueError: a field of `trainer.peft` that PEFT does not have, that has a key of its own, or that cannot be
-            trained, served and merged.
+        ValueError: a method, or a field of `trainer.peft`, that PEFT does not have, that has a key of its own, or that
+            cannot be trained, served and merged.
     """
-    known = [field.name for field in dataclasses.fields(LoraConfig)]
-    for name, value in settings.peft.items():
-        if reason := _refusal(name, value, known):
-            raise ValueError(f"trainer.peft.{name}: {reason}")
-    try:
-        return LoraConfig(
-            r=settings.r,
-            lora_alpha=settings.lora_alpha,
-            lora_dropout=settings.lora_dropout,
-            target_modules="all-linear" if settings.target_modules == "all-linear" else list(settings.target_modules),
-            task_type="CAUSAL_LM",
-            **settings.peft,
+    method = method_of(settings.peft)
+    if method not in SIZES:
+        raise ValueError(
+            f"trainer.peft.peft_type={method}: no such method of PEFT {peft_version} that starts from the base's own "
+            f"function and can be merged into it: there are {', '.join(SIZES)}"
         )
+    if settings.lora_dropout and "lora_dropout" not in SIZES[method]:
+        raise ValueError(f"trainer.lora_dropout={settings.lora_dropout}: {method} has none: set it to 0")
+    kind = PEFT_TYPE_TO_CONFIG_MAPPING[method]
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    for name, value in settings.peft.items():
+        if reason := _refusal(name, value, defaults):
+            raise ValueError(f"trainer.peft.{name}: {reason}")
+    targets = settings.target_modules
+    sizes = {field: getattr(settings, key) for key, field in SIZES[method].items()}
+    fields = {name: value for name, value in settings.peft.items() if name != "peft_type"}
+    try:
+        return kind(
+            target_modules="all-linear" if targets == "all-linear" else list(targets),
+            task_type="CAUSAL_LM", **sizes, **fields,
+        )  # fmt: skip
     except (TypeError, ValueError) as error:
         raise ValueError(f"trainer.peft={dict(settings.peft)}: PEFT refuses it: {error}") from error
 
 
-def _refusal(name: str, value: Any, known: Sequence[str]) -> str | None:
+def _refusal(name: str, value: Any, defaults: Mapping[str, Any]) -> str | None:
     if name in OWN:
         return f"this has a key of its own: {OWN[name]}"
     if name in SET:
         return "a round sets this by itself: leave it out"
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(set(known) - {*OWN, *SET}))}"
+    if name not in defaults:
+        close = difflib.get_close_matches(name, defaults, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted({*defaults} - {*OWN, *SET}))}"
         return f"PEFT {peft_version} has no such field: {hint}"
-    default = next(field.default for field in dataclasses.fields(LoraConfig) if field.name == name)
-    if name in REFUSED and value not in (None, False, default):
+    if name in REFUSED and value not in (None, False, defaults[name]):
         return f"{REFUSED[name]}: leave it out"
     if name == "init_lora_weights" and value not in KEEPING:
         return f"{value!r} changes the weights of the base, which is served as it was: take one of {list(KEEPING)}"
@@ -94,15 +110,15 @@ def _refusal(name: str, value: Any, known: Sequence[str]) -> str | None:
 
 
 def check_targets(settings: LoraKeys, base: Pretrained) -> None:
-    """Try the LoRA matrices on a model without weights.
+    """Try the matrices on a model without weights.
 
     Raises:
         ValueError: the base has none of `target_modules`, PEFT refuses a field, or what is trained cannot be merged
             (`refuse_tied`).
     """
-    config, model = lora_config(settings), skeleton(base)
+    config, model = peft_config(settings), skeleton(base)
     modules = {name.rpartition(".")[2] for name, _ in model.named_modules()} - {""}
-    for name in config.modules_to_save or ():
+    for name in getattr(config, "modules_to_save", None) or ():
         if name.rpartition(".")[2] not in modules:  # PEFT would train nothing, and say nothing
             listed = ", ".join(sorted(module for module in modules if not module.isdigit()))
             raise ValueError(f"trainer.peft.modules_to_save: the base has no module {name}: there are {listed}")
@@ -116,7 +132,7 @@ def check_targets(settings: LoraKeys, base: Pretrained) -> None:
     refuse_tied(adapted, base)
 
 
-def continue_from(model: Any, adapter: Path, config: LoraConfig) -> None:
+def continue_from(model: Any, adapter: Path, config: PeftConfig) -> None:
     """Load the weights of an earlier round.
 
     Raises:
@@ -129,21 +145,27 @@ def continue_from(model: Any, adapter: Path, config: LoraConfig) -> None:
         )
     stored, weights = read_adapter(adapter)
     wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
-    here, there = (config.r, config.lora_alpha), (stored.get("r"), stored.get("lora_alpha"))
+    ours = config.to_dict() | {"peft_type": method_of(config.to_dict())}
+    other = stored.get("peft_type", "LORA") != ours["peft_type"]
+    sizes = ["peft_type"] if other else [name for name in ("r", "lora_alpha", "alpha") if name in ours]
+    here, there = ({name: fields.get(name) for name in sizes} for fields in (ours, stored))
     if here != there or _shapes(wanted) != _shapes(weights):
         raise ValueError(
-            f"cannot go on from {adapter}: it has r={there[0]}, lora_alpha={there[1]} and {len(weights)} matrices, the "
-            f"trainer r={here[0]}, lora_alpha={here[1]} and {len(wanted)}. Keep trainer.r, trainer.lora_alpha and "
-            "trainer.target_modules as they were, or set start_from=base."
+            f"cannot go on from {adapter}: it has {_listed(there)} and {len(weights)} matrices, the trainer "
+            f"{_listed(here)} and {len(wanted)}. Keep trainer.r, trainer.lora_alpha, trainer.target_modules and "
+            "trainer.peft as they were, or set start_from=base."
         )
-    ours = config.to_dict()
     for name in SCALING:
-        if name in stored and stored[name] != ours[name]:
+        if name in stored and stored[name] != ours.get(name):
             raise ValueError(
-                f"cannot go on from {adapter}: it has {name}={stored[name]!r}, trainer.peft.{name}={ours[name]!r}. "
+                f"cannot go on from {adapter}: it has {name}={stored[name]!r}, trainer.peft.{name}={ours.get(name)!r}. "
                 "Keep it as it was, or set start_from=base."
             )
     set_peft_model_state_dict(model, weights)
+
+
+def _listed(sizes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sizes.items()) or "other settings"
 
 
 def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -95,4 +95,16 @@ class LoraKeys(RoundKeys):
     target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     """Every linear layer but the LM head, or names such as [q_proj, v_proj]."""
     peft: Mapping[str, Any] = {}
-    """Further fields of PEFT's `LoraConfig`, such as use_rslora, use_dora, rank_pattern, modules_to_save."""
+    """Further fields of PEFT's `LoraConfig`, such as use_rslora, use_dora, rank_pattern, modules_to_save; or another
+    method of PEFT's and its fields, by peft_type: LOHA, LOKR, OFT, …"""
+
+
+def method_of(fields: Mapping[str, Any]) -> str:
+    """Return PEFT's name of the method that its fields are of.
+
+    Example:
+        >>> method_of({"use_dora": True}), method_of({"peft_type": "loha"})
+        ('LORA', 'LOHA')
+    """
+    method = fields.get("peft_type") or "LORA"
+    return str(getattr(method, "value", method)).upper()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from star_loop.models import Pretrained
-from star_loop.trainers.keys import LoraKeys
+from star_loop.trainers.keys import LoraKeys, method_of
 from star_loop.trainers.round import Round
 
 MERGED_ONLY = ("use_dora", "modules_to_save", "target_parameters")
@@ -24,6 +24,10 @@ class Lora(LoraKeys, Round):
         `all-linear` without further fields always fits.
         """
         super().check_base(base)
+        if base.quantization and (method := method_of(self.peft)) != "LORA":
+            raise ValueError(
+                f"model.quantization={base.quantization} is for LoRA: leave trainer.peft.peft_type={method} out"
+            )
         if self.target_modules != "all-linear" or self.peft:
             from star_loop.trainers.adapter import check_targets
 
@@ -31,7 +35,8 @@ class Lora(LoraKeys, Round):
 
     def check_beside(self, rank: int) -> None:
         """Look for what vLLM's LoRA cannot apply, and for a rank that is too high for it."""
-        for name in MERGED_ONLY:
+        other = ["peft_type"] if method_of(self.peft) != "LORA" else []
+        for name in (*other, *MERGED_ONLY):
             if self.peft.get(name):
                 raise ValueError(
                     f"trainer.peft.{name} cannot be served with generator.adapter=lora: set generator.adapter=merge"
@@ -43,7 +48,7 @@ class Lora(LoraKeys, Round):
             )
 
     def shape_flops(self, sequences: Sequence[tuple[int, int]], base: Pretrained) -> int:
-        """Count as if every layer had the rank `r`."""
+        """Count as if every layer had LoRA's matrices of rank `r`."""
         from star_loop.accounting.flops import shapes_of
 
         return shapes_of(base, self.target_modules).train(sequences, self.r)

@@ -21,8 +21,8 @@ from star_loop.models.device import free_memory, give_back
 from star_loop.models.quantised import load_quantised
 from star_loop.models.weights import computing_dtype, load_merged, load_model, load_tokenizer, weight_dtype
 from star_loop.seeding import seed_for
-from star_loop.trainers.adapter import continue_from, lora_config, write_adapter
-from star_loop.trainers.keys import LoraKeys, RoundKeys
+from star_loop.trainers.adapter import continue_from, peft_config, write_adapter
+from star_loop.trainers.keys import LoraKeys, RoundKeys, method_of
 from star_loop.trainers.placement import Placement
 
 
@@ -44,7 +44,7 @@ class Kind(Protocol):
 
 
 class Adapted:
-    """LoRA matrices on a frozen base."""
+    """LoRA's matrices on a frozen base, or those of another method of PEFT's."""
 
     def check_room(self, settings: LoraKeys, start: Model, into: Path) -> None:
         """Ask for nothing: matrices are small, and the base's place is looked at when it is put there."""
@@ -52,7 +52,7 @@ class Adapted:
     @contextmanager
     def student(self, settings: LoraKeys, start: Model, seed: int) -> Iterator[Any]:
         """Yield a PEFT model; the base is there and as it was afterwards."""
-        base, config = load_base(start.base), lora_config(settings)
+        base, config = load_base(start.base), peft_config(settings)
         with _drawing(seed):
             model = get_peft_model(base, config)
             try:
@@ -62,7 +62,12 @@ class Adapted:
             finally:
                 base.gradient_checkpointing_disable()
                 model.unload().eval()
-                if config.modules_to_save or start.base.quantization or settings.kernels:
+                if (
+                    method_of(settings.peft) != "LORA"
+                    or config.modules_to_save
+                    or start.base.quantization
+                    or settings.kernels
+                ):
                     load_base.cache_clear()  # what PEFT and Liger put in the place of the base's modules stays there
                 else:
                     base.to("cpu")

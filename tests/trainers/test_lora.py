@@ -19,6 +19,7 @@ from star_loop.models.weights import computing_dtype, load_merged, load_model, s
 from star_loop.protocols import TrainingError
 from star_loop.records import Example
 from star_loop.trainers import finetuning
+from star_loop.trainers.adapter import SIZES
 from star_loop.trainers.batches import Encoded, micro_batches, normalised
 from star_loop.trainers.forward import Forward
 from star_loop.trainers.lora import Lora
@@ -258,6 +259,8 @@ OPTIONS = {
     "a head trained whole": {"modules_to_save": ["lm_head"]},
     "another beginning": {"init_lora_weights": "orthogonal"},
     "one layer": {"layers_to_transform": [1]},
+    **{method: {"peft_type": method} for method in SIZES if method not in ("LORA", "OFT")},
+    "OFT": {"peft_type": "oft", "oft_block_size": 8},
 }
 
 
@@ -284,6 +287,13 @@ def test_what_peft_offers_is_trained_gone_on_with_and_merged(base, fit, name):
         ({"use_dorra": True}, r"trainer\.peft\.use_dorra: PEFT .* has no such field: did you mean use_dora\?"),
         ({"bias": "all"}, r"trainer\.peft\.bias: a bias of the base would be trained"),
         ({"init_lora_weights": "pissa"}, r"trainer\.peft\.init_lora_weights: 'pissa' changes the weights of the base"),
+        ({"peft_type": "OSF"}, r"trainer\.peft\.peft_type=OSF: no such method of PEFT .*: there are LORA, LOHA"),
+        (
+            {"peft_type": "LOHA", "use_dora": True},
+            r"trainer\.peft\.use_dora: PEFT .* has no such field: .*rank_dropout",
+        ),
+        ({"peft_type": "LOHA", "alpha": 8}, r"trainer\.peft\.alpha: this has a key of its own: trainer\.lora_alpha"),
+        ({"peft_type": "OFT", "oft_block_size": 0}, r"trainer\.peft=.*PEFT refuses it"),
         ({"task_type": "SEQ_CLS"}, r"trainer\.peft\.task_type: a round sets this by itself"),
         ({"alora_invocation_tokens": [1]}, r"trainer\.peft\.alora_invocation_tokens: it acts only behind"),
         (
@@ -302,6 +312,7 @@ def test_what_cannot_be_trained_served_or_merged_is_refused_by_name(base, peft, 
     [
         ({"peft": {"use_dora": True}}, r"trainer\.peft\.use_dora cannot be served with generator\.adapter=lora"),
         ({"peft": {"rank_pattern": {"q_proj": 9}}}, r"have rank 9, and generator\.max_lora_rank=8: raise it"),
+        ({"peft": {"peft_type": "MISS"}}, r"trainer\.peft\.peft_type cannot be served with generator\.adapter=lora"),
         ({"r": 16}, r"have rank 16, and generator\.max_lora_rank=8"),
     ],
 )
@@ -327,6 +338,14 @@ def test_another_meaning_of_the_same_matrices_is_not_gone_on_with(base, fit):
     _, adapter = fit(steps=1)
     with pytest.raises(ValueError, match=r"it has use_rslora=False, trainer\.peft\.use_rslora=True"):
         fit(steps=1, start=Model(base=base, adapter=adapter), peft={"use_rslora": True})
+
+
+def test_another_method_is_not_gone_on_with(base, fit):
+    _, adapter = fit(steps=1)
+    with pytest.raises(ValueError, match=r"it has peft_type=LORA and 28 matrices, the trainer peft_type=LOHA and 56"):
+        fit(steps=1, start=Model(base=base, adapter=adapter), peft={"peft_type": "LOHA"})
+    with pytest.raises(ValueError, match=r"trainer\.lora_dropout=0\.1: LOHA has none"):
+        fit(steps=1, lora_dropout=0.1, peft={"peft_type": "LOHA"})
 
 
 @pytest.mark.parametrize("changes", [{"optimizer": "muon"}, {"rate_factors": {"lora_B": 16.0}, "learning_rate": 1e-3}])
