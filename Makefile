@@ -20,6 +20,8 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 INSTALL := $(PYTHON) requirements/install.py
 export HF_HUB_OFFLINE := 1
+# Where it is set, as in many images, each process would compile torch and vLLM anew: half a minute for an engine.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run real setup test test-reliability methods bench bench-large bench-smollm2 lint lock floors release clean
 
