@@ -19,7 +19,9 @@ def read_configuration(path: Path) -> dict[str, Any]:
         return {}
     try:
         loaded = OmegaConf.load(path)
-        settings = OmegaConf.to_container(loaded) if isinstance(loaded, DictConfig) else {}
+        if not (isinstance(loaded, DictConfig) and loaded):
+            raise ValueError("it holds no keys")
+        settings = OmegaConf.to_container(loaded)
     except Exception as error:  # whatever the YAML reader makes of a damaged file
         raise RunError(f"{path} is damaged ({error}): restore it") from error
     return cast(dict[str, Any], settings)

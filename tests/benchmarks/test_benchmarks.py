@@ -187,7 +187,7 @@ def test_simulations_repeat_and_learn() -> None:
 
 @pytest.mark.engine
 def test_a_kept_engine_gives_what_a_fresh_one_gives(tmp_path: Path) -> None:
-    small = ["iterations=1", "task.train_per_level=2", "task.test_per_level=1", "task.validation_per_level=1"]
+    small = ["iterations=1", "task.levels={addition:[5,6]}", "task.train_per_level=16", "task.test_per_level=1"]
     small += ["schedule.steps=2", "schedule.wave=16"]
     config = {s: configuration(Run(study="stopping", method="AdaSTaR", seed=s), small) for s in (0, 1)}
     engines = Engines(tmp_path / "engine")

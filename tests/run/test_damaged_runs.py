@@ -103,6 +103,17 @@ def test_the_list_has_every_kind_of_file(whole: Path, tmp_path: Path) -> None:
     assert {kind(name) for name in contents(directory)} | {"checksums.txt"} == set(FILES)
 
 
+@pytest.mark.parametrize("text", ["null\n", "", "[]\n"])
+def test_a_configuration_without_keys_is_damaged_for_every_reader(whole: Path, tmp_path: Path, text: str) -> None:
+    directory = Path(shutil.copytree(whole, tmp_path / "run"))
+    (directory / "config.yaml").write_text(text)
+    (directory / "checksums.txt").unlink()
+    with pytest.raises(RunError, match=r"config\.yaml is damaged"):
+        RunDirectory(directory).config()
+    with pytest.raises(RunError, match=r"config\.yaml is damaged"):
+        export(directory, "last", ["data"])
+
+
 MADE_AGAIN = re.compile(
     r"observations\.parquet|preparation/pilots/columns\.npz|iterations/0002/state\.json|(|.*/)checksums\.txt|iterations/0003/(?!adapter/).*"
 )
