@@ -42,8 +42,9 @@ tags: [star_loop, {"full" if whole else "lora"}, self-improvement]
 # {experiment.name}, iteration {here.number}
 
 `{base.name_or_path}` after {here.number} {"iteration" if here.number == 1 else "iterations"} of teaching itself with
-star_loop: it wrote rationales, those that reached the right answer were kept, and {"all its weights were" if whole else "a LoRA adapter was"} trained on
-them. The licences of the base model and of the questions hold for it.
+star_loop: it wrote rationales, those that reached the right answer were kept, and
+{"all its weights were" if whole else "a LoRA adapter was"} trained on them. The licences of the
+base model and of the questions hold for it.
 
 | | base model | iteration {here.number} |
 |---|---|---|

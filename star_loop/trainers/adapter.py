@@ -69,10 +69,11 @@ def peft_config(settings: LoraKeys) -> PeftConfig:
             cannot be trained, served and merged.
     """
     method = method_of(settings.peft)
-    if method not in SIZES:
+    offered = [name for name in SIZES if name in PEFT_TYPE_TO_CONFIG_MAPPING]
+    if method not in offered:
         raise ValueError(
             f"trainer.peft.peft_type={method}: no such method of PEFT {peft_version} that starts from the base's own "
-            f"function and can be merged into it: there are {', '.join(SIZES)}"
+            f"function and can be merged into it: there are {', '.join(offered)}"
         )
     if settings.lora_dropout and "lora_dropout" not in SIZES[method]:
         raise ValueError(f"trainer.lora_dropout={settings.lora_dropout}: {method} has none: set it to 0")
