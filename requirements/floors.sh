@@ -7,6 +7,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 PYTHON=${PYTHON:-python3}
 "$PYTHON" requirements/install.py run "$scratch/venv"
+PATH="$PATH:$scratch/venv/bin" # where pip has put uv, if it was not on the PATH
 echo torch==2.13.0 | uv pip compile --quiet --python "$scratch/venv" --resolution lowest-direct --no-annotate \
     pyproject.toml - requirements/floors.in --excludes requirements/excluded.txt |
     grep -vE '^(torch|triton|cuda-|nvidia-)' >"$scratch/floors.txt"
