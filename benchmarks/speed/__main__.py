@@ -47,7 +47,9 @@ def measured(group: str, size: str, work: Path) -> None:
     into = work / f"{group}.json"
     command = [sys.executable, "-m", "benchmarks.speed.group", group, size, str(work / group), str(into)]
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-                   "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}  # fmt: skip
+                   "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
+                   # A fresh process of the other side must not compile all that it imports, as it would in many images.
+                   "PYTHONDONTWRITEBYTECODE": ""}  # fmt: skip
     log = Path(f"{into}.log")
     with log.open("w") as file:
         done = subprocess.run(command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False)
