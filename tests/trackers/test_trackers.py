@@ -368,7 +368,7 @@ def test_without_a_terminal_the_console_prints_lines_for_grep(
 @pytest.mark.parametrize(
     "settings, asked",
     [
-        ("", "zero-shot"),
+        ("seed: 0", "zero-shot"),
         ("task: {bare_shots: 1}", "after 1 worked example"),
         ("task: {bare_shots: 3}\nmodel: {chat_template: true}", "after 3 worked examples, in the chat template"),
     ],
