@@ -89,10 +89,9 @@ def read_with(stated: Statement) -> str | None:
 def _inside_emphasis(before: str, after: str) -> tuple[str, str]:
     """Take off the emphasis that a box or tag stands in, layer by layer."""
     while True:
-        command = _STYLED.search(before)
         if before and before[-1] in _EMPHASIZING and after.startswith(before[-1]):
             before, after = before[:-1], after[1:]
-        elif command and after.startswith("}"):
+        elif after.startswith("}") and (command := _STYLED.search(before)):
             before, after = before[: command.start()], after[1:]
         else:
             return before, after
