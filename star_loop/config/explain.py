@@ -28,8 +28,9 @@ def explain(error: Exception, known: Collection[str]) -> str:
         if group in _ELSEWHERE and re.search(r"[/.~]", option):
             return f"{group}={option}: {_ELSEWHERE[group]}{option}"
         return f"Could not find '{error.missing_cfg_file}': {nearest(option, sorted(error.options))}"
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and "primary config" in said:
-        return f"{said.partition('.')[0]}: --config-dir says in which folder it is searched for too"
+    if isinstance(error, MissingConfigException) and "primary config" in said:
+        name = error.missing_cfg_file
+        return f"Cannot find primary config '{name}': --config-dir says in which folder it is searched for too"
     found = _UNKNOWN.search(said)
     root = re.split("[.@=/]", found[1])[0] if found else None
     if root is None or root == "hydra" or root in known:

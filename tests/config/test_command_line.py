@@ -94,6 +94,7 @@ def test_help_lists_every_group_and_option_also_of_ones_own(tmp_path: Path) -> N
         (["sampler.powr=3"], "sampler.powr: no such key: did you mean power?"),
         (["sampler=adastr"], "Could not find 'sampler/adastr': did you mean adastar?"),
         (["--config-dir", "nowhere"], "nowhere' not found"),
+        (["--config-name", "my.own"], "Cannot find primary config 'my.own': --config-dir says in which folder"),
         (["--config-name", "mine"], "Cannot find primary config 'mine': --config-dir says in which folder"),
         (["-m", "seed=0,1"], "Ambiguous value for argument 'seed=0,1'"),
     ],
