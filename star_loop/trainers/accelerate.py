@@ -16,7 +16,6 @@ from star_loop.generators.process import WorkerError, WorkerProcess
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import Progress, TrainingError
 from star_loop.trainers.batches import Encoded, Step
-from star_loop.trainers.keys import method_of
 from star_loop.trainers.lora import Lora
 
 LAUNCHER = "accelerate.commands.launch"
@@ -53,8 +52,8 @@ class Accelerate(Lora):
             ValueError: one of them is missing; or a loss on pairs, which one process must see whole; or another method
                 than LoRA.
         """
-        if (method := method_of(self.peft)) != "LORA":
-            raise ValueError(f"trainer.peft.peft_type={method} is for one process: take trainer=lora")
+        if self.method != "LORA":
+            raise ValueError(f"trainer.peft.peft_type={self.method} is for one process: take trainer=lora")
         if self.loss == "dpo":
             raise ValueError("trainer.loss=dpo is for one process: take trainer=lora, or trainer.loss=rift")
         if self.config_file is not None and not self.config_file.is_file():

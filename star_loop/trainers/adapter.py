@@ -50,13 +50,15 @@ REFUSED = {
 """Fields of PEFT's that cannot be trained, served or merged here, and why."""
 SCALING = ("use_rslora", "use_dora", "alpha_pattern")
 """Fields that change what the same matrices mean."""
-SIZES = {
+_SIZES = {
     "LORA": {"r": "r", "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout"},
     "LOHA": {"r": "r", "lora_alpha": "alpha"}, "LOKR": {"r": "r", "lora_alpha": "alpha"},
     "GRALORA": {"r": "r", "lora_alpha": "alpha"}, "DELORA": {"r": "r"}, "VERA": {"r": "r"},
     "MISS": {"r": "r"}, "HRA": {"r": "r"}, "OFT": {},
 }  # fmt: skip
-"""PEFT's methods that start from the base's own function and merge into it -> our keys and their fields' names."""
+SIZES = {method: sizes for method, sizes in _SIZES.items() if method in PEFT_TYPE_TO_CONFIG_MAPPING}
+"""The installed PEFT's methods that start from the base's own function and merge into it -> our keys and their fields'
+names."""
 KEEPING = (True, False, "gaussian", "orthogonal")
 """Values of `init_lora_weights` that leave the weights of the base alone."""
 
@@ -68,12 +70,11 @@ def peft_config(settings: LoraKeys) -> PeftConfig:
         ValueError: a method, or a field of `trainer.peft`, that PEFT does not have, that has a key of its own, or that
             cannot be trained, served and merged.
     """
-    method = method_of(settings.peft)
-    offered = [name for name in SIZES if name in PEFT_TYPE_TO_CONFIG_MAPPING]
-    if method not in offered:
+    method = settings.method
+    if method not in SIZES:
         raise ValueError(
             f"trainer.peft.peft_type={method}: no such method of PEFT {peft_version} that starts from the base's own "
-            f"function and can be merged into it: there are {', '.join(offered)}"
+            f"function and can be merged into it: there are {', '.join(SIZES)}"
         )
     if settings.lora_dropout and "lora_dropout" not in SIZES[method]:
         raise ValueError(f"trainer.lora_dropout={settings.lora_dropout}: {method} has none: set it to 0")
@@ -146,7 +147,8 @@ def continue_from(model: Any, adapter: Path, config: PeftConfig) -> None:
         )
     stored, weights = read_adapter(adapter)
     wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
-    ours = config.to_dict() | {"peft_type": method_of(config.to_dict())}
+    ours = config.to_dict()
+    ours["peft_type"] = method_of(ours)
     other = stored.get("peft_type", "LORA") != ours["peft_type"]
     sizes = ["peft_type"] if other else [name for name in ("r", "lora_alpha", "alpha") if name in ours]
     here, there = ({name: fields.get(name) for name in sizes} for fields in (ours, stored))

@@ -98,6 +98,11 @@ class LoraKeys(RoundKeys):
     """Further fields of PEFT's `LoraConfig`, such as use_rslora, use_dora, rank_pattern, modules_to_save; or another
     method of PEFT's and its fields, by peft_type: LOHA, LOKR, OFT, …"""
 
+    @property
+    def method(self) -> str:
+        """Return PEFT's name of the method: see `method_of`."""
+        return method_of(self.peft)
+
 
 def method_of(fields: Mapping[str, Any]) -> str:
     """Return PEFT's name of the method that its fields are of.

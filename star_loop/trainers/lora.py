@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from star_loop.models import Pretrained
-from star_loop.trainers.keys import LoraKeys, method_of
+from star_loop.trainers.keys import LoraKeys
 from star_loop.trainers.round import Round
 
 MERGED_ONLY = ("use_dora", "modules_to_save", "target_parameters")
@@ -24,9 +24,9 @@ class Lora(LoraKeys, Round):
         `all-linear` without further fields always fits.
         """
         super().check_base(base)
-        if base.quantization and (method := method_of(self.peft)) != "LORA":
+        if base.quantization and self.method != "LORA":
             raise ValueError(
-                f"model.quantization={base.quantization} is for LoRA: leave trainer.peft.peft_type={method} out"
+                f"model.quantization={base.quantization} is for LoRA: leave trainer.peft.peft_type={self.method} out"
             )
         if self.target_modules != "all-linear" or self.peft:
             from star_loop.trainers.adapter import check_targets
@@ -35,7 +35,7 @@ class Lora(LoraKeys, Round):
 
     def check_beside(self, rank: int) -> None:
         """Look for what vLLM's LoRA cannot apply, and for a rank that is too high for it."""
-        other = ["peft_type"] if method_of(self.peft) != "LORA" else []
+        other = ["peft_type"] if self.method != "LORA" else []
         for name in (*other, *MERGED_ONLY):
             if self.peft.get(name):
                 raise ValueError(

@@ -22,7 +22,7 @@ from star_loop.models.quantised import load_quantised
 from star_loop.models.weights import computing_dtype, load_merged, load_model, load_tokenizer, weight_dtype
 from star_loop.seeding import seed_for
 from star_loop.trainers.adapter import continue_from, peft_config, write_adapter
-from star_loop.trainers.keys import LoraKeys, RoundKeys, method_of
+from star_loop.trainers.keys import LoraKeys, RoundKeys
 from star_loop.trainers.placement import Placement
 
 
@@ -62,12 +62,8 @@ class Adapted:
             finally:
                 base.gradient_checkpointing_disable()
                 model.unload().eval()
-                if (
-                    method_of(settings.peft) != "LORA"
-                    or config.modules_to_save
-                    or start.base.quantization
-                    or settings.kernels
-                ):
+                other = settings.method != "LORA" or config.modules_to_save
+                if other or start.base.quantization or settings.kernels:
                     load_base.cache_clear()  # what PEFT and Liger put in the place of the base's modules stays there
                 else:
                     base.to("cpu")
