@@ -107,7 +107,6 @@ def _do(typed: Sequence[str]) -> None:
     from star_loop.config.before import help_page, options, settings_of_run
     from star_loop.config.completion import offered
     from star_loop.config.hydra import prepare
-    from star_loop.launch import show
     from star_loop.run.directory import RunDirectory
     from star_loop.run.guard import refuse_links
 
@@ -124,6 +123,8 @@ def _do(typed: Sequence[str]) -> None:
     else:
         settings, directory = settings_of_run(asked)
         if settings["show"] is not None:
+            from star_loop.launch import show
+
             print(show(settings))
         else:
             refuse_links(RunDirectory(directory))
