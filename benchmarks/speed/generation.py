@@ -35,7 +35,7 @@ def rows(size: Size, work: Path) -> Iterator[Row]:
     with ExitStack() as stack:
         stack.callback(bare.close)
         ready = bare.submit("start", model=base.location, settings=SETTINGS)
-        one = started(stack, Vllm(), base, work / "one")
+        one = started(stack, Vllm(engines=1), base, work / "one")
         bare.result(ready)
         asked = requests(prompts, size.tokens)
         seeds, same_seeds = count(), count()

@@ -26,8 +26,10 @@ from star_loop.stages.live import LiveRun
 from star_loop.stages.prepare import prepare
 from star_loop.trackers import fan_out
 
-COMMON = ("experiment=star_acc_early_stop", "schedule.growth=1", "iterations=99", "~tracker.console")
-"""Both ask in random order, and every iteration is as large as the first."""
+COMMON = (
+    "experiment=star_acc_early_stop", "schedule.growth=1", "iterations=99", "generator.engines=1", "~tracker.console"
+)  # fmt: skip
+"""Both ask in random order, by one engine, and every iteration is as large as the first."""
 
 
 def rows(size: Size, work: Path) -> Iterator[Row]:

@@ -65,7 +65,7 @@ def hand_over(base: Pretrained, work: Path, restart: Starts) -> Row:
         into.mkdir()
         Lora(learning_rate=1e-3).train(examples(16), Model(base=base), into, steps=2, seed=k)
     with ExitStack() as stack:
-        engine = stack.enter_context(Vllm().engine(base, workspace=work / "swapped", seed=0))
+        engine = stack.enter_context(Vllm(engines=1).engine(base, workspace=work / "swapped", seed=0))
         turns = cycle(adapters)
 
         def swap() -> float:
@@ -82,7 +82,7 @@ def hand_over(base: Pretrained, work: Path, restart: Starts) -> Row:
 
 def first_answer(stack: ExitStack, base: Pretrained, workspace: Path) -> None:
     """Start an engine, and generate one token."""
-    engine = stack.enter_context(Vllm().engine(base, workspace=workspace, seed=0))
+    engine = stack.enter_context(Vllm(engines=1).engine(base, workspace=workspace, seed=0))
     engine.serve(Model(base=base))
     engine.generate(requests([Arithmetic().bare_prompt(questions(1)[0])], 1), seed=0)
 

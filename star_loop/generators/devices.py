@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 ROOM = 0.8
 """Share of an engine's memory that the weights may take."""
+SMALL = 32 * 2**20
+"""Bytes of the weights of a small model."""
 
 
 def places(engines: int | Literal["auto"], gpus_each: int) -> list[Mapping[str, str]]:
@@ -43,6 +45,17 @@ def divide(engines: int | Literal["auto"], gpus_each: int, gpus: Sequence[str]) 
             f"GPUs, and {len(gpus)} are seen: lower one of them, or check CUDA_VISIBLE_DEVICES"
         )
     return [{"CUDA_VISIBLE_DEVICES": ",".join(gpus[k * gpus_each : (k + 1) * gpus_each])} for k in range(count)]
+
+
+def engines_on_cores(base: "Pretrained") -> int:
+    """Count the engines that a machine without a GPU is best filled with: one, or two of a small model."""
+    return 2 if is_small(base) and cores() > 1 and not gpus() else 1
+
+
+def is_small(base: "Pretrained") -> bool:
+    """Tell whether vLLM's Python takes longer than the model's products."""
+    weights = sum(file.stat().st_size for file in base.directory.glob("*.safetensors")) if base.directory else 0
+    return 0 < weights <= SMALL
 
 
 def stated(gpus_each: int | Literal["auto"]) -> int:

@@ -1,9 +1,12 @@
 """Several engines that work as one.
 
-A call is cut into shares of consecutive requests. A share is seeded by its place in the call and goes whole to one
-engine, to whichever is free, so what comes depends on the size of a share, not on how many engines there are.
+Where a completion depends on its request alone, whoever is free takes the next. Otherwise a call is cut into shares of
+consecutive requests. A share is seeded by its place in the call and goes whole to one engine, to whichever is free, so
+what comes depends on the size of a share, not on how many engines there are.
 """
 
+import math
+from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
@@ -23,17 +26,19 @@ SCORED = 64
 """Sequences that are scored together."""
 
 
-def several(starts: Sequence[Start], *, share: int | None, restarts: int) -> closing["Engines"]:
+def several(
+    starts: Sequence[Start], *, share: int | None, restarts: int, independent: bool = False
+) -> closing["Engines"]:
     """Return the engines begun by each of `starts`, as one; they are gone when the context is left.
 
     Args:
         starts: each gives an engine whose failures are `WorkerError`s and which does not replace itself.
         share: requests of a share; None: a call is one share.
         restarts: how often an engine that failed is replaced within one call.
+        independent: whether a completion depends on its request alone; nothing is cut into shares then.
     """
-    return closing(
-        Engines([Lane(number, start) for number, start in enumerate(starts)], share=share, restarts=restarts)
-    )
+    lanes = [Lane(number, start) for number, start in enumerate(starts)]
+    return closing(Engines(lanes, share=share, restarts=restarts, independent=independent))
 
 
 class Engines:
@@ -44,8 +49,8 @@ class Engines:
     failed more than `restarts` times.
     """
 
-    def __init__(self, lanes: Sequence[Lane], *, share: int | None, restarts: int) -> None:
-        self._lanes, self._share, self._restarts = lanes, share, restarts
+    def __init__(self, lanes: Sequence[Lane], *, share: int | None, restarts: int, independent: bool) -> None:
+        self._lanes, self._share, self._restarts, self._independent = lanes, share, restarts, independent
         self._served: Model | None = None
 
     def serve(self, model: Model) -> None:
@@ -73,11 +78,13 @@ class Engines:
         arrived: Arrived | None = None,
     ) -> list[list[Completion]]:
         """Completions in request order."""
+        if self._independent:
+            return self._streamed(requests, progress, arrived)
         size = self._share or len(requests) or 1
         starts = range(0, len(requests), size)
         seeds = [seed_for(seed, "share", index) if self._share else seed for index in range(len(starts))]
         return self._spread([
-            _Share(requests[start : start + size], start, seed, progress, arrived)
+            _Share(requests[start : start + size], seed, progress)
             for start, seed in zip(starts, seeds, strict=True)
         ])  # fmt: skip
 
@@ -86,6 +93,30 @@ class Engines:
         whoever is free."""
         feed = Feed(more, len(self._lanes), self._restarts)
         return feed.through(self._call(feed.channels))
+
+    def _streamed(
+        self, requests: Sequence[Request], progress: Progress | None, arrived: Arrived | None
+    ) -> list[list[Completion]]:
+        waiting, done = deque(enumerate(requests)), dict[int, list[Completion]]()
+
+        def more(room: int) -> dict[int, Request]:
+            """Return at most an engine's part of what is left, so that all are done at about the same time."""
+            given = dict[int, Request]()
+            part = math.ceil(len(waiting) / len(self._lanes))
+            while waiting and len(given) < part and room > 0:
+                place, request = waiting.popleft()
+                given[place] = request
+                room -= request.n
+            return given
+
+        for drawn in self.stream(more):
+            done.update(drawn)
+            for place, completions in drawn.items():
+                if arrived:
+                    arrived(place, completions)
+                if progress:
+                    progress(1)
+        return [done[place] for place in range(len(requests))]
 
     def score(self, sequences: Sequence[tuple[Sequence[int], int]], top: int) -> list[Means | None]:
         """See `VllmEngine.score`; always cut alike."""
@@ -125,43 +156,27 @@ class Engines:
 
 
 class _Share:
-    """Requests that are seeded and generated together; what arrived of them is not asked again."""
+    """Requests that are seeded and generated together."""
 
-    def __init__(
-        self, requests: Sequence[Request], first: int, seed: int, progress: Progress | None, arrived: Arrived | None
-    ) -> None:
-        self.requests, self.first, self.seed, self.progress, self.arrived = requests, first, seed, progress, arrived
+    def __init__(self, requests: Sequence[Request], seed: int, progress: Progress | None) -> None:
+        self.requests, self.seed, self.progress = requests, seed, progress
         self.told = 0
-        self.have: dict[int, list[Completion]] = {}
 
     def __call__(self, engine: Engine, post: Post) -> list[list[Completion]]:
-        left = [index for index in range(len(self.requests)) if index not in self.have]
-        reached = len(self.have)
+        reached = 0
 
         def tell(units: int) -> None:
             nonlocal reached
             reached += units
             post(partial(self._tell, reached))
 
-        done = engine.generate(
-            [self.requests[index] for index in left],
-            seed=self.seed,
-            progress=tell,
-            arrived=lambda place, drawn: post(partial(self._keep, left[place], drawn)),
-        )
-        whole = self.have | dict(zip(left, done, strict=True))
-        return [whole[index] for index in range(len(self.requests))]
+        return engine.generate(self.requests, seed=self.seed, progress=tell)
 
     def _tell(self, reached: int) -> None:
         """Tell of each request once, also where the share began again."""
         if self.progress and reached > self.told:
             self.progress(reached - self.told)
         self.told = max(reached, self.told)
-
-    def _keep(self, index: int, drawn: list[Completion]) -> None:
-        self.have[index] = drawn
-        if self.arrived:
-            self.arrived(self.first + index, drawn)
 
 
 def _score(sequences: Sequence[tuple[Sequence[int], int]], top: int, engine: Any, _: Post) -> list[Means | None]:

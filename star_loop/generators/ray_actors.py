@@ -23,13 +23,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from star_loop.generators.devices import stated
-from star_loop.generators.engines import several
 from star_loop.generators.likelihood import Means
 from star_loop.generators.process import WorkerError
 from star_loop.generators.ray_host import Host
 from star_loop.generators.stream import Arriving, Hand, More
 from star_loop.generators.vllm import Vllm
-from star_loop.generators.vllm_settings import SHARE
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import Arrived, Engine, EngineError, Progress
 from star_loop.records import Completion, Request
@@ -50,7 +48,7 @@ class Ray(Vllm):
 
     engines: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Actors, each with an engine; `auto`: as many as the cluster has GPUs for, or one on each of its nodes."""
-    share: int | None = Field(SHARE, ge=1)
+    share: int | None = Field(64, ge=1)
     """Requests that are seeded and generated together, by one engine: what comes depends on this, not on `engines`.
     None: all of a call, so only one engine works at a time."""
     address: str | None = None
@@ -82,7 +80,7 @@ class Ray(Vllm):
             count = self._count(resources)
             logger.info("%d engines on Ray, each with %s", count, _named(resources))
             start = partial(_actor, self, base, seed, resources, Adapters())
-            yield stack.enter_context(several([start] * count, share=self.share, restarts=self.restarts))
+            yield stack.enter_context(self._several([start] * count))
 
     def _check_engines(self) -> None:
         """Ray finds a place for each, or none."""
@@ -95,7 +93,7 @@ class Ray(Vllm):
 
     def _count(self, resources: Mapping[str, float]) -> int:
         if self.engines != "auto":
-            return self.engines
+            return self.engines or 1
         nodes: list[dict[str, float]] = [node["Resources"] for node in _ray().nodes() if node["Alive"]]
         if not resources["GPU"]:
             return len(nodes)

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 from star_loop.generators.devices import places
-from star_loop.generators.engines import several
 from star_loop.generators.vllm_engine import VllmEngine as VllmEngine
 from star_loop.generators.vllm_settings import VllmSettings
 from star_loop.models import Pretrained
@@ -23,7 +22,8 @@ class Vllm(VllmSettings):
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:
         """Start a worker, or several; they are gone, with all that they started, when the context is left."""
-        if self.share_size is None:
+        count = self.engines_for(base)
+        if count == 1 and (self.independent or self.share is None):
             with _started(self, base, workspace, seed, {}) as one:
                 yield one
             return
@@ -31,9 +31,9 @@ class Vllm(VllmSettings):
         alone = self.model_copy(update={"restarts": 0, "tensor_parallel_size": each})
         starts = [
             partial(_started, alone, base, workspace / f"engine-{number}", seed, environment)
-            for number, environment in enumerate(places(self.engines, each))
+            for number, environment in enumerate(places(count, each))
         ]
-        with several(starts, share=self.share_size, restarts=self.restarts) as engines:
+        with self._several(starts) as engines:
             yield engines
 
 

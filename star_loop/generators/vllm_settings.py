@@ -1,17 +1,17 @@
 """The keys of `generator=vllm`, and what they come to on this machine."""
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from star_loop.generators.devices import fewest, places, stated
+from star_loop.generators.devices import engines_on_cores, fewest, places, stated
+from star_loop.generators.engines import Engines, several
+from star_loop.generators.lanes import Start
 from star_loop.models import Pretrained
 from star_loop.protocols import Generator
-
-SHARE = 64
-"""Requests of a share where it need not be said."""
 
 
 class VllmSettings(Generator):
@@ -44,12 +44,13 @@ class VllmSettings(Generator):
     """On a CPU: OpenMP threads; None: one for each core."""
     tensor_parallel_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """GPUs that share one copy of the model; `auto`: the fewest that hold it."""
-    engines: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    engines: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None
     """How many work at once, each in a process of its own and with GPUs of its own; `auto`: as many as there are GPUs
-    for; one without a GPU."""
+    for; one without a GPU. None: one; two without a GPU where the model is so small that vLLM's Python takes longer
+    than its products, and neither `threads` nor `seeding: wave` is said."""
     share: int | None = Field(None, ge=1)
-    """Requests that are seeded and generated together, by one engine: what comes depends on this, not on `engines`.
-    None: all of a call, so several engines need it (but not under `seeding: request`)."""
+    """With `seeding: wave`: requests that are seeded and generated together, by one engine; what comes depends on this,
+    not on `engines`. None: all of a call, so several engines need it."""
     enforce_eager: bool | None = None
     """No compilation, no CUDA graphs; None: so on a CPU (it starts sooner), not on a GPU."""
     sleep: bool = True
@@ -88,18 +89,22 @@ class VllmSettings(Generator):
         """Return `max_lora_rank` with `adapter: lora`."""
         return self.max_lora_rank if self.adapter == "lora" else None
 
-    @property
-    def share_size(self) -> int | None:
-        """Return how many requests a share has; None: there is one engine, and a call is not cut."""
-        return self.share or (None if self.engines == 1 else SHARE)
-
     def gpus_each(self, base: Pretrained) -> int:
         """Count the GPUs that share one copy of this model."""
         size = self.tensor_parallel_size
         return fewest(base, self.dtype, self.gpu_memory_utilization) if size == "auto" else size
 
+    def engines_for(self, base: Pretrained) -> int | Literal["auto"]:
+        """Tell how many engines work at once on this machine where it is not said."""
+        if self.engines is not None:
+            return self.engines
+        return engines_on_cores(base) if self.independent and self.threads is None else 1
+
+    def _several(self, starts: Sequence[Start]) -> closing[Engines]:
+        return several(starts, share=self.share, restarts=self.restarts, independent=self.independent)
+
     def _check_engines(self) -> None:
-        if self.engines == 1:
+        if self.engines is None or self.engines == 1:
             return
         if self.share is None and self.seeding == "wave":
             raise ValueError(

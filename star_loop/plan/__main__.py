@@ -116,7 +116,8 @@ def experiment_of(run: RunDirectory) -> Experiment:
     if not config:
         raise RunError(f"{run.path} is no run directory (it has no config.yaml): give --like a finished run")
     experiment = build(config)
-    if getattr(experiment.generator, "share", None) is not None or getattr(experiment.generator, "engines", 1) != 1:
+    share, engines = (getattr(experiment.generator, key, None) for key in ("share", "engines"))
+    if share is not None or engines not in (None, 1):
         raise RunError(
             f"{run.path} generated in shares (generator.share, generator.engines), which hide what one engine takes: "
             "give --like a run without them"

@@ -125,10 +125,14 @@ def test_what_comes_is_the_same_however_many_engines_there_are_and_die(
 def test_what_has_arrived_is_not_asked_again(engines: int, deaths: list[bool]) -> None:
     record: list[str] = []
     starts = [partial(echo, record, fate(*deaths[k::engines]), alone=True) for k in range(engines)]
-    came: list[tuple[int, str]] = []
-    with several(starts, share=4, restarts=20) as all_of_them:
+    came, told = list[tuple[int, str]](), list[int]()
+    with several(starts, share=None, restarts=20, independent=True) as all_of_them:
         all_of_them.serve(MODEL)
-        all_of_them.generate(ask(9), seed=3, arrived=lambda index, drawn: came.append((index, drawn[0].text)))
+        done = all_of_them.generate(
+            ask(9), seed=3, progress=told.append, arrived=lambda index, drawn: came.append((index, drawn[0].text))
+        )
+    assert [drawn[0].text for drawn in done] == [f"{k} " for k in range(9)]
+    assert sum(told) == 9, "each request is told of once"
     assert sorted(came) == [(k, f"{k} ") for k in range(9)]
     asked = Counter(line for line in record if line.isdigit())
     assert asked == {str(k): 1 for k in range(9)}
@@ -290,6 +294,29 @@ def test_two_workers_of_vllm_are_one_engine_and_one_of_them_may_die(
     assert {path.name for path in (tmp_path / "engine").rglob("*") if path.is_file()} == {"worker.log"}
 
 
+@pytest.mark.engine
+def test_two_engines_on_two_cores_draw_what_one_draws_though_one_of_them_dies(
+    tmp_path: Path, all_cores: list[int]
+) -> None:
+    base = Pretrained(name_or_path=str(write_llama(tmp_path / "base")))
+    asked = questions(QUESTIONS, Sampling(temperature=1.0, max_tokens=40), n=2)
+    with Vllm().engine(base, workspace=tmp_path / "engine", seed=0) as engines:
+        assert isinstance(engines, Engines) and len(engines._lanes) == 2
+        first, second = engines._lanes
+        engines.serve(Model(base=base))
+        alone = first.do(lambda engine: engine.generate(asked, seed=7)).result()
+        told, victim = list[int](), pid(second)
+
+        def kill_once(units: int) -> None:
+            if not told:
+                os.kill(victim, signal.SIGKILL)
+            told.append(units)
+
+        assert engines.generate(asked, seed=7, progress=kill_once) == alone
+        assert sum(told) == len(asked)
+        assert engines.generate(asked, seed=8) == alone, "each request has a seed of its own"
+
+
 def pid(lane: Lane) -> int:
     return lane.do(lambda engine: cast(VllmEngine, engine).pid).result()
 
@@ -309,6 +336,21 @@ def test_engines_get_gpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices.divide(1, 1, ["GPU-5c2f"]) == [{"CUDA_VISIBLE_DEVICES": "GPU-5c2f"}]
     with pytest.raises(ValueError, match=r"generator\.engines=3 .* need 6 GPUs, and 4 are seen"):
         devices.divide(3, 2, ["0", "1", "2", "3"])
+
+
+def test_a_small_model_gets_two_engines_on_cores_where_nothing_else_is_said(
+    tmp_path: Path, all_cores: list[int]
+) -> None:
+    small = Pretrained(name_or_path="tiny")
+    assert Vllm().engines_for(small) == min(2, len(all_cores))
+    assert Vllm(threads=1).engines_for(small) == Vllm(seeding="wave").engines_for(small) == 1
+    assert (Vllm(engines=3).engines_for(small), Vllm(engines="auto").engines_for(small)) == (3, "auto")
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(devices.SMALL + 1)
+    assert Vllm().engines_for(Pretrained(name_or_path=str(tmp_path))) == 1
+    assert Vllm().engines_for(Pretrained(name_or_path="Qwen/Qwen2.5-3B")) == 1, "whose size is not looked up"
+    os.sched_setaffinity(0, all_cores[:1])
+    assert Vllm().engines_for(small) == 1
 
 
 def test_a_model_is_spread_over_as_few_gpus_as_hold_it() -> None:
