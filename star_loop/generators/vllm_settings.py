@@ -38,8 +38,9 @@ class VllmSettings(Generator):
     """Tokens of one engine step; None: vLLM's default."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     """Share of a GPU's memory that the engine takes."""
-    cpu_kvcache_space: float = Field(1.0, gt=0)
-    """On a CPU: GiB of key-value cache. Fixed, not a share of what is free, so that scheduling is reproducible."""
+    cpu_kvcache_space: float | None = Field(None, gt=0)
+    """On a CPU: GiB of key-value cache; None: 1, or 0.25 with a small model (filling it takes a third of a start). Not
+    a share of what is free, so that scheduling is reproducible."""
     threads: int | None = Field(None, ge=1)
     """On a CPU: OpenMP threads; None: one for each core."""
     tensor_parallel_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from star_loop.generators import vllm_internals
-from star_loop.generators.devices import generating_dtype
+from star_loop.generators.devices import generating_dtype, is_small
 from star_loop.generators.likelihood import Means, means
 from star_loop.generators.process import Messages, Send, connect_to_parent
 from star_loop.generators.sampled import read_sampled
@@ -145,7 +145,8 @@ class VllmWorker:
             rank = next((rank for rank in ranks if rank >= wanted["max_lora_rank"]), ranks[-1])
             arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
         if self.on_cpu:
-            arguments["kv_cache_memory_bytes"] = int(wanted["cpu_kvcache_space"] * 2**30)
+            space = wanted["cpu_kvcache_space"] or (0.25 if is_small(self.base) else 1.0)
+            arguments["kv_cache_memory_bytes"] = int(space * 2**30)
             if wanted["seeding"] == "request":
                 # A CPU generator cannot be rewound, which vLLM does when a seeded request's prefill is chunked.
                 arguments["enable_chunked_prefill"] = False
