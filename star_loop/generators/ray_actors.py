@@ -39,7 +39,7 @@ CLOSING = 15.0
 
 
 class Ray(Vllm):
-    """vLLM in Ray actors, on as many nodes as there are: for the same `share`, the same tokens as `generator=vllm`.
+    """vLLM in Ray actors, on as many nodes as there are: the same tokens as `generator=vllm`.
 
     Every node needs this package and the base model (a Hub id, or the same path); adapters are sent. An actor that dies
     with its node is replaced where there is room. Where there is none, Ray's autoscaler is asked, for `wait` seconds.
@@ -49,8 +49,8 @@ class Ray(Vllm):
     engines: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Actors, each with an engine; `auto`: as many as the cluster has GPUs for, or one on each of its nodes."""
     share: int | None = Field(64, ge=1)
-    """Requests that are seeded and generated together, by one engine: what comes depends on this, not on `engines`.
-    None: all of a call, so only one engine works at a time."""
+    """With `seeding: wave`: requests that are seeded and generated together, by one engine; what comes depends on this,
+    not on `engines`. None: all of a call, so only one engine works at a time."""
     address: str | None = None
     """The cluster: `auto` (which this machine belongs to), or its `host:port`; None: one of this launch's own, here."""
     num_cpus: float = Field(1.0, ge=0)
@@ -192,11 +192,8 @@ class RayEngine:
         progress: Progress | None = None,
         arrived: Arrived | None = None,
     ) -> list[list[Completion]]:
-        """Completions in request order; told of when all are done."""
+        """Completions in request order, told of when all are done; under `seeding: request` they come by `stream`."""
         done: list[list[Completion]] = self._call("generate", list(requests), seed)
-        if arrived and self._settings.seeding == "request":
-            for index, drawn in enumerate(done):
-                arrived(index, drawn)
         if progress:
             progress(len(done))
         return done

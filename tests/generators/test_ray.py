@@ -18,7 +18,7 @@ pytest.importorskip("ray")
 
 pytestmark = pytest.mark.engine
 
-SHARES = ("generator.share=4", "generator.cpu_kvcache_space=0.25")
+SHARES = ("generator.share=4",)
 TWO_NODES = ("generator=ray", "generator.engines=2", *SHARES)
 
 
