@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from star_loop.generators.devices import places
+from star_loop.generators.devices import divide, places
 from star_loop.generators.vllm_engine import VllmEngine as VllmEngine
 from star_loop.generators.vllm_settings import VllmSettings
 from star_loop.models import Pretrained
@@ -28,10 +28,11 @@ class Vllm(VllmSettings):
                 yield one
             return
         each = self.gpus_each(base)
+        on_cores = self.engines is None  # so nobody waits for torch, which would look for GPUs
         alone = self.model_copy(update={"restarts": 0, "tensor_parallel_size": each})
         starts = [
             partial(_started, alone, base, workspace / f"engine-{number}", seed, environment)
-            for number, environment in enumerate(places(count, each))
+            for number, environment in enumerate(divide(count, 1, []) if on_cores else places(count, each))
         ]
         with self._several(starts) as engines:
             yield engines
