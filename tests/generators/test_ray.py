@@ -95,5 +95,6 @@ def folders_of_clusters() -> set[Path]:
 
 
 def made_by(directory: Path) -> dict[str, bytes]:
-    """All that a run promises but its configuration, which says where the engines were."""
-    return {name: content for name, content in contents(directory / "run").items() if name != "config.yaml"}
+    """All that a run promises but what says which generator was asked: the configuration, and fingerprints of it."""
+    named = ("config.yaml", "identity.json", "state.json")
+    return {name: content for name, content in contents(directory / "run").items() if Path(name).name not in named}
