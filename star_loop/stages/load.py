@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sys
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -77,6 +78,7 @@ def doubts(parameters: int, dtype: str, learning_rate: float | None) -> list[str
 def unreachable(schedule: Schedule, observations: int, iterations: int) -> str | None:
     """Say when the data will not fill the quota of correct rationales any more, and what would fit; None: never."""
     most = observations * schedule.per_observation
+    iterations = min(iterations, sys.maxsize - 1)  # as long as a range may be
     fits = bisect_right(range(1, iterations + 1), most, key=lambda t: schedule.quota_at(t) or 0)  # quotas never fall
     if fits == iterations:
         return None

@@ -614,6 +614,7 @@ def test_advice_is_given_once_and_only_where_it_fits() -> None:
 def test_a_quota_that_the_data_cannot_fill_is_said(keys: dict[str, Any], observations: int, said: str | None) -> None:
     found = unreachable(Schedule(**keys), observations, iterations=2)
     assert found is None if said is None else said in str(found)
+    assert "iteration 5 wants" in str(unreachable(Schedule(), 600, iterations=10**20)), "however many there are to be"
 
 
 def test_no_color_is_honoured() -> None:
