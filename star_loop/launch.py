@@ -205,6 +205,10 @@ def report_failure(error: Exception, directory: Path, attempt: Path) -> None:
 
 def _forget(directory: Path, attempt: Path) -> None:
     shutil.rmtree(attempt, ignore_errors=True)
-    others = attempt.parent.is_dir() and any(attempt.parent.iterdir())
-    if not others:
-        shutil.rmtree(directory, ignore_errors=True)
+    try:
+        with RunDirectory(directory).locked():  # nobody else has just begun there
+            others = attempt.parent.is_dir() and any(attempt.parent.iterdir())
+            if not others:
+                shutil.rmtree(directory, ignore_errors=True)
+    except (RunError, OSError):
+        logger.debug("left alone: %s", directory, exc_info=True)

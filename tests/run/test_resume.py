@@ -14,7 +14,7 @@ import pytest
 from star_loop.config.build import build
 from star_loop.config.target import MOVED
 from star_loop.experiment import Experiment
-from star_loop.launch import advance, launch
+from star_loop.launch import advance, launch, report_failure
 from star_loop.run.commit import IterationState
 from star_loop.run.configuration import flatten
 from star_loop.run.directory import RunDirectory
@@ -248,6 +248,20 @@ def test_a_second_launch_is_told_who_holds_the_directory(tmp_path: Path) -> None
     run = RunDirectory(tmp_path)
     with run.locked(), pytest.raises(RunError, match=f"in use by process {os.getpid()}"):
         play(tmp_path)
+
+
+def test_a_refused_launch_forgets_nothing_where_another_has_just_begun(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    attempt = run.path / "attempts/mine"
+    attempt.mkdir(parents=True)
+    with run.locked():
+        report_failure(RunError("it is in use"), run.path, attempt)
+        assert {path.name for path in run.path.iterdir()} == {"attempts", ".lock", ".lock.holder"}
+        assert not attempt.exists()
+        with pytest.raises(RunError, match="in use"):
+            play(run.path)
+    report_failure(RunError("it is refused"), run.path, attempt)
+    assert not run.path.exists()
 
 
 def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
