@@ -52,7 +52,10 @@ def of_run(run: Path, iteration: int | None, wave: int | None) -> tuple[Task, It
     """
     latest = RunDirectory(run).latest()
     if latest is None or latest.number == 0:
-        raise RunError(f"{run} has no committed iteration with waves: let it run further, or check the path")
+        raise RunError(
+            f"{run} has no committed iteration with waves: let it run further, look at the base model's "
+            f"answers (python -m star_loop.show {run} --wrong), or check the path"
+        )
     number = latest.number if iteration is None else iteration
     here = RunDirectory(run).iteration(number)
     names = [name for name in here.waves if wave is None or Path(name).stem == f"{wave:03d}"]
