@@ -100,7 +100,9 @@ class Experiment(Component):
             ValueError: names it.
         """
         if self.mirror is not None:
-            open_store(self.mirror)
+            files, root = open_store(self.mirror)
+            if "file" in files.protocol and Path(root).resolve() == self.outputs.resolve():
+                raise ValueError(f"mirror={self.mirror} is where the runs are themselves: name another folder")
         if self.task.turns and not self.model.chat_template:
             raise ValueError("task.turns=true needs a model with a chat template: set model.chat_template=true")
         if self.scorer is not None and self.scorer.asks_engine and not self.generator.scores:

@@ -138,6 +138,12 @@ def mirror(tmp_path: Path, name: str, *overrides: str) -> Path:
     return tmp_path / "mirror" / name
 
 
+def test_a_mirror_is_not_where_the_runs_are_themselves(tmp_path: Path) -> None:
+    for mirror in (str(tmp_path), f"file://{tmp_path}"):
+        with pytest.raises(ValueError, match=r"mirror=.* is where the runs are themselves: name another folder"):
+            build(configure(f"outputs={tmp_path}", f"mirror={mirror}")).check()
+
+
 def test_a_run_is_mirrored_as_it_goes_and_a_fork_begins_in_the_mirror(run: RunDirectory, tmp_path: Path) -> None:
     there = mirror(tmp_path, "sweep/one")
     here = tmp_path / "outputs/sweep/one"
