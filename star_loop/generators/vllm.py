@@ -1,11 +1,13 @@
 """Rationales from vLLM: an offline engine in a child process that stays alive from iteration to iteration."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
 from star_loop.generators.devices import divide, places
+from star_loop.generators.engines import Engines, several
+from star_loop.generators.lanes import Start
 from star_loop.generators.vllm_engine import VllmEngine as VllmEngine
 from star_loop.generators.vllm_settings import VllmSettings
 from star_loop.models import Pretrained
@@ -36,6 +38,9 @@ class Vllm(VllmSettings):
         ]
         with self._several(starts) as engines:
             yield engines
+
+    def _several(self, starts: Sequence[Start]) -> closing[Engines]:
+        return several(starts, share=self.share, restarts=self.restarts, independent=self.independent)
 
 
 def _started(

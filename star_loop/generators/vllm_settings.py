@@ -1,15 +1,12 @@
 """The keys of `generator=vllm`, and what they come to on this machine."""
 
 import importlib.util
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from star_loop.generators.devices import engines_on_cores, fewest, places, stated
-from star_loop.generators.engines import Engines, several
-from star_loop.generators.lanes import Start
 from star_loop.models import Pretrained
 from star_loop.protocols import Generator
 
@@ -100,9 +97,6 @@ class VllmSettings(Generator):
         if self.engines is not None:
             return self.engines
         return engines_on_cores(base) if self.independent and self.threads is None else 1
-
-    def _several(self, starts: Sequence[Start]) -> closing[Engines]:
-        return several(starts, share=self.share, restarts=self.restarts, independent=self.independent)
 
     def _check_engines(self) -> None:
         if self.engines is None or self.engines == 1:
