@@ -46,6 +46,26 @@ def _labels(metrics: Metrics) -> str:
     return f"labels by majority: {labelled} of the questions have one, {votes} of their rationales gave it, {golds}"
 
 
+def _form(metrics: Metrics, accuracy: float) -> str:
+    """Say what a model needs that does not know the form of an answer."""
+    shown = with_examples(metrics)
+    if shown is None:
+        return (
+            "the model does not know their form. Try task.exemplars=<worked examples>, task.instruction, or a model "
+            "with model.chat_template=true"
+        )
+    after = shown["evaluation/accuracy"]
+    if after > accuracy:
+        return (
+            f"the model does not know their form, of which worked examples make {quantities.percent(after)}: "
+            "iterations will teach it"
+        )
+    return (
+        "worked examples do not help it. Try other ones (task.exemplars), easier questions, task.instruction, or a "
+        "stronger model"
+    )
+
+
 def _remarks(metrics: Metrics) -> Iterator[tuple[str, str]]:
     """Yield kind and text."""
     if "collect/labelled" in metrics:
@@ -54,12 +74,7 @@ def _remarks(metrics: Metrics) -> Iterator[tuple[str, str]]:
     examples, epochs = metrics.get("train/examples"), metrics.get("train/epochs", 0.0)
     unread = f"{quantities.percent(unparsed)} of the answers could not be read"
     if accuracy is not None and accuracy <= NEAR_ZERO and unparsed >= OFTEN:
-        said = (
-            f"{quantities.percent(accuracy)} right, and {unread}: the model does not know their form. Where it is "
-            "asked without worked examples, iterations will teach it; else try task.instruction, task.bare_shots, or "
-            "a model with model.chat_template=true"
-        )
-        yield "form", said
+        yield "form", f"{quantities.percent(accuracy)} right, and {unread}: {_form(metrics, accuracy)}"
     elif unparsed >= OFTEN:
         said = (
             f"{unread} and count as wrong: python -m star_loop.judge RUN --only unread shows why; task.instruction and "

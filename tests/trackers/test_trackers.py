@@ -599,6 +599,21 @@ def test_advice_is_given_once_and_only_where_it_fits() -> None:
 
 
 @pytest.mark.parametrize(
+    "shown, advice",
+    [
+        (None, "Try task.exemplars=<worked examples>"),
+        (0.2, "of which worked examples make 20.0 %: iterations will teach it"),
+        (0.0, "worked examples do not help it. Try other ones"),
+    ],
+)
+def test_only_a_form_that_examples_can_show_is_said_to_be_taught(shown: float | None, advice: str) -> None:
+    base = metrics_of(0) | {"evaluation/accuracy": 0.0, "evaluation/unparsed": 0.9}
+    asked = {} if shown is None else {"evaluation_shots/accuracy": shown}
+    (said,) = Remarks().new(base | asked)
+    assert "0.0 % right, and 90.0 % of the answers could not be read" in said and advice in said
+
+
+@pytest.mark.parametrize(
     "keys, observations, said",
     [
         ({}, 384, None),
