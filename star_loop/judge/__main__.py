@@ -1,6 +1,7 @@
 """`python -m star_loop.judge`: what was read in a text, by which stage, against which gold answer.
 
-    python -m star_loop.judge outputs/mine                        the wrong rationales of a run's last iteration
+    python -m star_loop.judge outputs/mine                        the wrong rationales of a run's last iteration;
+                                                                  of iteration 0, the base's answers to the test split
     python -m star_loop.judge task.verifier=math --gold 12 a.txt  a file against a gold answer
     python -m star_loop.judge task=gsm8k --id train/00012 < a.txt  standard input against a task's observation
 
@@ -108,7 +109,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--question", help="what was asked, for verifiers that look at it")
     parser.add_argument("--choices", help="its options: a|b|c|d")
     parser.add_argument("--numbers", help="the numbers of a game: 8,2,4")
-    parser.add_argument("--iteration", type=int, help="of a run (default: the last)")
+    parser.add_argument("--iteration", type=int, help="of a run (default: the last, also one that is under way)")
     parser.add_argument("--wave", type=int, help="of that iteration, from 0 (default: all)")
     parser.add_argument("--only", choices=ONLY, help="which verdicts are shown (default: wrong of a run, all else)")
     parser.add_argument("--limit", type=int, default=20, help="texts that are shown (default: 20)")

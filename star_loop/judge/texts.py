@@ -40,37 +40,43 @@ def task_of(overrides: Sequence[str]) -> Task:
 
 
 def of_run(run: Path, iteration: int | None, wave: int | None) -> tuple[Task, Iterator[Text]]:
-    """Return the task of a run, and the judged texts of an iteration's waves, or of one wave.
+    """Return the task of a run, and the judged texts of an iteration: all its waves, or one; of the base, test answers.
 
     Args:
         run: a run directory.
-        iteration: None: the last one that has waves.
+        iteration: None: the last one that has any, also where it is not committed yet.
         wave: counted from 0; None: all.
 
     Raises:
         RunError: no such run, iteration or wave, or a configuration that makes no task.
     """
-    latest = RunDirectory(run).latest()
-    if latest is None or latest.number == 0:
-        raise RunError(
-            f"{run} has no committed iteration with waves: let it run further, look at the base model's "
-            f"answers (python -m star_loop.show {run} --wrong), or check the path"
-        )
-    number = latest.number if iteration is None else iteration
-    here = RunDirectory(run).iteration(number)
-    names = [name for name in here.waves if wave is None or Path(name).stem == f"{wave:03d}"]
-    if not names:
-        raise RunError(f"{here.path} has no {'waves' if wave is None else f'wave {wave}'}: look at --iteration, --wave")
+    directory = RunDirectory(run)
+    latest = directory.latest()
+    if latest is None:
+        raise RunError(f"{run} has no committed iteration: let it run further, or check the path")
+    under_way = directory.iteration(latest.number + 1)
+    here = (under_way if under_way.waves else latest) if iteration is None else directory.iteration(iteration)
+    names = _names(here, wave)
     try:
-        task = build(RunDirectory(run).config()).task
+        task = build(directory.config()).task
     except ConfigError as error:
         raise RunError(f"{run / 'config.yaml'} does not describe a run ({error}): check the path") from error
-    task.verifier.keep(RunDirectory(run).workspace)
-    return task, _asked(task, here, names)
+    task.verifier.keep(directory.workspace)
+    return task, _asked(task.train() if here.number else task.test(), here, names)
 
 
-def _asked(task: Task, iteration: IterationDirectory, names: Sequence[str]) -> Iterator[Text]:
-    observations = task.train()
+def _names(iteration: IterationDirectory, wave: int | None) -> list[str]:
+    answers = ["evaluation"] if (iteration.path / "evaluation.jsonl").exists() else []
+    names = iteration.waves if iteration.number else answers
+    if wave is not None:
+        names = [name for name in names if name == f"waves/{wave:03d}"]
+    if not names:
+        what = f"wave {wave}" if wave is not None else "waves" if iteration.number else "answers to a test split"
+        raise RunError(f"{iteration.path} has no {what}: look at --iteration, --wave")
+    return names
+
+
+def _asked(observations: Sequence[Observation], iteration: IterationDirectory, names: Sequence[str]) -> Iterator[Text]:
     for name in names:
         for rollout in iteration.judged(name):
             known = rollout.position < len(observations) and observations[rollout.position].id == rollout.id

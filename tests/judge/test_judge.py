@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from star_loop.judge.__main__ import main
+from star_loop.protocols import BootstrapError
 from star_loop.records import Rollout
 from star_loop.report import write
 from star_loop.report.unread import CUT, Reason, Reasons
@@ -88,9 +89,24 @@ def test_a_runs_waves_are_judged_again(run: Path, capsys: pytest.CaptureFixture[
     assert first.startswith(f"── {wave.id}: ") and "more (--limit)" in first
 
 
+def test_of_the_base_its_answers_to_the_test_split_are_judged(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = list(RunDirectory(run).iteration(0).judged("evaluation"))
+    out = said(capsys, str(run), "--iteration", "0", "--only", "unread", "--limit", "1000")
+    assert f"\n{len(answers)} texts" in f"\n{out}"
+    assert out.count("── test/") == sum(answer.answer is None for answer in answers)
+    assert "has no wave 0" in refused(capsys, str(run), "--iteration", "0", "--wave", "0")
+
+
+def test_waves_that_gave_nothing_to_train_on_are_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BootstrapError, match="judge RUN"):
+        play(tmp_path, "generator.table=[0,0,0]")
+    collected = RunDirectory(tmp_path).iteration(1).rollouts()
+    assert collected and f"\n{len(collected)} texts" in said(capsys, str(tmp_path))
+
+
 def test_what_cannot_be_judged_is_said(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot be read as text" in refused(capsys, "--gold", "5", str(tmp_path / "nowhere.txt"))
-    assert "has no committed iteration with waves" in refused(capsys, str(tmp_path))
+    assert "has no committed iteration" in refused(capsys, str(tmp_path))
     assert "has no wave 99" in refused(capsys, str(run), "--wave", "99")
     (tmp_path / "a.txt").write_text("#### 5")
     assert "--gold <answer>, or --id" in refused(capsys, str(tmp_path / "a.txt"))
