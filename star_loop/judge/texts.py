@@ -57,6 +57,7 @@ def of_run(run: Path, iteration: int | None, wave: int | None) -> tuple[Task, It
     under_way = directory.iteration(latest.number + 1)
     here = (under_way if under_way.waves else latest) if iteration is None else directory.iteration(iteration)
     names = _names(here, wave)
+    directory.check_committed([here.number] if here.committed else [])
     try:
         task = build(directory.config()).task
     except ConfigError as error:

@@ -69,8 +69,10 @@ class Ledger:
         self._compare({name: hashlib.sha256(data).hexdigest()})
         return data
 
-    def check(self, name: str) -> Path:
+    def check(self, name: str, *, enter: bool = True) -> Path:
         """Read a published file, or a directory with all its files, compared without being held in memory.
+
+        `enter`: what has no checksum, since checksums.txt was lost, gets one; readers leave a run as it is.
 
         Raises:
             RunError: it is not what was published.
@@ -82,9 +84,9 @@ class Ledger:
                 known for known in self.entries() if known.startswith(f"{name}/") and known not in found
             ):
                 raise self.damaged(self.folder / missing[0], "it is missing")
-            self._compare(found)
+            self._compare(found, enter)
         elif path.exists():
-            self._compare({name: checksum(path)})
+            self._compare({name: checksum(path)}, enter)
         return path
 
     def check_all(self, *, complete: bool) -> None:
@@ -119,12 +121,12 @@ class Ledger:
         """Return the error about a file, with the remedy."""
         return RunError(f"{path} is damaged: {what}. {self.remedy()}")
 
-    def _compare(self, found: Mapping[str, str]) -> None:
+    def _compare(self, found: Mapping[str, str], enter: bool = True) -> None:
         known = self.entries()
         for name, digest in found.items():
             if known.get(name, digest) != digest:
                 raise self.damaged(self.folder / name, "its bytes are not those that were published")
-        if new := {name: digest for name, digest in found.items() if name not in known}:
+        if enter and (new := {name: digest for name, digest in found.items() if name not in known}):
             if self._listed.torn:
                 raise self._cut_off()
             self._enter(new)  # checksums.txt was lost: from here on they are known again

@@ -128,15 +128,19 @@ class RunDirectory:
         number = iteration_number(str(self.config().get("fork")).rstrip("/").rpartition("/")[2])
         return -1 if number is None else number
 
-    def check_committed(self) -> None:
-        """Compare all that a reader may read of the committed iterations; the adapters are left out.
+    def check_committed(self, numbers: Iterable[int] | None = None) -> None:
+        """Compare all that a reader may read of the run and its committed iterations; the adapters are left out.
+
+        `numbers`: of these iterations; None: of all.
 
         Raises:
-            RunError: see `verify`.
+            RunError: see `verify`; the configuration, or what the run is made of, is not what was published.
         """
         if last := self.latest():
+            for name in ("config.yaml", "identity.json", "observations.parquet"):
+                self.ledger.check(name, enter=False)
             self.refuse_foreign()
-            self.verify(range(last.number + 1), last, weights=False)
+            self.verify(range(last.number + 1) if numbers is None else numbers, last, weights=False)
 
     def give_up_adapters(self, last: IterationDirectory) -> None:
         """Remove the adapters that the last commit no longer keeps."""

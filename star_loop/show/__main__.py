@@ -52,6 +52,7 @@ def _all(options: argparse.Namespace, wanted: Wanted) -> Iterator[Seen]:
         raise RunError(f"{options.run} has no committed iteration: give a run directory, such as outputs/<name>")
     split = options.split or ("train" if latest.number else "test")
     numbers = _numbers(options.iteration, latest.number)
+    run.check_committed(numbers)
     known = observations(run, [("split", "=", split)])
     if wanted.skill is not None:
         _refuse_unknown_skill(wanted.skill, {row["skill"] for row in known.values()} - {None})

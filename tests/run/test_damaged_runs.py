@@ -6,6 +6,7 @@ The run has a preparation, a search, scores, a second try, two finished iteratio
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -15,11 +16,14 @@ import pytest
 
 from star_loop.config.build import build
 from star_loop.export.files import export
+from star_loop.judge.__main__ import main as judge
 from star_loop.launch import EXPECTED, advance, launch
 from star_loop.report import write
+from star_loop.report.runs import read
 from star_loop.run.checksums import Ledger
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import Disk, RunError
+from star_loop.show.__main__ import main as show
 from tests.quiz import QUIZ, configure, contents
 from tests.run.test_resume import FailingDisk, Interrupted
 
@@ -112,6 +116,37 @@ def test_a_configuration_without_keys_is_damaged_for_every_reader(whole: Path, t
         RunDirectory(directory).config()
     with pytest.raises(RunError, match=r"config\.yaml is damaged"):
         export(directory, "last", ["data"])
+
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "report": write,
+    "export": lambda run: export(run, "last", ["data"]),
+    "comparison": lambda run: read(run, run.parent),
+    "show": lambda run: show([str(run)]),
+    "judge": lambda run: judge([str(run)]),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["observations.parquet", "identity.json", "config.yaml", "iterations/0003/waves/000.jsonl"]
+)
+@pytest.mark.parametrize("reader", READERS)
+def test_no_reader_shows_what_was_changed(
+    whole: Path, tmp_path: Path, reader: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = Path(shutil.copytree(whole, tmp_path / "run"))
+    before = contents(directory)
+    (directory / name).write_bytes((directory / name).read_bytes() + b"\n")
+    try:
+        READERS[reader](directory)
+        said = capsys.readouterr().err
+    except RunError as error:
+        said = str(error)
+    assert re.search(rf"{name} is damaged: its bytes are not those", said)
+    (directory / name).write_bytes(before[name])
+    (directory / "checksums.txt").unlink()
+    READERS[reader](directory)
+    assert not (directory / "checksums.txt").exists(), "a reader leaves what it does not write as it is"
 
 
 MADE_AGAIN = re.compile(
