@@ -20,7 +20,7 @@ from star_loop.protocols import BootstrapError, Engine, EngineError, TrainingErr
 from star_loop.report import write as write_report
 from star_loop.run.directory import FREE_KEYS, RunDirectory
 from star_loop.run.disk import Disk, RunError
-from star_loop.run.fork import adopt, clear_fetched, fetch
+from star_loop.run.fork import FETCHED, adopt, clear_fetched, fetch, guard_source
 from star_loop.run.guard import (
     EXAMPLES,
     besides,
@@ -89,7 +89,10 @@ def advance(
     splits = load.load(experiment.task)
     load.prove_reward(experiment, splits)
     identity = _identity(experiment, splits, config)
+    source = None if experiment.fork is None else fetch(run, experiment.fork)
     if not begun:
+        if source is not None:
+            guard_source(source, identity, run.disk)
         bind(run, config, identity, FREE_KEYS)
     changes = guard_identity(run, identity)
     for change in changes:
@@ -98,8 +101,7 @@ def advance(
     guard_files(run)
     if begun:
         run.give_up_adapters(begun)
-    if experiment.fork is not None:
-        source = fetch(run, experiment.fork)
+    if source is not None:
         adopt(run, source)
         experiment = experiment.model_copy(update={"fork": str(source)})
     checkpoint = _loop(experiment, run, splits, engine)
@@ -197,7 +199,7 @@ def report_failure(error: Exception, directory: Path, attempt: Path) -> None:
         logger.error("this is a bug in star_loop", exc_info=error)
     else:
         print(f"star_loop: {error}", file=sys.stderr)
-        if {path.name for path in directory.iterdir()} <= {attempt.parent.name, ".lock", ".lock.holder"}:
+        if {path.name for path in directory.iterdir()} <= {attempt.parent.name, ".lock", ".lock.holder", FETCHED}:
             _forget(directory, attempt)
     if any(directory.glob("iterations/*/state.json")):
         print(f"Nothing finished is lost: {directory}", file=sys.stderr)

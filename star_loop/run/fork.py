@@ -2,11 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from star_loop.run.commit import IterationState
 from star_loop.run.directory import HARD, RunDirectory
-from star_loop.run.disk import RunError, read_json
+from star_loop.run.disk import Disk, RunError, read_json
 from star_loop.run.guard import differs
 from star_loop.run.iteration import iteration_number
 from star_loop.run.mirror import download
@@ -44,28 +46,38 @@ def clear_fetched(run: RunDirectory) -> None:
         shutil.rmtree(run.path / FETCHED)
 
 
+def guard_source(source: Path, made_of: Mapping[str, Any], disk: Disk) -> int:
+    """Return the number of an iteration to begin with, for a run that is made of `made_of`.
+
+    Raises:
+        RunError: it is not a committed iteration of a run, is damaged, has no adapter any more, or learned from other
+            observations or another base.
+    """
+    origin, last = RunDirectory(source.parent.parent, disk), iteration_number(source.name)
+    if last is None or not (source / "state.json").exists():
+        raise RunError(f"fork={source} is not a committed iteration: expected <run>/iterations/<NNNN>")
+    state = origin.iteration(last).state()
+    theirs_made_of = state.made_of or read_json(origin.path / "identity.json")
+    for key in HARD:
+        if differs(theirs_made_of, made_of, key):
+            raise RunError(
+                f"fork={source} learned from other {key.replace('_', ' ')}: a fork continues on the same ones. To "
+                "start from its model on others, export it and give model.name_or_path"
+            )
+    _refuse_without_adapter(origin, state)
+    return last
+
+
 def adopt(run: RunDirectory, source: Path) -> None:
     """Copy the iterations of another run, up to and including the directory `source`; what is here is kept.
 
     Adapters that the other run has given up are not there to copy; that of `source` must be.
 
     Raises:
-        RunError: `source` is not a committed iteration of a run, is damaged, has no adapter any more, or learned from
-            other observations or another base.
+        RunError: see `guard_source`.
     """
-    origin, last = RunDirectory(source.parent.parent, run.disk), iteration_number(source.name)
-    if last is None or not (source / "state.json").exists():
-        raise RunError(f"fork={source} is not a committed iteration: expected <run>/iterations/<NNNN>")
-    state = origin.iteration(last).state()
-    theirs_made_of = state.made_of or read_json(origin.path / "identity.json")
-    ours_made_of = read_json(run.path / "identity.json")
-    for key in HARD:
-        if differs(theirs_made_of, ours_made_of, key):
-            raise RunError(
-                f"fork={source} learned from other {key.replace('_', ' ')}: a fork continues on the same ones. To "
-                "start from its model on others, export it and give model.name_or_path"
-            )
-    _refuse_without_adapter(origin, state)
+    last = guard_source(source, run.made_of(), run.disk)
+    origin = RunDirectory(source.parent.parent, run.disk)
     for number in range(last + 1):
         theirs, ours = origin.iteration(number), run.iteration(number)
         if not ours.committed:

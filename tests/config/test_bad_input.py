@@ -58,6 +58,9 @@ def test_a_mistake_is_one_message_and_a_failing_exit_code(tmp_path: Path, overri
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 14
+    assert bool(list(tmp_path.glob("outputs/*"))) is (message == "nothing to train on"), (
+        "what was refused left something"
+    )
 
 
 def test_one_failed_job_does_not_stop_the_rest_of_a_sweep(tmp_path: Path) -> None:

@@ -219,6 +219,7 @@ def test_a_fork_from_nowhere_is_refused(tmp_path: Path, source: str) -> None:
     play(tmp_path / "run", "iterations=1")
     with pytest.raises(RunError, match="not a committed iteration"):
         play(tmp_path / "new", f"fork={tmp_path / source}")
+    assert not contents(tmp_path / "new"), "nothing is bound to it"
 
 
 def test_a_fork_may_change_the_method(tmp_path: Path) -> None:
@@ -242,6 +243,7 @@ def test_a_fork_with_other_observations_is_refused(tmp_path: Path) -> None:
     play(tmp_path / "run", "iterations=1")
     with pytest.raises(RunError, match="other observations"):
         play(tmp_path / "new", "task.n=20", f"fork={tmp_path}/run/iterations/0001")
+    assert not contents(tmp_path / "new"), "nothing is bound to them"
 
 
 def test_a_second_launch_is_told_who_holds_the_directory(tmp_path: Path) -> None:
