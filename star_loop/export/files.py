@@ -17,7 +17,7 @@ from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.records import Rollout
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.run.disk import Disk, RunError, parquet_bytes, read_json
-from star_loop.run.guard import EXAMPLES, besides, fingerprint
+from star_loop.run.guard import EXAMPLES, besides, fingerprint, refuse_link
 from star_loop.tasks.splitting import SplitTask
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
@@ -49,6 +49,8 @@ def export(run: Path, iteration: str = "best", parts: Sequence[str] | None = Non
     parts = parts or [part for part in PARTS if part != "adapter" or not whole]
     _refuse_others(directory, experiment, parts)
     target = run / "export" / f"{here.number:04d}"
+    for written in (target.parent, target):
+        refuse_link(written)
     if target.exists():
         if missing := [part for part in parts if not (target / part).exists()]:
             raise RunError(f"{target} was exported without {', '.join(missing)}: move it away to export again")

@@ -182,6 +182,17 @@ def test_a_planted_link_leads_nothing_elsewhere(runs: Path, tmp_path: Path, link
     }
 
 
+@pytest.mark.parametrize("link", ["export", "export/0003"])
+def test_an_export_is_written_through_no_link(runs: Path, tmp_path: Path, link: str) -> None:
+    run, elsewhere = Path(shutil.copytree(runs / "ours", tmp_path / "run")), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (run / link).parent.mkdir(exist_ok=True)
+    (run / link).symlink_to(elsewhere)
+    with pytest.raises(RunError, match=rf"run/{link} is a link to .*elsewhere"):
+        export(run, "last", ["data"])
+    assert not list(elsewhere.iterdir())
+
+
 def test_figures_that_are_no_numbers_are_named(runs: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
     (run / "iterations/0001/metrics.json").write_text('{"evaluation/accuracy": NaN}')
