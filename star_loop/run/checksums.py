@@ -193,7 +193,13 @@ class _Listed:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file.
+
+    Raises:
+        RunError: it is a pipe or a device, whose reading would not end.
+    """
+    if path.exists() and not path.is_file():
+        raise RunError(f"{path} is neither a file nor a folder: move it away, or restore what was there")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -203,6 +209,6 @@ def checksums(folder: Path, without: Collection[str] = ()) -> dict[str, str]:
 
     `without`: what lies in these folders is left out, too.
     """
-    names = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    names = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if not path.is_dir())
     kept = (n for n in names if n.parts[0] not in without and not any(part.startswith(".") for part in n.parts))
     return {n.as_posix(): checksum(folder / n) for n in kept}

@@ -3,6 +3,7 @@
 The run has a preparation, a search, scores, a second try, two finished iterations and one that only lacks its commit.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -147,6 +148,22 @@ def test_no_reader_shows_what_was_changed(
     (directory / "checksums.txt").unlink()
     READERS[reader](directory)
     assert not (directory / "checksums.txt").exists(), "a reader leaves what it does not write as it is"
+
+
+@pytest.mark.parametrize("name", ["observations.parquet", "config.yaml", "iterations/0003/waves/007.jsonl"])
+@pytest.mark.parametrize("use", [*READERS.values(), go], ids=[*READERS, "launch"])
+def test_a_pipe_in_a_run_is_refused_instead_of_waited_for(
+    whole: Path, tmp_path: Path, use: Callable[[Path], Any], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = Path(shutil.copytree(whole, tmp_path / "run"))
+    (directory / name).unlink(missing_ok=True)
+    os.mkfifo(directory / name)
+    try:
+        use(directory)
+        said = capsys.readouterr().err
+    except RunError as error:
+        said = str(error)
+    assert f"{name} is neither a file nor a folder" in said
 
 
 MADE_AGAIN = re.compile(
