@@ -32,6 +32,8 @@ class RunProgress:
         self.done = self.asked = self._ahead = 0
         """Of the phase: units that are done, questions that have an answer, and those of them not judged yet."""
         self._yield: float | None = None
+        self._saved = 0.0
+        """Seconds of the first iteration that the second will not need."""
 
     def phase(self, iteration: int) -> None:
         """Begin another phase."""
@@ -56,7 +58,12 @@ class RunProgress:
         if (accuracy := base_accuracy(metrics)) is None:
             return None
         self._accuracies.append(accuracy)
-        return self._accuracies[-1] - self._accuracies[-2] if len(self._accuracies) > 1 else None
+        if len(self._accuracies) < 2:
+            return None
+        before, after = self._accuracies[-2:]
+        if iteration == 1 and after > before and "collect/quota" in metrics:  # it is filled the sooner
+            self._saved = metrics.get("seconds/collect", 0.0) * (1 - before / after)
+        return after - before
 
     def advance(self, units: int, tokens: int, asked: int) -> None:
         """Note what is done besides; see `generated`."""
@@ -73,7 +80,8 @@ class RunProgress:
         """Seconds from the beginning of an iteration to the end of the run; None: nobody can tell yet."""
         if self.last is None or not self._seconds or iteration > self.last:
             return None
-        left = seconds_left(self._seconds, self.last - iteration + 1)
+        typical = self._seconds if len(self._seconds) > 1 else [self._seconds[0] - self._saved]
+        left = seconds_left(typical, self.last - iteration + 1)
         return left if left < _SPAN else None
 
     def text(self, width: int, phase: float = 0.0) -> Text:

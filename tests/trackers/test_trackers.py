@@ -557,6 +557,18 @@ def test_the_time_left_goes_on_as_the_iterations_did() -> None:
     assert seconds_left([1.0, 60.0], 1) == 90.0  # nor is a leap
 
 
+def test_a_model_that_solves_more_is_expected_to_fill_its_quota_the_sooner() -> None:
+    so_far, first = (
+        RunProgress(last=3),
+        {"collect/quota": 96.0, "collect/accepted": 96.0, "collect/observations": 900.0},
+    )
+    so_far.committed(0, {"evaluation/accuracy": 0.02, "evaluation_shots/accuracy": 0.1})
+    so_far.committed(1, first | {"evaluation/accuracy": 0.4, "seconds/total": 900.0, "seconds/collect": 800.0})
+    assert so_far.left(2) == 2 * (100 + 200)
+    so_far.committed(2, first | {"evaluation/accuracy": 0.5, "seconds/total": 350.0, "seconds/collect": 250.0})
+    assert so_far.left(3) == 350, "afterwards iterations tell it themselves"
+
+
 @given(
     st.lists(st.floats(0.01, 1e4), min_size=1, max_size=5),
     st.integers(1, 60) | st.integers(10**6, 10**30),
