@@ -45,7 +45,7 @@ def test_the_run_goes_on_without_its_screen_and_its_log_says_so(redirected: str,
 def test_the_run_outlives_its_terminal(tmp_path: Path) -> None:
     master, slave = pty.openpty()
     running = subprocess.Popen(
-        [*SMOKE, "+task.train_per_level=2000"], cwd=tmp_path, env=environment(), stdin=slave, stdout=slave, stderr=slave,
+        [*SMOKE, "+task.train_per_level=300"], cwd=tmp_path, env=environment(), stdin=slave, stdout=slave, stderr=slave,
         start_new_session=True, preexec_fn=lambda: os.ttyname(0) and os.close(os.open(os.ttyname(0), os.O_RDWR)),
     )  # fmt: skip
     os.close(slave)
