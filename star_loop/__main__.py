@@ -71,7 +71,7 @@ def task(config: DictConfig) -> float | None:
 
 
 def main() -> None:
-    """Entry point; exit codes: 0 done, 1 the run failed, 2 the configuration, 128 + n ended by signal n.
+    """Entry point; exit codes: 0 done, 1 the run failed, 2 refused before it began, 128 + n ended by signal n.
 
     SIGTERM and SIGUSR1, with which clusters announce the end, are taken as Ctrl-C is.
     """
@@ -93,7 +93,7 @@ def main() -> None:
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         print(f"star_loop: configuration error: {explain(error, root_keys())}", file=sys.stderr)
         sys.exit(2)
-    except (OSError, ValueError) as error:  # of a directory that Hydra cannot make, of what is to be shown
+    except (OSError, ValueError) as error:  # of a directory that Hydra cannot make, or that holds a link
         print(f"star_loop: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt as interrupted:
@@ -124,8 +124,11 @@ def _do(typed: Sequence[str]) -> None:
         settings, directory = settings_of_run(asked)
         if settings["show"] is not None:
             from star_loop.launch import show
+            from star_loop.stages.load import refusing
 
-            print(show(settings))
+            with refusing():
+                shown = show(settings)
+            print(shown)
         else:
             refuse_links(RunDirectory(directory))
             task()

@@ -88,7 +88,8 @@ def advance(
     experiment.task.verifier.keep(run.workspace)
     splits = load.load(experiment.task)
     load.prove_reward(experiment, splits)
-    identity = _identity(experiment, splits, config)
+    with load.refusing():
+        identity = _identity(experiment, splits, config)
     source = None if experiment.fork is None else fetch(run, experiment.fork)
     if not begun:
         if source is not None:

@@ -125,8 +125,12 @@ def _model(source: Path) -> Any:
     return model
 
 
-def main() -> None:
-    """Convert the file that the command line names; what is wrong with it is said in one line."""
+def main() -> int:
+    """Convert the file that the command line names; what is wrong with it is said in one line.
+
+    Returns:
+        0, or 2 where it cannot be converted.
+    """
     parser = argparse.ArgumentParser(prog="python -m star_loop.models.gguf", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("file", type=Path, help="a GGUF file of a causal language model")
     parser.add_argument("directory", type=Path, help="where its model is written; it must not exist")
@@ -134,8 +138,10 @@ def main() -> None:
     try:
         print(f"written: {convert(wanted.file, wanted.directory)}")
     except (ValueError, OSError) as error:
-        sys.exit(f"star_loop: {error}")
+        sys.stderr.write(f"star_loop: {error}\n")
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -61,14 +61,14 @@ def main(given: Sequence[str] | None = None) -> int:
     """Print it.
 
     Returns:
-        0, or 1 where nothing can be predicted.
+        0, or 2 where nothing can be predicted.
     """
     wanted = arguments().parse_args(given)
     try:
         found = plan(wanted)
     except (RunError, ValueError, OSError) as error:
         sys.stderr.write(f"star_loop.plan: {error}\n")
-        return 1
+        return 2
     sys.stdout.write(json.dumps(found, indent=1) + "\n" if wanted.json else text(found))
     return 0
 

@@ -5,16 +5,19 @@ import re
 import sys
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from star_loop.config.component import Component
+from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
 from star_loop.protocols import Task, Verifier
 from star_loop.records import Columns, Metrics, Observation
+from star_loop.run.disk import RunError
 from star_loop.schedule import Schedule
 from star_loop.tasks.splitting import Subset, surveyed
 
@@ -36,11 +39,27 @@ GOLDS_PROVEN = 1000
 """How many observations of each split must prove that the verifier accepts their gold answer."""
 
 
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Make what a part refuses, before anything has run, a mistake in what was typed: of a key, or of what it names.
+
+    Raises:
+        ConfigError: in the part's own words.
+    """
+    try:
+        yield
+    except (ConfigError, RunError):
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+@refusing()
 def check(experiment: Experiment) -> None:
     """Let every part look at the world.
 
     Raises:
-        ValueError: the first part that cannot work, in its own words.
+        ConfigError: the first part that cannot work, in its own words.
     """
     for part in _parts(experiment):
         part.check()
@@ -90,11 +109,12 @@ def unreachable(schedule: Schedule, observations: int, iterations: int) -> str |
     )
 
 
+@refusing()
 def load(task: Task) -> Splits:
     """Return the three splits, checked; each observation is read once, except the golds that are proven.
 
     Raises:
-        ValueError: an empty training set, a duplicate id, a question shared by two splits, or a gold answer that the
+        ConfigError: an empty training set, a duplicate id, a question shared by two splits, or a gold answer that the
             verifier rejects; names the observation.
     """
     found = {"train": task.train(), "validation": task.validation(), "test": task.test()}
@@ -130,11 +150,12 @@ def _prove(task: Task, splits: Splits) -> None:
                 prove_gold(task, split, observation)
 
 
+@refusing()
 def prove_reward(experiment: Experiment, splits: Splits) -> None:
     """Show a reward the first question of each task.
 
     Raises:
-        ValueError: it asks for what the question does not have.
+        ConfigError: it asks for what the question does not have.
     """
     reward, task, train = experiment.reward, experiment.task, splits["train"]
     if reward is not None:

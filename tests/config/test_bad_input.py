@@ -32,29 +32,41 @@ def command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "overrides, message",
+    "overrides, message, code",
     [
-        (["sampler=nope"], "Could not find 'sampler/nope'"),
-        (["sampler.powr=3"], "sampler.powr: no such key: did you mean power?"),
-        (["sampler._target_=os.system"], "'os.system' is not a star_loop component and was not called"),
-        (["name=../../x"], "must be a plain name below outputs/"),
-        (["iterations="], "iterations"),
-        (["model.name_or_path=./nowhere"], "./nowhere"),
-        (["model.name_or_path=empty"], "empty has no config.json"),
-        (["task.n=0"], "the training set is empty"),
-        (["task.duplicate=true"], "duplicate id 'train/0'"),
-        (["task.wrong_gold=true"], "rejects the gold answer '1'"),
-        (["task.leak=true"], "test observation 'test/0' asks the same as train observation 'leaked'"),
-        (["fork=nowhere/iterations/0001"], "fork=nowhere/iterations/0001 is not a committed iteration"),
-        (["generator.table=[0.0]"], "nothing to train on"),
+        (["sampler=nope"], "Could not find 'sampler/nope'", 2),
+        (["sampler.powr=3"], "sampler.powr: no such key: did you mean power?", 2),
+        (["sampler._target_=os.system"], "'os.system' is not a star_loop component and was not called", 2),
+        (["name=../../x"], "must be a plain name below outputs/", 2),
+        (["iterations="], "iterations", 2),
+        (["model.name_or_path=./nowhere"], "./nowhere", 2),
+        (["model.name_or_path=empty"], "empty has no config.json", 2),
+        (["task.n=0"], "the training set is empty", 2),
+        (["task.duplicate=true"], "duplicate id 'train/0'", 2),
+        (["task.wrong_gold=true"], "rejects the gold answer '1'", 2),
+        (["task.leak=true"], "test observation 'test/0' asks the same as train observation 'leaked'", 2),
+        (
+            ["task=file", "task._target_=star_loop.tasks.file.File", "task.path=no.jsonl"],
+            "there is no file no.jsonl",
+            2,
+        ),
+        (
+            ["task=file", "task._target_=star_loop.tasks.file.File", "task.path=no.jsonl", "show=prompts"],
+            "there is no file no.jsonl",
+            2,
+        ),
+        (["fork=nowhere/iterations/0001"], "fork=nowhere/iterations/0001 is not a committed iteration", 1),
+        (["generator.table=[0.0]"], "nothing to train on", 1),
     ],
 )
-def test_a_mistake_is_one_message_and_a_failing_exit_code(tmp_path: Path, overrides: list[str], message: str) -> None:
+def test_a_mistake_is_one_message_and_a_failing_exit_code(
+    tmp_path: Path, overrides: list[str], message: str, code: int
+) -> None:
     (tmp_path / "empty").mkdir()
     quiz = [o for o in QUIZ if "model" not in o]
     model = ["model=scripted", "model._target_=star_loop.models.Pretrained"] if "model" in overrides[0] else []
     done = command(*quiz, *model, *overrides, cwd=tmp_path)
-    assert done.returncode in (1, 2)
+    assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) <= 14
@@ -152,7 +164,7 @@ def test_where_vllm_is_not_installed_the_default_says_what_to_install_or_take(tm
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{packages}", "HF_HUB_OFFLINE": "1"}
     default = [sys.executable, "-S", "-m", "star_loop", "name=run", f"outputs={tmp_path}"]
     done = subprocess.run(default, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert 'pip install "star_loop[vllm]"' in done.stderr
     assert "generator=transformers" in done.stderr
     assert "Traceback" not in done.stderr

@@ -236,7 +236,7 @@ def test_so_is_one_of_the_hubs_cache(sound: Path, tmp_path: Path) -> None:
         line = [sys.executable, "-m", "star_loop", *keys, f"outputs={tmp_path}", "name=x"]
         environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
-        assert done.returncode == 1 and not list(tmp_path.glob("x/iterations")), done.stderr
+        assert done.returncode == 2 and not list(tmp_path.glob("x/iterations")), done.stderr
         return done.stderr
 
     spoilt(math.nan)(weights)

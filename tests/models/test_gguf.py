@@ -149,7 +149,7 @@ def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "no.gguf").write_text("no")
     command = [sys.executable, "-m", "star_loop.models.gguf", str(tmp_path / "no.gguf"), str(tmp_path / "made")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and done.stderr.startswith("star_loop: ") and len(done.stderr.splitlines()) == 1
+    assert done.returncode == 2 and done.stderr.startswith("star_loop: ") and len(done.stderr.splitlines()) == 1
 
 
 def test_a_package_s_model_is_converted_once(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,14 +133,14 @@ def test_the_command_prints_every_size_and_the_same_for_machines(
 def test_what_cannot_be_predicted_is_said(
     run: RunDirectory, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
 ) -> None:
-    assert main(["--like", str(run.path), *flags]) == 1
+    assert main(["--like", str(run.path), *flags]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_a_run_of_several_engines_is_not_measured(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     text = OmegaConf.to_yaml(OmegaConf.create(configure("name=run", "generator.engines=2", "generator.share=8")))
     (run.path / "config.yaml").write_text(text)
-    assert main(["--like", str(run.path)]) == 1
+    assert main(["--like", str(run.path)]) == 2
     assert "generated in shares" in capsys.readouterr().err
 
 
