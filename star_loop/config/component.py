@@ -13,7 +13,12 @@ from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
-Words = Annotated[tuple[str, ...], BeforeValidator(lambda given: given.split(",") if isinstance(given, str) else given)]
+
+def _words(given: Any) -> Any:
+    return str(given).split(",") if isinstance(given, str | int | float) else given
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 """Several words: a list, or a text with commas."""
 
 
@@ -30,8 +35,9 @@ class Component(BaseModel):
     """Whether it is the only one of its kind, so that a key of this kind needs no `_target_`."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, protected_namespaces=()
-    )
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, protected_namespaces=(),
+        coerce_numbers_to_str=True,  # a run may be called 1
+    )  # fmt: skip
 
     @field_validator("*", mode="before")
     @classmethod

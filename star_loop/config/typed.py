@@ -8,12 +8,15 @@ from hydra.errors import HydraException
 
 LISTS = ("task.choices", "tags", "evaluation.external.tasks")
 """Keys of which commas separate the parts, not the values of a sweep."""
+TEXTS = (*LISTS, "name", "notes")
+"""Keys whose values are texts, also where they look like a number: `name=1.50`."""
 _KEY = re.compile(r"\+{0,2}[A-Za-z_][\w.@/]*\Z")
 _WRITTEN = ("[", "'", '"')
 
 
 def grammatical(argument: str) -> str:
-    """Quote the value of an override where Hydra could not read it, or would read a list as several values.
+    """Quote the value of an override where Hydra could not read it, or would read a list as several values, a text as a
+    number.
 
     Braces (`{passage} {q}`), `~/`, a second `=` and LaTeX so reach the configuration as they were typed. What is no
     override, or reads well, stays as it is.
@@ -27,7 +30,7 @@ def grammatical(argument: str) -> str:
         return argument
     several = key.lstrip("+") in LISTS and "," in value and not value.startswith(_WRITTEN)
     text = f"{key}={quoted(value)}"
-    if several:
+    if several or (key.lstrip("+") in TEXTS and _is_number(argument)):
         return text
     return argument if _reads(argument) or not _reads(text) else text
 
@@ -35,6 +38,13 @@ def grammatical(argument: str) -> str:
 def quoted(value: str) -> str:
     """Return a text in Hydra's grammar, whatever is in it."""
     return str(QuotedString(text=value, quote=Quote.single).with_quotes())
+
+
+def _is_number(argument: str) -> bool:
+    if not _reads(argument):
+        return False
+    override = OverridesParser.create().parse_override(argument)
+    return not override.is_sweep_override() and isinstance(override.value(), int | float)
 
 
 def _reads(argument: str) -> bool:

@@ -57,6 +57,17 @@ def test_documented_forms_arrive(typed: str, key: str, value: object) -> None:
     assert composed([*TASK, typed])["task"][key] == value
 
 
+@pytest.mark.parametrize("value", ["1", "1.50", "1e3", "true", "2026-11-28", "0012"])
+def test_a_text_that_looks_like_a_number_stays_as_it_was_typed(value: str) -> None:
+    found = build(composed(["experiment=smoke", f"name={value}", f"notes={value}", f"tags={value},7b"]))
+    assert (found.name, found.notes, found.tags) == (value, value, (value, "7b"))
+
+
+def test_numbers_of_a_list_of_words_or_of_a_sweep_are_taken_as_texts() -> None:
+    assert build(composed(["experiment=smoke", "tags=[1,7b]"])).tags == ("1", "7b")
+    assert build(composed(["experiment=smoke"]) | {"name": 1, "tags": 2}).tags == ("2",)
+
+
 def test_several_option_columns_are_one_value_in_a_sweep_too() -> None:
     assert prepare(["-m", "task.choices=a,b", "seed=0,1"])[1:3] == ["++task.choices='a,b'", "seed=0,1"]
     assert prepare(["-m", 'task.choices="a,b","c,d"'])[1] == '++task.choices="a,b","c,d"'
