@@ -170,21 +170,26 @@ class Copying(Session):
         return f"{self.root}/{path.relative_to(self.run.path).as_posix()}"
 
 
-def open_store(url: str) -> tuple[Any, str]:
-    """Return the fsspec file system of a URL, and the path in it.
+def open_store(url: str, key: str = "mirror") -> tuple[Any, str]:
+    """Return the fsspec file system of a URL, and the path in it; `key` is the key that holds it, for messages.
 
     Raises:
-        ValueError: no such kind of store, its client is not installed, or the URL holds a password.
+        ValueError: no place in it, no such kind of store, its client is not installed, its server cannot be reached, or
+            the URL holds a password.
     """
     if re.search(r"://[^/@]*:[^/@]*@", url):
-        raise ValueError("a URL with a password would be written into config.yaml: give it in the environment")
+        raise ValueError(f"{key}: a URL with a password would be written into config.yaml: give it in the environment")
+    if not url.rpartition("://")[2].strip():  # fsspec would take the folder in which the command was typed
+        raise ValueError(f"{key}={url} names no folder: give s3://bucket/folder or file:///folder, or leave it out")
     try:
         from fsspec.core import url_to_fs
 
         files, path = url_to_fs(url)
+    except OSError as error:
+        raise ValueError(f"{key}={url} cannot be reached ({error}): check the name and the network") from error
     except (ImportError, ValueError) as error:
         raise ValueError(
-            f"{url}: {error}. Stores are reached through fsspec (extra `mirror`) and the client of their kind, "
+            f"{key}={url}: {error}. Stores are reached through fsspec (extra `mirror`) and the client of their kind, "
             "for instance s3fs or gcsfs"
         ) from error
     return files, str(path)
@@ -199,7 +204,7 @@ def download(url: str, into: Path) -> Path:
     Raises:
         RunError: it is not a committed iteration of a mirror.
     """
-    files, path = open_store(url)
+    files, path = open_store(url, "fork")
     root, _, last = path.rstrip("/").rpartition("/iterations/")
     if (number := iteration_number(last)) is None or not files.exists(f"{root}/iterations/{last}/state.json"):
         raise RunError(f"fork={url} is not a committed iteration: expected <mirror>/<run>/iterations/<NNNN>")

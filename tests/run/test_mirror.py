@@ -188,8 +188,11 @@ def test_a_fork_of_a_damaged_mirror_is_refused(
 
 def test_what_cannot_be_reached_is_refused_before_anything_starts() -> None:
     for url, message in (
-        ("nowhere://bucket", "Protocol not known: nowhere"),
-        ("sftp://me:secret@host/folder", "give it in the environment"),
+        ("nowhere://bucket", "mirror=nowhere://bucket: Protocol not known: nowhere"),
+        ("sftp://me:secret@host/folder", "mirror: a URL with a password.*: give it in the environment"),
+        ("", "mirror= names no folder: give"),
+        ("file://", "mirror=file:// names no folder: give"),
+        ("ftp://localhost:1", r"mirror=ftp://localhost:1 cannot be reached \(.*Connection refused\)"),
     ):
         with pytest.raises(ValueError, match=message):
             check(build(configure(*QUIZ, f"mirror={url}")))
