@@ -9,6 +9,7 @@ Example:
     3
 """
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
@@ -41,10 +42,13 @@ class Component(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_no_number(cls, given: Any, info: ValidationInfo) -> Any:
-        if isinstance(given, bool) and info.field_name is not None:
+    def _means_something(cls, given: Any, info: ValidationInfo) -> Any:
+        if (isinstance(given, bool) or given == "") and info.field_name is not None:
             wanted = cls.model_fields[info.field_name].annotation
-            if {int, float} & {wanted, *get_args(wanted)} and bool not in get_args(wanted):
+            kinds = {wanted, *get_args(wanted)}
+            if given == "" and Path in kinds:  # Python's empty path is the folder in which the command was typed
+                raise ValueError("a path is wanted, or null")
+            if given != "" and {int, float} & kinds and bool not in kinds:
                 raise ValueError("a number is wanted")
         return given
 

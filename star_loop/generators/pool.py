@@ -75,7 +75,7 @@ class Pool(Generator):
     def _texts(self) -> Mapping[str, tuple[str, ...]]:
         if self.path is None:
             raise ValueError("a pool needs a file: give generator.path=… (JSON Lines: id, text, source)")
-        table, found = read(self.path), defaultdict(list)
+        table, found = read(self.path, "generator.path"), defaultdict(list)
         for index in range(len(table)):
             row, place = table[index], table.place(index)
             if not self.sources or row.get("source") in self.sources:

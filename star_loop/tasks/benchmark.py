@@ -84,7 +84,7 @@ class Benchmark(Prompted):
         found = {split: Subset.of(self._observe(split, table), self.group) for split, table in self._tables.items()}
         train = found["train"]
         if "test" not in found:
-            train, found["test"] = divide(train, self.test_size or 0.2, self.seed, "test")
+            train, found["test"] = cut(train, self.test_size or 0.2, self.seed, "test", self._findings)
         elif self.test_size:
             found["test"] = divide(found["test"], self.test_size, self.seed, "test")[1]
         nobody = train[:0]
@@ -93,7 +93,7 @@ class Benchmark(Prompted):
         self._findings.update(left_out)
         if not clean["validation"]:
             size = self.validation_size or min(200, max(1, len(clean["train"]) // 5))
-            clean["train"], clean["validation"] = divide(clean["train"], size, self.seed, "validation")
+            clean["train"], clean["validation"] = cut(clean["train"], size, self.seed, "validation", self._findings)
         if self.train_size:
             clean["train"] = divide(clean["train"], self.train_size, self.seed, "train")[1]
         sizes = ", ".join(f"{len(clean[split]):,} {split}" for split in SPLITS)
@@ -127,6 +127,14 @@ class Benchmark(Prompted):
             wanted = " or ".join(self.files["train"])
             raise ValueError(f"task.path={self.path}: expected a file, or a folder with {wanted}; found {there_is}")
         return {split: read(path) for split, path in taken.items()}
+
+
+def cut(rows: Subset, size: float, seed: int, purpose: str, found: Counter[str]) -> tuple[Subset, Subset]:
+    """Return (what is left to learn from, a held-out split), see `divide`; what took all of them is in `found`."""
+    left, held = divide(rows, size, seed, purpose)
+    if len(held) and not len(left):
+        found[f"train: cut off by task.{purpose}_size={size}, equal questions together"] += len(held)
+    return left, held
 
 
 def options(choices: Any, key: str, place: str) -> tuple[tuple[str, ...], str, bool]:

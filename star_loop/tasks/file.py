@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import Field, PrivateAttr
 
 from star_loop.records import Observation
-from star_loop.tasks.benchmark import SPLITS, Size
+from star_loop.tasks.benchmark import SPLITS, Size, cut
 from star_loop.tasks.golds import Counted, how_counted
 from star_loop.tasks.rows import Columned, Rows
-from star_loop.tasks.splitting import Subset, by_question, contradictions, divide, without_leaks
+from star_loop.tasks.splitting import Subset, by_question, contradictions, without_leaks
 from star_loop.tasks.table import Table, hub, read
 from star_loop.verifiers.guess import Guess
 
@@ -78,8 +78,9 @@ class File(Columned):
     @cached_property
     def _tables(self) -> Mapping[str, Table]:
         if self.path is not None:
-            paths = {"train": self.path, "validation": self.validation_path, "test": self.test_path}
-            return {split: read(path) for split, path in paths.items() if path is not None}
+            keys = {"train": "path", "validation": "validation_path", "test": "test_path"}
+            paths = {split: (getattr(self, key), f"task.{key}") for split, key in keys.items()}
+            return {split: read(path, key) for split, (path, key) in paths.items() if path is not None}
         if self.repository is None:
             raise ValueError(
                 "give task.path=<file>, or task.repository=<owner/name> of a data set on the Hugging Face Hub"
@@ -90,13 +91,15 @@ class File(Columned):
     @cached_property
     def _splits(self) -> Mapping[str, Subset]:
         found = {split: Subset.of(Rows(self, split, table), by_question) for split, table in self._tables.items()}
-        if "test" not in found:
-            found["train"], found["test"] = _cut(found["train"], self.test_size, self.seed, "test")
         left_out: Counter[str] = Counter()
+        if "test" not in found:
+            found["train"], found["test"] = _cut(found["train"], self.test_size, self.seed, "test", left_out)
         if "validation" not in found:
             clean, counts = without_leaks({"validation": found["train"][:0], **found})
             left_out.update(counts)
-            found["train"], found["validation"] = _cut(clean["train"], self.validation_size, self.seed, "validation")
+            found["train"], found["validation"] = _cut(
+                clean["train"], self.validation_size, self.seed, "validation", left_out
+            )
         clean, counts = without_leaks(found)
         left_out.update(counts)
         for split in SPLITS:
@@ -168,5 +171,5 @@ class File(Columned):
         return f"{said}\n\n" if said else ""
 
 
-def _cut(rows: Subset, size: float | None, seed: int, purpose: str) -> tuple[Subset, Subset]:
-    return divide(rows, min(_CUT, round(len(rows) / 10)) if size is None else size, seed, purpose)
+def _cut(rows: Subset, size: float | None, seed: int, purpose: str, found: Counter[str]) -> tuple[Subset, Subset]:
+    return cut(rows, min(_CUT, round(len(rows) / 10)) if size is None else size, seed, purpose, found)

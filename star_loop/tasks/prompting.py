@@ -114,7 +114,7 @@ class Prompted(SplitTask):
             if self.bare_shots:
                 raise ValueError(f"task.bare_shots={self.bare_shots}: give worked examples with task.exemplars=<file>")
             return []
-        table = read(path)
+        table = read(path, "task.exemplars")
         found = [_exemplar(table[index], table.place(index)) for index in range(len(table))]
         if self.shots is not None and self.shots > len(found):
             raise ValueError(f"task.shots={self.shots}: {path} has {len(found)} worked examples: ask for fewer")

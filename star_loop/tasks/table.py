@@ -34,26 +34,26 @@ class Table(Protocol):
         """Tell where the row stands, for messages: `my.jsonl, line 3`."""
 
 
-def read(path: Path) -> Table:
-    """Return the rows of a file, by its ending (see `FORMATS`).
+def read(path: Path, key: str = "task.path") -> Table:
+    """Return the rows of a file, by its ending (see `FORMATS`); `key` is the key that names it, for messages.
 
     Raises:
         ValueError: no such file, no rows, an unknown ending, or a file that is not what its ending says.
     """
     path = path.expanduser()
     if path.is_dir():
-        raise ValueError(f"there is no file {path}, which is a folder: name one file in it")
+        raise ValueError(f"{key}: {path} is a folder: name one file in it")
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is a pipe or a device, and rows are read more than once: save them as a file")
+        raise ValueError(f"{key}: {path} is a pipe or a device, and rows are read more than once: save them as a file")
     if not path.is_file():
-        raise ValueError(f"there is no file {path} (seen from {Path.cwd()}): check the path")
+        raise ValueError(f"{key}: there is no file {path} (seen from {Path.cwd()}): check the path")
     if not path.stat().st_size:
-        raise ValueError(f"{path} is empty: give a file with at least one row")
+        raise ValueError(f"{key}: {path} is empty: give a file with at least one row")
     if path.suffix.casefold() not in FORMATS:
-        raise ValueError(f"{path} ends in {path.suffix!r}: known are {', '.join(FORMATS)}; convert or unpack it")
+        raise ValueError(f"{key}: {path} ends in {path.suffix!r}: known are {', '.join(FORMATS)}; convert or unpack it")
     table = _open(path)
     if not len(table):
-        raise ValueError(f"{path} has no row: give a file with at least one")
+        raise ValueError(f"{key}: {path} has no row: give a file with at least one")
     return table
 
 

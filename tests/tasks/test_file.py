@@ -273,8 +273,13 @@ def test_an_error_names_file_line_and_column(name: str, content: str, message: s
 def test_other_errors_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"give task\.path=<file>, or task\.repository="):
         File().check()
-    with pytest.raises(ValueError, match=r"there is no file nowhere\.jsonl"):
+    with pytest.raises(ValueError, match=r"task\.path: there is no file nowhere\.jsonl"):
         File(path=Path("nowhere.jsonl")).check()
+    write_jsonl(tmp_path / "a.jsonl", [{"question": f"{k}?", "answer": k} for k in range(3)])
+    with pytest.raises(ValueError, match=r"task\.test_path: there is no file nowhere\.jsonl"):
+        File(path=tmp_path / "a.jsonl", test_path=Path("nowhere.jsonl")).check()
+    with pytest.raises(ValueError, match=r"training set is empty \(train: cut off by task\.test_size=1000, .*: 3\)"):
+        load(File(path=tmp_path / "a.jsonl", test_size=1000))
     (tmp_path / "a.jsonl").write_bytes(b'{"question": "\xff", "answer": 1}\n')
     with pytest.raises(RowError, match=r"line 1: not UTF-8"):
         File(path=tmp_path / "a.jsonl").check()
