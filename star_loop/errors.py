@@ -1,6 +1,16 @@
 """What can go wrong in a run that is no mistake in the program; each carries its own explanation."""
 
 
+def counted(number: int, thing: str) -> str:
+    """Write how many there are.
+
+    Example:
+        >>> counted(1, "text"), counted(1200, "worked example")
+        ('1 text', '1,200 worked examples')
+    """
+    return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
 class BootstrapError(RuntimeError):
     """The loop cannot go on learning: nothing was correct, or nothing moves. Says what to change."""
 

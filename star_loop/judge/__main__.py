@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from star_loop.config.screen import end, outlive_screen
-from star_loop.errors import ConfigError
+from star_loop.errors import ConfigError, counted
 from star_loop.judge.texts import Text, of_file, of_run, task_of
 from star_loop.protocols import Verifier
 from star_loop.records import Verdict
@@ -81,7 +81,7 @@ def lines(verifier: Verifier, texts: Iterable[Text], only: str = "all", limit: i
     left = sum(1 for _ in shown)
     if left:
         yield f"… {left:,} more (--limit)"
-    yield f"{counts.total():,} texts" + "".join(f"\n  {n:>7,}  {how}" for how, n in counts.most_common())
+    yield counted(counts.total(), "text") + "".join(f"\n  {n:>7,}  {how}" for how, n in counts.most_common())
 
 
 def _trace(verifier: Verifier, text: Text, verdict: Verdict) -> Iterator[str]:

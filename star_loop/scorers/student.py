@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from star_loop.errors import counted
 from star_loop.models import Model
 from star_loop.models.device import lent
 from star_loop.protocols import Engine, Progress
@@ -124,7 +125,7 @@ def encode(rollouts: Sequence[Rollout], prompts: Sequence[str], model: Model) ->
             encoded.append((rollout, sequence))
     if not encoded:
         raise ValueError(
-            f"none of {len(rollouts)} rationales fits the model's context of {limit} tokens, so none can be scored: "
-            "lower generator.max_tokens, shorten the prompts, or take a model with a longer context"
+            f"none of {counted(len(rollouts), 'rationale')} fits the model's context of {limit} tokens, so none can be "
+            "scored: lower generator.max_tokens, shorten the prompts, or take a model with a longer context"
         )
     return encoded

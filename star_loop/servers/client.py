@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from star_loop.errors import EngineError
+from star_loop.errors import EngineError, counted
 from star_loop.servers.journal import Journal, Usage, name_of
 from star_loop.servers.pace import Pace
 from star_loop.servers.server import Server
@@ -173,7 +173,7 @@ class Client:
         """Say what the journal's requests have cost."""
         usage = self.journal.spent
         tokens = f"{usage.prompt_tokens:,} prompt and {usage.completion_tokens:,} generated tokens"
-        said, money = f"{usage.requests:,} requests, {tokens}", self.server.money(usage)
+        said, money = f"{counted(usage.requests, 'request')}, {tokens}", self.server.money(usage)
         return f"{said}, {money:.4f} in money" if money else said
 
     @cached_property

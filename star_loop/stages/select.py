@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from star_loop.errors import counted
 from star_loop.protocols import BootstrapError
 from star_loop.records import Candidate, Example, Metrics, Selection
 from star_loop.run.directory import IterationDirectory
@@ -74,7 +75,7 @@ def _nothing_to_train_on(collected: Collected, selectors: Sequence[str]) -> str:
     if 2 * unparsed >= len(rollouts):
         advice.insert(0, "task.exemplars=<worked examples>, task.instruction or another task.verifier")
     return (
-        f"nothing to train on: {correct} of {len(rollouts)} rollouts of {asked} observations "
+        f"nothing to train on: {correct} of {counted(len(rollouts), 'rollout')} of {counted(asked, 'observation')} "
         f"were correct ({unparsed} had no answer, {cut} were cut off), and the selectors {selectors} kept none. Take "
         f"{'; or '.join(advice)}; a lower generator.temperature helps a weak model. python -m star_loop.judge RUN "
         "shows how texts are judged. Then start with another name="

@@ -17,6 +17,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 
+from star_loop.errors import counted
 from star_loop.records import TURN, Observation
 from star_loop.tasks.cells import Row, pick, text
 from star_loop.tasks.choices import choices_of
@@ -117,9 +118,11 @@ class Prompted(SplitTask):
         table = read(path, "task.exemplars")
         found = [_exemplar(table[index], table.place(index)) for index in range(len(table))]
         if self.shots is not None and self.shots > len(found):
-            raise ValueError(f"task.shots={self.shots}: {path} has {len(found)} worked examples: ask for fewer")
+            there = counted(len(found), "worked example")
+            raise ValueError(f"task.shots={self.shots}: {path} has {there}: ask for fewer")
         if self.bare_shots > len(found[: self.shots]):
-            raise ValueError(f"task.bare_shots={self.bare_shots}: there are {len(found[: self.shots])} worked examples")
+            there = counted(len(found[: self.shots]), "worked example")
+            raise ValueError(f"task.bare_shots={self.bare_shots}: task.shots and the file give {there}: ask for fewer")
         return found[: self.shots]
 
     def _opening(self, observation: Observation) -> str:

@@ -15,6 +15,7 @@ from peft.helpers import disable_input_dtype_casting
 from torch import Tensor
 
 from star_loop.accounting.memory import activations
+from star_loop.errors import counted
 from star_loop.models import Model
 from star_loop.models.device import device, free_memory
 from star_loop.models.onednn import by_onednn
@@ -94,7 +95,7 @@ def _proven(student: Placement, settings: RoundKeys, train: Callable[[], list[St
         raise TrainingError("weights of the frozen base changed in training; the adapter is not usable.")
     if not student.somewhere(student.checksums(trainable=True) != trainable):
         raise TrainingError(
-            f"no weight moved in {len(curve)} steps (learning_rate={settings.learning_rate}, mean "
+            f"no weight moved in {counted(len(curve), 'step')} (learning_rate={settings.learning_rate}, mean "
             f"gradient norm {sum(step.grad_norm for step in curve) / len(curve):g}): raise trainer.learning_rate."
         )
     return curve

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from star_loop.errors import counted
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import Progress, Trainer, TrainingError
 from star_loop.records import Example, Metrics
@@ -155,7 +156,7 @@ class Round(RoundKeys, Trainer):
                 encoded.append((example.position, made))
         if not encoded:
             raise TrainingError(
-                f"all {len(examples)} examples are longer than the model's context of {limit} tokens. "
+                f"none of {counted(len(examples), 'example')} fits the model's context of {limit} tokens. "
                 "Lower generator.max_tokens, shorten the prompts, or take a model with a longer context."
             )
         return encoded

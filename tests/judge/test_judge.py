@@ -69,7 +69,7 @@ def test_lines_have_golds_of_their_own_or_of_the_task(tmp_path: Path, capsys: py
     path = tmp_path / "texts.jsonl"
     path.write_text("".join(json.dumps(row) + "\n\n" for row in rows))
     out = said(capsys, str(path), "experiment=smoke", "task._target_=tests.quiz.Quiz", "--only", "wrong")
-    assert "5 texts" in out
+    assert "5 texts\n" in out
     assert out.count("── ") == 3  # the quiz's verifier reads no letters
     assert f"── {path}, line 3: wrong, different (marker)" in out
     assert f"── {path}, line 5: wrong, no answer marker" in out

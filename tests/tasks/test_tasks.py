@@ -314,7 +314,9 @@ def test_training_text_with_worked_examples() -> None:
     assert task.prompt(observation).startswith(bare.removesuffix(fixture("gsm8k").bare_prompt(observation)))
     assert bare.count("Q: ") == 3
     assert task.hint_marker not in bare
-    with pytest.raises(ValueError, match=r"task\.bare_shots=9: there are 6 worked examples"):
+    with pytest.raises(
+        ValueError, match=r"task\.bare_shots=9: task\.shots and the file give 6 worked examples: ask for fewer"
+    ):
         fixture("gsm8k", bare_shots=9).check()
 
 
