@@ -68,6 +68,9 @@ def register() -> None:
 
 def prepare(arguments: list[str]) -> list[str]:
     """Return what Hydra is given for what was typed."""
+    from star_loop.config import hydra_internals
+
+    arguments = hydra_internals.options_first(arguments)
     sweep = [argument for argument in arguments if argument in SWEEP]
     others = [_as_hydra_reads(argument) for argument in arguments if argument not in SWEEP]
     return [*sweep[:1], *(_exclude_fixed_keys(others) if sweep else others)]

@@ -1,6 +1,7 @@
 """The one module that imports `hydra._internal`, which a newer Hydra may change: a test says so if it does."""
 
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,14 @@ def parser() -> ArgumentParser:
     """Return what parses Hydra's command line."""
     built: ArgumentParser = get_args_parser()
     return built
+
+
+def options_first(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments in an order that the parser takes: it refuses overrides on both sides of an option."""
+    if not any(argument.startswith("-") for argument in arguments):
+        return list(arguments)
+    overrides = parser().parse_intermixed_args(list(arguments)).overrides
+    return [*(argument for argument in arguments if argument not in overrides), *overrides]
 
 
 def options() -> list[str]:
