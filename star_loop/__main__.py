@@ -107,6 +107,7 @@ def _do(typed: Sequence[str]) -> None:
     from star_loop.config.before import help_page, options, settings_of_run
     from star_loop.config.completion import offered
     from star_loop.config.hydra import prepare
+    from star_loop.config.screen import end
     from star_loop.run.directory import RunDirectory
     from star_loop.run.guard import refuse_links
 
@@ -114,12 +115,14 @@ def _do(typed: Sequence[str]) -> None:
     sys.argv[1:] = prepare(list(typed))
     if asked.help:
         print(help_page(asked))
+        end(0)
     elif asked.multirun:
         _sweep(asked)
     elif asked.shell_completion and (words := offered(os.environ.get("COMP_LINE", ""))):
         print("\n".join(words))
     elif asked.cfg or asked.info or asked.shell_completion or asked.hydra_help:
         task()
+        end(0)
     else:
         settings, directory = settings_of_run(asked)
         if settings["show"] is not None:
@@ -129,6 +132,7 @@ def _do(typed: Sequence[str]) -> None:
             with refusing():
                 shown = show(settings)
             print(shown)
+            end(0)
         else:
             refuse_links(RunDirectory(directory))
             task()

@@ -40,7 +40,7 @@ class Screen(io.FileIO):
         os.close(nowhere)
         name = {1: "standard output", 2: "standard error"}.get(descriptor, f"file {descriptor}")
         if error.errno != errno.EPIPE:
-            _lost.add(descriptor)
+            _lost[descriptor] = f"{name} cannot be written ({error.strerror})"
         _untold.append(f"{name} cannot be written any more ({error.strerror}): the work goes on without it")
         if logging.getLogger().handlers:
             tell_what_is_gone()
@@ -66,8 +66,8 @@ class LogFile(logging.FileHandler):
 
 
 _untold: list[str] = []
-_lost: set[int] = set()
-"""Descriptors that took less than was to be shown, but for pipes whose readers have seen enough."""
+_lost: dict[int, str] = {}
+"""Descriptors that took less than was to be shown, and why; not pipes, whose readers have seen enough."""
 
 
 def tell_what_is_gone() -> None:
@@ -93,8 +93,10 @@ def outlive_screen() -> None:
 
 
 def end(status: int) -> NoReturn:
-    """End a command that shows what it has found: with 1 where standard output could not take all of it."""
+    """End a command that shows what it has found: with 1, and a line that says so, where not all of it was shown."""
     sys.stdout.flush()
+    if 1 in _lost:
+        sys.stderr.write(f"star_loop: {_lost[1]}: what was to be shown is incomplete\n")
     sys.exit(status or int(1 in _lost))
 
 

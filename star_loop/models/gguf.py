@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from star_loop.config.screen import end, outlive_screen
 from star_loop.models.provenance import write_provenance
 
 _TOLD = ("name", "license", "license.link", "author", "organization", "url", "source.url", "base_model.0.repo_url")
@@ -144,4 +145,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    outlive_screen()
+    end(main())

@@ -14,6 +14,10 @@ from star_loop.config.screen import LogFile
 ROOT = Path(__file__).parent.parent.parent
 SMOKE = (sys.executable, "-m", "star_loop", "experiment=smoke", "iterations=1", "~tracker.tensorboard", "outputs=.")
 
+INCOMPLETE = (
+    "star_loop: standard output cannot be written (No space left on device): what was to be shown is incomplete\n"
+)
+
 
 def finished(directory: Path) -> str:
     """What the log says of the run, which is complete."""
@@ -76,12 +80,29 @@ def test_commands_that_show_what_they_find_end_without_a_traceback(
     done = subprocess.run(
         ["bash", "-c", line, "bash", *judge], cwd=tmp_path, env=environment(), capture_output=True, check=False
     )
-    assert (done.returncode, done.stderr) == (status, b"")
+    assert (done.returncode, done.stderr.decode()) == (status, INCOMPLETE if status else "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("asked", ["--help", "show=prompts", "--cfg=job", "--info=searchpath"])
+def test_so_does_what_shows_and_runs_nothing(asked: str, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*SMOKE, asked],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, INCOMPLETE)
 
 
 def test_every_command_outlives_its_screen() -> None:
     package = ROOT / "star_loop"
-    for path in [package / "doctor.py", *package.glob("*/__main__.py")]:
+    files = ("doctor.py", "config/schema.py", "models/gguf.py")
+    for path in [*(package / file for file in files), *package.glob("*/__main__.py")]:
         if path.parent.name != "embedded":  # which is built once, by hand
             last = path.read_text().rpartition('\nif __name__ == "__main__":\n')[2]
             assert last.startswith("    outlive_screen()\n") and last.endswith("    end(main())\n"), path
