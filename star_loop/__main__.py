@@ -141,10 +141,12 @@ def _do(typed: Sequence[str]) -> None:
 def _sweep(asked: Namespace) -> None:
     from star_loop.config.before import folder_of_sweep
     from star_loop.config.typed import quoted
+    from star_loop.report.runs import directories
     from star_loop.run.guard import refuse_link
 
     folder = folder_of_sweep(asked)
-    for written in (Path(folder) / "multirun.yaml", *sorted(Path(folder).glob("*/attempts"))):
+    listed = Path(folder) / "multirun.yaml"
+    for written in (listed, *sorted(Path(folder).glob("*/attempts"))):
         refuse_link(written)  # Hydra writes there before a job looks at its directory
     sys.argv.append(f"hydra.sweep.dir={quoted(folder)}")  # of all its jobs, also where they differ in their names
     try:
@@ -154,8 +156,11 @@ def _sweep(asked: Namespace) -> None:
             print(f"what the jobs said: {said}/*/*_log.err", file=sys.stderr)
         sys.exit(1)
     finally:
-        if Path(folder).is_dir():
+        if Path(folder).is_dir() and any(directories(Path(folder))):
             print(f"compare its runs: {Path(sys.executable).name} -m star_loop.report {shlex.quote(folder)}")
+        elif list(Path(folder).glob("*")) == [listed]:  # of jobs that were all refused
+            listed.unlink()
+            Path(folder).rmdir()
 
 
 def _stop(number: int, frame: FrameType | None) -> Any:

@@ -44,9 +44,14 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
 
 
+def without_plus(said: str) -> str:
+    """Leave out the `++` of keys, which nobody typed."""
+    return re.sub(r"\+\+(?=[A-Za-z_])", "", said)
+
+
 def _as_typed(said: str) -> str:
     """Without the `++` that nobody typed, and without what OmegaConf adds for its own developers."""
-    said = re.sub(r"\+\+(?=[A-Za-z_])", "", said)
+    said = without_plus(said)
     said = re.sub(r"^Recursive interpolation detected\n +full_key: (\S+)", r"\1: asks for itself, by ${…}", said)
     said = re.sub(r"\n +(full_key|reference_type|object_type).*", "", said)
     said = re.sub(r"^\w+ raised while resolving interpolation: ", "", said)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from star_loop.config.engine import runnable
-from star_loop.config.explain import nearest
+from star_loop.config.explain import nearest, without_plus
 from star_loop.config.suited import suited
 from star_loop.config.typed import grammatical
 from star_loop.errors import ConfigError
@@ -53,6 +53,15 @@ class NotLibraries(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether it is an error, or not a library's."""
         return record.levelno >= logging.ERROR or record.name.split(".")[0] not in LIBRARIES
+
+
+class AsTyped(logging.Filter):
+    """Shows the overrides of a sweep's jobs as they were typed."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Write the record anew."""
+        record.msg, record.args = without_plus(record.getMessage()), None
+        return True
 
 
 SWEEP = ("-m", "--multirun")

@@ -88,6 +88,13 @@ def test_one_failed_job_does_not_stop_the_rest_of_a_sweep(tmp_path: Path) -> Non
     )
 
 
+def test_a_sweep_of_which_every_job_is_refused_leaves_nothing_and_speaks_of_what_was_typed(tmp_path: Path) -> None:
+    done = command(*QUIZ, f"outputs={tmp_path}", "-m", "seed=0,1", "sampler.powr=1", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.count("sampler.powr: no such key") == 2
+    assert " sampler.powr=1\n" in done.stdout and "++" not in done.stdout and "compare" not in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 class FullDisk(Disk):
     """Has room for so many bytes; then every write fails halfway, as ENOSPC does."""
 
