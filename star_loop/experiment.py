@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from star_loop.accounting.metrics import VOTES
 from star_loop.config.component import Component, Words
+from star_loop.config.help import parts
 from star_loop.evaluation import Evaluation
 from star_loop.models import Pretrained
 from star_loop.preparations import Preparation
@@ -94,7 +95,8 @@ class Experiment(Component):
 
     def check(self) -> None:
         """Look for a selector that wants scores and has no scorer, for a scorer whose engine cannot tell, for turns
-        without a chat template, for a model that the trainer cannot train, and for the mirror's client.
+        without a chat template, for a model that has no weights or that the trainer cannot train, and for the mirror's
+        client.
 
         Raises:
             ValueError: names it.
@@ -115,9 +117,22 @@ class Experiment(Component):
         self._check_contrast()
         if self.task.labels == "majority":
             self._check_votes()
+        if self.model.weightless:
+            self._check_weightless()
         self.trainer.check_base(self.model)
         if (rank := self.generator.rank_beside) is not None:
             self.trainer.check_beside(rank)
+
+    def _check_weightless(self) -> None:
+        keys = [key for key, part in parts(self) if part.loads_base]
+        if self.model.chat_template:
+            keys.append("model.chat_template")
+        if keys:
+            take = (f"{key}=scripted" if key in ("generator", "trainer", "scorer") else f"no {key}" for key in keys)
+            raise ValueError(
+                f"model=scripted has no weights and no tokenizer for {', '.join(keys)}: take {', '.join(take)}, or "
+                "another model="
+            )
 
     def _check_contrast(self) -> None:
         """Wrong rationales are trained on where they are meant, and nowhere else."""

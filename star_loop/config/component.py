@@ -52,6 +52,11 @@ class Component(BaseModel):
                 raise ValueError("a number is wanted")
         return given
 
+    @property
+    def loads_base(self) -> bool:
+        """Tell whether it needs the weights or the tokenizer of the base model."""
+        return False
+
     def check(self) -> None:
         """Look at the world (files, weights, packages) before anything expensive starts.
 

@@ -37,6 +37,11 @@ class Harness(Component):
     timeout: float = Field(14400, gt=0)
     """Seconds after which the tasks of an iteration are given up, which ends the launch."""
 
+    @property
+    def loads_base(self) -> bool:
+        """Tell that the base is what is measured, where there are tasks."""
+        return bool(self.tasks)
+
     def due(self, iteration: int, last: int) -> bool:
         """Tell whether they are measured after this iteration."""
         return bool(self.tasks) and (iteration % self.every == 0 or iteration == last)

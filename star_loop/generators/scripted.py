@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,8 @@ from star_loop.seeding import rng
 class NoWeights(Pretrained):
     """The base model of a scripted run: a name, and nothing to load."""
 
+    weightless: ClassVar[bool] = True
+
     name_or_path: str = "scripted"
     """A name for the records."""
 
@@ -28,7 +30,7 @@ class NoWeights(Pretrained):
 
 def cost_of(base: Pretrained) -> Cost:
     """Return the cost of the base, if it has weights."""
-    return Cost(parameters=0) if isinstance(base, NoWeights) else Cost.of(base)
+    return Cost(parameters=0) if base.weightless else Cost.of(base)
 
 
 class Scripted(Generator):

@@ -42,6 +42,11 @@ class Served(Server, Generator):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """The server's `--dtype`: how exactly the canary is compared; `auto`: that of the base model."""
 
+    @property
+    def loads_base(self) -> bool:
+        """Tell that it writes token ids, which the tokenizer gives."""
+        return True
+
     def check(self) -> None:
         """The server must answer and have the model.
 

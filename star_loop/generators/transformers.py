@@ -39,6 +39,11 @@ class Transformers(Generator):
     max_model_len: int | None = Field(None, ge=2)
     """Tokens of prompt and completion together; None: what the model declares."""
 
+    @property
+    def loads_base(self) -> bool:
+        """Tell that it generates with the base."""
+        return True
+
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:
         """The model is loaded when it is first needed."""

@@ -64,6 +64,11 @@ class VllmSettings(Generator):
     engine_kwargs: Mapping[str, Any] = {}
     """Anything else that `vllm.LLM` takes, as JSON values."""
 
+    @property
+    def loads_base(self) -> bool:
+        """Tell that it generates with the base."""
+        return True
+
     def check(self) -> None:
         """Check that vLLM is installed.
 

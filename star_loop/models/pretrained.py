@@ -32,6 +32,9 @@ class Pretrained(Component):
     continues: ClassVar[bool] = True
     """Whether it must be a model that continues texts, not one with another head."""
 
+    weightless: ClassVar[bool] = False
+    """Whether there is nothing to load: `model=scripted`."""
+
     name_or_path: str
     """A Hub id, a local directory, or `tiny`: the model that ships with the package."""
     revision: str | None = None

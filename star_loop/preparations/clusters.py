@@ -47,6 +47,11 @@ class Clusters(Preparation):
     core: int | None = Field(None, ge=1)
     """Observations of each cluster that are kept, the farthest apart from the nearest to the centre on; None: all."""
 
+    @property
+    def loads_base(self) -> bool:
+        """Tell that it embeds with the base, where no other model is named."""
+        return self.embedder is None
+
     def check(self) -> None:
         """Check that sentence-transformers is installed where it is wanted.
 

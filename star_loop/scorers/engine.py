@@ -38,6 +38,11 @@ class FromEngine(Scorer):
     top: int = Field(20, ge=1)
     """Tokens at each place whose probabilities are asked for."""
 
+    @property
+    def loads_base(self) -> bool:
+        """Tell that it asks the base, in the engine."""
+        return True
+
     def score(
         self,
         rollouts: Sequence[Rollout],

@@ -32,6 +32,11 @@ class Gradient(Scorer):
     parameters: tuple[str, ...] = ()
     """Parts of names, such as `lm_head` or `layers.3.`; (): all parameters of the merged model, as in the paper."""
 
+    @property
+    def loads_base(self) -> bool:
+        """Tell that it asks the base."""
+        return True
+
     def score(
         self,
         rollouts: Sequence[Rollout],

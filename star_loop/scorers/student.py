@@ -36,6 +36,11 @@ class Student(Scorer):
     max_tokens_per_batch: Annotated[int, Field(ge=1)] = 2048
     """Tokens, with padding, of one forward pass (or one sequence)."""
 
+    @property
+    def loads_base(self) -> bool:
+        """Tell that it asks the base."""
+        return True
+
     def score(
         self,
         rollouts: Sequence[Rollout],

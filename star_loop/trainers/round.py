@@ -27,6 +27,11 @@ class Round(RoundKeys, Trainer):
     pairs.
     """
 
+    @property
+    def loads_base(self) -> bool:
+        """Tell that it trains the base."""
+        return True
+
     def train(
         self,
         examples: Sequence[Example],

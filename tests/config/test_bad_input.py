@@ -55,6 +55,13 @@ def command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
             "there is no file no.jsonl",
             2,
         ),
+        (
+            ["trainer=lora", "scorer=student"],
+            "model=scripted has no weights and no tokenizer for scorer, trainer: take scorer=scripted, "
+            "trainer=scripted, or another model=",
+            2,
+        ),
+        (["model.chat_template=true"], "no tokenizer for model.chat_template: take no model.chat_template", 2),
         (["fork=nowhere/iterations/0001"], "fork=nowhere/iterations/0001 is not a committed iteration", 1),
         (["generator.table=[0.0]"], "nothing to train on", 1),
     ],
@@ -64,7 +71,7 @@ def test_a_mistake_is_one_message_and_a_failing_exit_code(
 ) -> None:
     (tmp_path / "empty").mkdir()
     quiz = [o for o in QUIZ if "model" not in o]
-    model = ["model=scripted", "model._target_=star_loop.models.Pretrained"] if "model" in overrides[0] else []
+    model = ["model=scripted", "model._target_=star_loop.models.Pretrained"] if "model.name" in overrides[0] else []
     done = command(*quiz, *model, *overrides, cwd=tmp_path)
     assert done.returncode == code
     assert message in done.stderr
