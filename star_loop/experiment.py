@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from star_loop.accounting.metrics import VOTES
 from star_loop.config.component import Component, Words
@@ -25,6 +25,8 @@ from star_loop.tasks.splitting import SplitTask
 
 class Experiment(Component):
     """One row of a paper's table, and where to run it."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # a run may be called 1
 
     name: str
     """The run directory is `outputs/<name>`."""

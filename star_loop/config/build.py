@@ -67,7 +67,7 @@ def _refuse_values(root: type[Component], tree: Mapping[str, Any]) -> None:
         root.model_validate(plain)
     except ValidationError as error:
         if wrong := [problem for problem in error.errors() if problem["loc"] and problem["loc"][0] in plain]:
-            raise ConfigError(_explain_all(root, wrong, "", plain)) from error
+            raise ConfigError("\n".join(_explain(root, problem, "", plain) for problem in wrong)) from error
 
 
 def _call(target: type[Component], arguments: dict[str, Any], key: str) -> Component:
@@ -81,7 +81,7 @@ def _call(target: type[Component], arguments: dict[str, Any], key: str) -> Compo
     try:
         return target(**arguments)
     except ValidationError as error:
-        raise ConfigError(_explain_all(target, error.errors(), key, arguments)) from error
+        raise ConfigError("\n".join(_explain(target, problem, key, arguments) for problem in error.errors())) from error
     except Exception as error:  # a constructor of the user's own
         what = f"{target.__name__} cannot be built ({type(error).__name__}: {error})"
         raise ConfigError(f"{key}: {what}" if key else what) from error
@@ -100,18 +100,6 @@ def _refuse_bare(annotation: Any, value: Any, key: str) -> None:
         if isinstance(kind, type) and issubclass(kind, Component):
             given = ", ".join(map(str, value)) or "nothing"
             raise ConfigError(f"{key}: which {kind.__name__}? Give {key}._target_=… (found: {given})")
-
-
-def _explain_all(target: type[Component], problems: Sequence[Any], key: str, arguments: Mapping[str, Any]) -> str:
-    """Write a line for each key, also of one that may be of several kinds and is none of them."""
-    lines: dict[tuple[str | int, ...], list[str]] = {}
-    for problem in problems:
-        lines.setdefault(tuple(_written(problem["loc"], arguments)), []).append(
-            _explain(target, problem, key, arguments)
-        )
-    return "\n".join(
-        ", or ".join([first, *(said.partition(": ")[2] for said in others)]) for first, *others in lines.values()
-    )
 
 
 def _explain(target: type[Component], problem: Any, key: str, arguments: Mapping[str, Any]) -> str:

@@ -36,9 +36,8 @@ class Component(BaseModel):
     """Whether it is the only one of its kind, so that a key of this kind needs no `_target_`."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, protected_namespaces=(),
-        coerce_numbers_to_str=True,  # a run may be called 1
-    )  # fmt: skip
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
     @field_validator("*", mode="before")
     @classmethod

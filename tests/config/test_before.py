@@ -51,10 +51,6 @@ def refusal(*typed: str) -> str:
         ("~schedule", "schedule: Experiment needs this key: give schedule=…"),
         ("schedule=null", "schedule: input should be a valid dictionary or instance of Schedule, got None"),
         ("task=file task.path=", "task.path: a path is wanted, or null, got ''"),
-        (
-            "task=file task.path=a.jsonl task.test_size=0",
-            "task.test_size: input should be greater than or equal to 1, got 0, or input should be greater than 0, got 0",
-        ),
         ("seed=-1", "seed: input should be greater than or equal to 0, got -1"),
         ("seed=true", "seed: a number is wanted, got True"),
         ("task.test_per_level=10001", "task.test_per_level: input should be less than or equal to 10000, got 10001"),

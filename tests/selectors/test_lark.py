@@ -226,7 +226,7 @@ def test_the_brier_score_is_the_squared_gradient_by_the_logits(base: Pretrained)
 def test_what_is_longer_than_the_context_has_no_score(base: Pretrained) -> None:
     found = Student().score([rollout(0, "2"), rollout(1, "2" * 600)], ["1+1="] * 2, Model(base=base))
     assert [s.sample for s in found] == [0]
-    with pytest.raises(ValueError, match="none of 1 rationales fits the model's context of 512 tokens"):
+    with pytest.raises(ValueError, match="none of 1 rationale fits the model's context of 512 tokens"):
         Student().score([rollout(1, "2" * 600)], ["1+1="], Model(base=base))
 
 
