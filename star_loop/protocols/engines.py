@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from star_loop.accounting.cost import Cost
 from star_loop.config.component import Component
@@ -105,6 +105,8 @@ class Trainer(Component, ABC):
 
 class Tracker(Component, ABC):
     """Is told of a run. Law: never stops it; fed from committed files, so a resumed run has no gaps and no repeats."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # it may be told of a run that is called 1
 
     @abstractmethod
     def session(self, directory: Path, committed: Sequence[Metrics]) -> AbstractContextManager["Session"]:
