@@ -195,6 +195,10 @@ def test_star_starts_from_the_base_and_star_acc_from_the_previous_model(tmp_path
 def test_a_loop_that_cannot_bootstrap_says_what_to_change(tmp_path: Path) -> None:
     with pytest.raises(BootstrapError, match=r"nothing to train on: 0 of 24 rollouts of 12 observations were correct"):
         play(tmp_path, "generator.table=[0.0]", "second_try=resample")
+    with pytest.raises(BootstrapError, match=r"more rollouts \(allocator\.rollouts\) or second_try=rationalize;"):
+        play(tmp_path, "generator.table=[0.0]", "second_try=resample")
+    with pytest.raises(BootstrapError, match=r"more rollouts \(allocator\.rollouts\);"):
+        play(tmp_path / "hinted", "generator.table=[0.0]", "generator.hint=-9", "second_try=rationalize")
     assert RunDirectory(tmp_path).latest().number == 0  # type: ignore[union-attr]
     assert (tmp_path / "iterations/0001/waves/002.jsonl").exists()
 

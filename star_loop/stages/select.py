@@ -52,7 +52,8 @@ def _examples(live: LiveRun, iteration: int, collected: Collected, setting: Sett
     for name, selector in experiment.selectors.items():
         chosen = selector.select(chosen, context, rng(experiment.seed, "select", iteration, name))
     if not chosen:
-        raise BootstrapError(_nothing_to_train_on(collected, list(experiment.selectors)))
+        hint = experiment.task.labels == "gold" and experiment.second_try != "rationalize"
+        raise BootstrapError(_nothing_to_train_on(collected, list(experiment.selectors), hint=hint))
     examples = [
         Example(
             position=c.rollout.position, id=c.rollout.id, completion=c.rollout.text, weight=c.weight,
@@ -63,13 +64,15 @@ def _examples(live: LiveRun, iteration: int, collected: Collected, setting: Sett
     return [*examples, *replayed(live.run, iteration, experiment.schedule.replay, examples)]
 
 
-def _nothing_to_train_on(collected: Collected, selectors: Sequence[str]) -> str:
-    """Say why there are no examples, and what would change that."""
+def _nothing_to_train_on(collected: Collected, selectors: Sequence[str], *, hint: bool) -> str:
+    """Say why there are no examples, and what would change that; `hint`: answers could be shown, and are not."""
     rollouts, asked = collected.rollouts, len(collected.outcome.positions)
     correct, unparsed, cut = (
         sum(told) for told in zip(*((r.correct, r.answer is None, r.finish == "length") for r in rollouts), strict=True)
     )
-    advice = ["easier observations, a stronger model, more rollouts (allocator.rollouts) or second_try=rationalize"]
+    draws = "more rollouts (allocator.rollouts)"
+    more = f"{draws} or second_try=rationalize" if hint else draws
+    advice = [f"easier observations, a stronger model, {more}"]
     if 2 * cut >= len(rollouts):
         advice.insert(0, "a larger generator.max_tokens")
     if 2 * unparsed >= len(rollouts):

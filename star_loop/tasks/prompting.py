@@ -114,6 +114,8 @@ class Prompted(SplitTask):
         if path is None:
             if self.bare_shots:
                 raise ValueError(f"task.bare_shots={self.bare_shots}: give worked examples with task.exemplars=<file>")
+            if self.shots:
+                raise ValueError(f"task.shots={self.shots}: give worked examples with task.exemplars=<file>")
             return []
         table = read(path, "task.exemplars")
         found = [_exemplar(table[index], table.place(index)) for index in range(len(table))]

@@ -271,6 +271,9 @@ def test_an_error_names_file_line_and_column(name: str, content: str, message: s
 
 
 def test_other_errors_say_what_to_do(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "bare.jsonl", [{"question": "1 + 1?", "answer": 2}])
+    with pytest.raises(ValueError, match=r"task\.shots=2: give worked examples with task\.exemplars=<file>"):
+        File(path=tmp_path / "bare.jsonl", shots=2).check()
     with pytest.raises(ValueError, match=r"give task\.path=<file>, or task\.repository="):
         File().check()
     with pytest.raises(ValueError, match=r"task\.path: there is no file nowhere\.jsonl"):
