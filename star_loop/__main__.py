@@ -109,6 +109,7 @@ def _do(typed: Sequence[str]) -> None:
     from star_loop.config.hydra import prepare
     from star_loop.config.screen import end
     from star_loop.run.directory import RunDirectory
+    from star_loop.run.disk import naming
     from star_loop.run.guard import refuse_links
 
     asked = options(typed)
@@ -135,13 +136,15 @@ def _do(typed: Sequence[str]) -> None:
             end(0)
         else:
             refuse_links(RunDirectory(directory))
-            task()
+            with naming(directory / "attempts"):  # where Hydra writes before the run does
+                task()
 
 
 def _sweep(asked: Namespace) -> None:
     from star_loop.config.before import folder_of_sweep
     from star_loop.config.typed import quoted
     from star_loop.report.runs import directories
+    from star_loop.run.disk import naming
     from star_loop.run.guard import refuse_link
 
     folder = folder_of_sweep(asked)
@@ -150,7 +153,8 @@ def _sweep(asked: Namespace) -> None:
         refuse_link(written)  # Hydra writes there before a job looks at its directory
     sys.argv.append(f"hydra.sweep.dir={quoted(folder)}")  # of all its jobs, also where they differ in their names
     try:
-        task()
+        with naming(Path(folder)):
+            task()
     except Failed:
         for said in sorted(Path(folder).glob(".submitit")):
             print(f"what the jobs said: {said}/*/*_log.err", file=sys.stderr)

@@ -10,6 +10,7 @@ from star_loop.config.component import Words
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.run.directory import RunDirectory
+from star_loop.run.disk import naming
 
 _PREFIX, _SUFFIX = "events.out.tfevents.", ".star_loop"
 
@@ -38,11 +39,12 @@ class TensorBoard(Tracker):
         former = list(folder.glob(_PREFIX + 10 * "[0-9]" + _SUFFIX))
         launch = 1 + max((int(path.name[len(_PREFIX) : -len(_SUFFIX)]) for path in former), default=0)
         unfinished = folder / ".events.unfinished"
-        with unfinished.open("wb") as file:
-            events = _Events(file)
-            events.say({"tags": ", ".join(self.tags), "notes": self.notes or ""})
-            for iteration, metrics in enumerate(committed):
-                events.write(committed_at(directory, iteration), iteration, metrics)
+        with unfinished.open("wb", buffering=0) as file:  # what a full disk did not take is not tried again at the end
+            with naming(unfinished):
+                events = _Events(file, folder)
+                events.say({"tags": ", ".join(self.tags), "notes": self.notes or ""})
+                for iteration, metrics in enumerate(committed):
+                    events.write(committed_at(directory, iteration), iteration, metrics)
             unfinished.replace(folder / f"{_PREFIX}{launch:010d}{_SUFFIX}")
             for path in former:
                 # Emptied, not removed: a TensorBoard that is reading it can then move on to the new one.
@@ -59,11 +61,11 @@ def committed_at(directory: Path, iteration: int) -> float:
 class _Events(Session):
     """An event file: protocol buffers in TensorFlow's framing of lengths and checksums."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, folder: Path) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        now = time.time()
+        now, self._folder = time.time(), folder
         self._records = RecordWriter(file)
         self._records.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
         # A TensorBoard that has read the former launch's file forgets its steps from 0 on.
@@ -72,7 +74,8 @@ class _Events(Session):
         self._records.flush()
 
     def log(self, iteration: int, metrics: Metrics) -> None:
-        self.write(time.time(), iteration, metrics)
+        with naming(self._folder):
+            self.write(time.time(), iteration, metrics)
 
     def say(self, texts: Mapping[str, str]) -> None:
         """Write an event with those of the texts that say something."""

@@ -95,6 +95,16 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         assert str(tmp_path) in done.stderr or typed.partition("=")[2] in done.stderr
 
 
+def test_a_disk_that_is_full_before_the_run_begins_is_named(tmp_path: Path) -> None:
+    line = ["bash", "-c", 'ulimit -f 1; exec "$@"', "bash", sys.executable, "-B", "-m", "star_loop", "experiment=smoke"]
+    for sweep in ([], ["-m", "seed=0,1"]):
+        keys = [f"outputs={tmp_path}", "name=full", *sweep]
+        variables = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run([*line, *keys], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 1, done.stderr
+        assert f"File too large: '{tmp_path}/full" in done.stderr and "Traceback" not in done.stderr
+
+
 # ----------------------------------------------------------------------------------------------- what is imported
 
 

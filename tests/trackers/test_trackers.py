@@ -212,6 +212,14 @@ def test_a_tensorboard_that_is_looking_on_sees_no_repeats_after_a_resume(tmp_pat
     assert [event.step for event in watching.Scalars("evaluation/accuracy")] == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_disk_that_is_too_full_for_tensorboard_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard/.events.unfinished").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '.*/tensorboard/\.events\.unfinished'"):
+        launch(TensorBoard(), tmp_path, 0, 1)
+
+
 def test_tensorboard_records_are_on_disk_as_soon_as_they_are_logged(tmp_path: Path) -> None:
     with TensorBoard().session(tmp_path, []) as session:
         session.log(0, metrics_of(0))
