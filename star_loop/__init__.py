@@ -1,6 +1,7 @@
 """star_loop: a language model teaches itself to reason, one iteration at a time.
 
-Not here: code. This is the face for notebooks and scripts (docs/python.md); a name is imported when it is first used.
+Not here: code, but for what says that a command was interrupted while it was loaded. This is the face for notebooks and
+scripts (docs/python.md); a name is imported when it is first used.
 
     import star_loop
 
@@ -9,8 +10,14 @@ Not here: code. This is the face for notebooks and scripts (docs/python.md); a n
     run.table()
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if sys.argv[:1] == ["-m"]:  # so it is while Python looks for the module that it was told to run
+    from star_loop.config.screen import say_interrupted
+
+    sys.excepthook = say_interrupted
 
 if TYPE_CHECKING:
     from star_loop.errors import ConfigError as ConfigError

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+from types import TracebackType
 from typing import Any, NoReturn, TextIO
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,14 @@ def outlive_screen() -> None:
             lasting = _lasting(stream, descriptor)
             setattr(sys, name, lasting)
             setattr(sys, f"__{name}__", lasting)
+
+
+def say_interrupted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say in a line that Ctrl-C has ended a command, as `sys.excepthook`; a shell sees 130, as of every such end."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("\nInterrupted.\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def end(status: int) -> NoReturn:

@@ -3,6 +3,7 @@
 import logging
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,15 @@ def test_so_does_what_shows_and_runs_nothing(asked: str, tmp_path: Path) -> None
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, INCOMPLETE)
+
+
+@pytest.mark.parametrize("module", ["star_loop", "star_loop.report"])
+def test_ctrl_c_while_a_command_is_loaded_is_said_in_a_line(module: str, tmp_path: Path) -> None:
+    (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt")
+    (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
+    interrupted = environment() | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run([sys.executable, "-m", module, "x"], env=interrupted, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"\nInterrupted.\n")
 
 
 def test_every_command_outlives_its_screen() -> None:
