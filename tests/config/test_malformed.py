@@ -242,8 +242,12 @@ def test_so_is_one_that_a_pool_draws_from(tmp_path: Path, name: str) -> None:
 def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.jsonl").mkdir()
     (tmp_path / "dangling.jsonl").symlink_to(tmp_path / "nowhere")
-    for name in ("folder.jsonl", "dangling.jsonl", "nowhere.jsonl"):
-        with pytest.raises(ValueError, match=rf"there is no file .*{name}"):
+    for name, said in (
+        ("folder.jsonl", "is a folder"),
+        ("dangling.jsonl", "there is no"),
+        ("nowhere.jsonl", "there is no"),
+    ):
+        with pytest.raises(ValueError, match=rf"task\.path: (?=.*{said}).*{name}"):
             File(path=tmp_path / name).check()
     os.mkfifo(tmp_path / "pipe.jsonl")
     with pytest.raises(ValueError, match=r"pipe\.jsonl is a pipe or a device"):
