@@ -89,6 +89,10 @@ class Counted(Harness):
 
     notes: Path
 
+    @property
+    def loads_base(self) -> bool:
+        return False
+
     def questions(self, log: Path) -> Mapping[str, list[str]]:
         return {name: ["nothing of the quiz"] for name in self.tasks}
 

@@ -73,7 +73,10 @@ def test_statistics_and_what_is_exported_are_those_of_a_run_without_them(tmp_pat
             ("trainer.loss=rift", "selectors=contrast", "selectors@selectors.contrast.right=confident"),
             r"selectors\.contrast\.right\.confident weighs rationales by their scores: add scorer=student",
         ),
-        (("trainer=accelerate", "trainer.loss=dpo", "selectors=pairs"), r"trainer\.loss=dpo is for one process"),
+        (
+            ("model=tiny", "trainer=accelerate", "trainer.loss=dpo", "selectors=pairs"),
+            r"trainer\.loss=dpo is for one process",
+        ),
     ],
 )
 def test_a_loss_and_selectors_that_do_not_fit_are_refused_before_the_run(keys: tuple[str, ...], said: str) -> None:
