@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from star_loop.run.disk import Disk, RunError
+from star_loop.run.disk import Disk, RunError, refuse_endless
 
 _ENTRY = re.compile(rb"[0-9a-f]{64}  [^\x00-\x1f]+")
 _TORN = re.compile(rb"[0-9a-f]{0,64}|[0-9a-f]{64} {1,2}|[0-9a-f]{64}  [^\x00-\x1f]+(\n(#|# [0-9a-f]{0,64})?)?")
@@ -109,7 +109,7 @@ class Ledger:
         Raises:
             RunError: the file is not what was written.
         """
-        size = self.path.stat().st_size if self.path.exists() else None
+        size = refuse_endless(self.path).stat().st_size if self.path.exists() else None
         if size != self._listed.size:  # it grows when it changes
             try:
                 self._listed = _Listed(None if size is None else self.path.read_bytes())
@@ -196,11 +196,9 @@ def checksum(path: Path) -> str:
     """SHA-256 of a file.
 
     Raises:
-        RunError: it is a pipe or a device, whose reading would not end.
+        RunError: see `refuse_endless`.
     """
-    if path.exists() and not path.is_file():
-        raise RunError(f"{path} is neither a file nor a folder: move it away, or restore what was there")
-    with path.open("rb") as file:
+    with refuse_endless(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

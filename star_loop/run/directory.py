@@ -20,7 +20,7 @@ from star_loop.records import Metrics, Observation
 from star_loop.run.arrived import Arrivals
 from star_loop.run.checksums import Ledger
 from star_loop.run.configuration import read_configuration
-from star_loop.run.disk import Disk, RunError, naming, read_json
+from star_loop.run.disk import Disk, RunError, naming, read_json, refuse_endless
 from star_loop.run.iteration import IterationDirectory as IterationDirectory
 from star_loop.run.iteration import iteration_number
 from star_loop.servers import TERMS
@@ -258,7 +258,7 @@ class RunDirectory:
 
     def timings(self, iteration: int) -> list[dict[str, Any]]:
         """Return the journal's lines about one iteration, of all launches; a torn line is ignored."""
-        path = self.path / "timings.jsonl"
+        path = refuse_endless(self.path / "timings.jsonl")
         lines = _last_lines(path, f'{{"iteration": {iteration}, '.encode()) if path.exists() else []
         entries = []
         for line in lines:

@@ -36,7 +36,7 @@ class Disk:
         """Add to a journal in one write; not to a snapshot of it that was made by hard links."""
         if path.exists() and path.stat().st_nlink > 1:
             self.publish(path, path.read_bytes())
-        with naming(path), path.open("ab", buffering=0) as journal:
+        with naming(path), refuse_endless(path).open("ab", buffering=0) as journal:
             journal.write(line)
 
     def flush(self, path: Path) -> None:
@@ -133,6 +133,17 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
+def refuse_endless(path: Path) -> Path:
+    """Return a path that can be read; it need not exist.
+
+    Raises:
+        RunError: it is a pipe or a device, whose reading would not end.
+    """
+    if path.exists() and not path.is_file():
+        raise RunError(f"{path} is neither a file nor a folder: move it away, or restore what was there")
+    return path
+
+
 def json_bytes(value: Mapping[str, Any]) -> bytes:
     """Encode as indented JSON; a value that is not a finite number is an error."""
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
@@ -142,10 +153,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read the JSON object in a file.
 
     Raises:
-        RunError: missing, or not a JSON object.
+        RunError: missing, not a JSON object, or see `refuse_endless`.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(refuse_endless(path).read_text(encoding="utf-8"))
+    except RunError:
+        raise
     except (ValueError, RecursionError, FileNotFoundError) as error:
         raise RunError(f"{path} cannot be read ({error}): restore it, or fork from an earlier iteration") from error
     if not isinstance(value, dict):

@@ -17,7 +17,7 @@ from star_loop.accounting.statistics import Statistics
 from star_loop.records import Example, Metrics, Positions, Record, RecordError, Rollout, Score, State
 from star_loop.run.checksums import Ledger, checksums
 from star_loop.run.commit import IterationState
-from star_loop.run.disk import Disk, RunError, json_bytes, npz_bytes, parquet_bytes, read_json
+from star_loop.run.disk import Disk, RunError, json_bytes, npz_bytes, parquet_bytes, read_json, refuse_endless
 
 FORMAT = 4
 """Version of the run-directory format, the only one that is read."""
@@ -148,7 +148,7 @@ class IterationDirectory:
         """
         path = self.path / "state.json"
         try:
-            state = IterationState.unsealed(path.read_text(encoding="utf-8"))
+            state = IterationState.unsealed(refuse_endless(path).read_text(encoding="utf-8"))
         except (RecordError, UnicodeDecodeError) as error:
             raise self.ledger.damaged(path, str(error)) from error
         if state.format != FORMAT:

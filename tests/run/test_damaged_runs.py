@@ -150,7 +150,10 @@ def test_no_reader_shows_what_was_changed(
     assert not (directory / "checksums.txt").exists(), "a reader leaves what it does not write as it is"
 
 
-@pytest.mark.parametrize("name", ["observations.parquet", "config.yaml", "iterations/0003/waves/007.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["observations.parquet", "config.yaml", "iterations/0003/waves/007.jsonl", "iterations/0003/state.json",
+             "iterations/0003/metrics.json", "iterations/0001/state.json"],
+)  # fmt: skip
 @pytest.mark.parametrize("use", [*READERS.values(), go], ids=[*READERS, "launch"])
 def test_a_pipe_in_a_run_is_refused_instead_of_waited_for(
     whole: Path, tmp_path: Path, use: Callable[[Path], Any], name: str, capsys: pytest.CaptureFixture[str]
