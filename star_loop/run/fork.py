@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from star_loop.errors import ConfigError
 from star_loop.run.commit import IterationState
 from star_loop.run.directory import HARD, RunDirectory
 from star_loop.run.disk import Disk, RunError, read_json
@@ -23,8 +24,11 @@ def fetch(run: RunDirectory, source: str) -> Path:
     Once the first iteration of its own is committed, a fork does without the run that it began with.
 
     Raises:
+        ConfigError: it is empty.
         RunError: it is not a committed iteration of a mirror, or cannot be reached.
     """
+    if not source:
+        raise ConfigError("fork= is empty: give <run>/iterations/<NNNN>, or null")
     last = iteration_number(source.rstrip("/").rpartition("/")[2])
     if last is not None and run.iteration(last + 1).committed:
         return run.iteration(last).path  # all that was to be had is here
