@@ -44,8 +44,9 @@ class JsonLines:
             raise RowError(f"{self.place(index)}, column {error.colno}: not JSON ({error.msg}){self._hint}") from error
         except UnicodeDecodeError as error:
             raise RowError(f"{self.place(index)}: not UTF-8 ({error.reason}): convert the file") from error
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-            raise RowError(f"{self.place(index)}: JSON that cannot be read ({error})") from error
+        except (ValueError, RecursionError) as error:  # too many digits, thousands of brackets
+            digits = "a number of thousands of digits" if "set_int_max_str_digits" in str(error) else error
+            raise RowError(f"{self.place(index)}: JSON that cannot be read ({digits})") from error
         if not isinstance(row, dict):
             raise RowError(f"{self.place(index)}: expected a JSON object {{…}}, found {kind(row)}{self._hint}")
         return row
@@ -73,6 +74,7 @@ class Csv:
         self._map.seek(0)
         reader = self._reader(line.decode("utf-8-sig") for line in iter(self._map.readline, b""))
         try:
+            self._check_separator()
             self.header = next(reader)
             before = reader.line_num
             for cells in reader:
@@ -85,23 +87,28 @@ class Csv:
         self._starts.append(end)
         self._check_header()
 
-    def _reader(self, lines: Iterator[str]) -> Any:
+    def _reader(self, lines: Iterator[str], *, strict: bool = True) -> Any:
         csv.field_size_limit(LARGEST_CELL)  # the module's own is 131,072
-        return csv.reader(lines, delimiter="\t" if self.path.suffix.casefold() == ".tsv" else ",", strict=True)
+        return csv.reader(lines, delimiter="\t" if self.path.suffix.casefold() == ".tsv" else ",", strict=strict)
+
+    def _check_separator(self) -> None:
+        """Look at the first line, of which other marks may make no CSV at all."""
+        line = self._map[: self._map.find(b"\n") + 1].decode("utf-8-sig")
+        first: list[str] = next(self._reader(iter([line]), strict=False), [])
+        names = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+        other = next((mark for mark in names if len(first) == 1 and mark in first[0]), None)
+        if other:
+            wanted = "tabs" if self.path.suffix.casefold() == ".tsv" else "commas"
+            advice = "name it .tsv" if other == "\t" else "name it .csv" if other == "," else f"save it with {wanted}"
+            raise RowError(
+                f"{self.path}: the columns {first[0][:60]!r} are separated by {names[other]} ({other!r}), not by "
+                f"{wanted}: {advice}"
+            )
 
     def _check_header(self) -> None:
         twice = [name for name in self.header if self.header.count(name) > 1]
         if twice:
             raise RowError(f"{self.path}: two columns are called {twice[0]!r}: rename one")
-        names = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
-        other = next((mark for mark in names if len(self.header) == 1 and mark in self.header[0]), None)
-        if other:
-            wanted = "tabs" if self.path.suffix.casefold() == ".tsv" else "commas"
-            advice = "name it .tsv" if other == "\t" else "name it .csv" if other == "," else f"save it with {wanted}"
-            raise RowError(
-                f"{self.path}: the columns {self.header[0][:60]!r} are separated by {names[other]} ({other!r}), not by "
-                f"{wanted}: {advice}"
-            )
 
     def __len__(self) -> int:
         """Number of rows below the header."""
@@ -156,4 +163,6 @@ def _frozen(path: Path) -> mmap.mmap:
 def _csv_error(error: Exception) -> str:
     if "field limit" in str(error):
         return f"a quote is never closed, or a cell has more than {LARGEST_CELL:,} characters"
+    if "new-line" in str(error):
+        return "its lines end in carriage returns alone: save it with line feeds"
     return str(error)

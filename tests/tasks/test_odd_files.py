@@ -48,6 +48,10 @@ def test_a_file_that_a_person_can_read_is_read(name: str, tmp_path: Path) -> Non
 
 REFUSED: dict[str, tuple[bytes, str]] = {
     "semicolons.csv": (CSV.replace(",", ";").encode(), r"separated by semicolons \(';'\), not by commas: save it with comm"),
+    "quoted semicolons.csv": (b'"question";"answer"\n"How many, in all?";4\n', r"separated by semicolons \(';'\)"),
+    "half quoted.csv": (b'q;a\n"How many, in all?";4\n', r"separated by semicolons \(';'\)"),
+    "old mac.csv": (b"question,answer\r1,2\r", r"its lines end in carriage returns alone: save it with line feeds"),
+    "long.jsonl": (b'{"question": "a", "answer": ' + b"7" * 5000 + b"}\n", r"line 1: .*\(a number of thousands of digits\)"),
     "tabs.csv": (TSV.encode(), r"separated by tabs \('\\t'\), not by commas: name it \.tsv"),
     "commas.tsv": (CSV.encode(), r"separated by commas \(','\), not by tabs: name it \.csv"),
     "bars.csv": (CSV.replace(",", "|").encode(), r"separated by bars \('\|'\)"),
