@@ -1,6 +1,8 @@
 """2 select: choose and weight the rationales worth learning from."""
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -53,7 +55,7 @@ def _examples(live: LiveRun, iteration: int, collected: Collected, setting: Sett
         chosen = selector.select(chosen, context, rng(experiment.seed, "select", iteration, name))
     if not chosen:
         hint = experiment.task.labels == "gold" and experiment.second_try != "rationalize"
-        raise BootstrapError(_nothing_to_train_on(collected, list(experiment.selectors), hint=hint))
+        raise BootstrapError(_nothing_to_train_on(live.run.path, collected, list(experiment.selectors), hint=hint))
     examples = [
         Example(
             position=c.rollout.position, id=c.rollout.id, completion=c.rollout.text, weight=c.weight,
@@ -64,7 +66,7 @@ def _examples(live: LiveRun, iteration: int, collected: Collected, setting: Sett
     return [*examples, *replayed(live.run, iteration, experiment.schedule.replay, examples)]
 
 
-def _nothing_to_train_on(collected: Collected, selectors: Sequence[str], *, hint: bool) -> str:
+def _nothing_to_train_on(run: Path, collected: Collected, selectors: Sequence[str], *, hint: bool) -> str:
     """Say why there are no examples, and what would change that; `hint`: answers could be shown, and are not."""
     rollouts, asked = collected.rollouts, len(collected.outcome.positions)
     correct, unparsed, cut = (
@@ -80,8 +82,8 @@ def _nothing_to_train_on(collected: Collected, selectors: Sequence[str], *, hint
     return (
         f"nothing to train on: {correct} of {counted(len(rollouts), 'rollout')} of {counted(asked, 'observation')} "
         f"were correct ({unparsed} had no answer, {cut} were cut off), and the selectors {selectors} kept none. Take "
-        f"{'; or '.join(advice)}; a lower generator.temperature helps a weak model. python -m star_loop.judge RUN "
-        "shows how texts are judged. Then start with another name="
+        f"{'; or '.join(advice)}; a lower generator.temperature helps a weak model. python -m star_loop.judge "
+        f"{shlex.quote(str(run))} shows how texts are judged. Then start with another name="
     )
 
 

@@ -78,7 +78,7 @@ class _Lines(Session):
     def __init__(
         self, screen: Screen, directory: Path, committed: Sequence[Metrics], so_far: RunProgress, every: float
     ) -> None:
-        self._screen, self._so_far, self._every, self._remarks = screen, so_far, every, Remarks()
+        self._screen, self._so_far, self._every, self._remarks = screen, so_far, every, Remarks(directory)
         self._phase = ""
         self._total: int | None = None
         self._began = self._told = time.monotonic()
@@ -121,7 +121,7 @@ class _Lines(Session):
         if (base := with_examples(metrics)) is not None:
             shown = [f"{key}={base[name]:{form}}" for key, name, form in _FIELDS if name in base]
             self._print(" ".join([f"baseline iteration={iteration} asked=with_worked_examples", *shown]))
-        for remark in self._remarks.new(metrics):
+        for remark in self._remarks.new(iteration, metrics):
             self._print(f"remark iteration={iteration} {remark}")
 
     def _print(self, line: str) -> None:
@@ -198,7 +198,7 @@ class _Table(Session):
         committed: Sequence[Metrics],
         so_far: RunProgress,
     ) -> None:
-        self._screen, self._progress, self._so_far, self._remarks = screen, progress, so_far, Remarks()
+        self._screen, self._progress, self._so_far, self._remarks = screen, progress, so_far, Remarks(directory)
         self._columns = _columns_for(screen.width)
         self._print(Text(f"{directory} · asked {_asked(directory)}", style="dim", overflow="fold"))
         self._print(Text(GAP.join(f"{column.title:>{column.width}}" for column in self._columns), style="bold"))
@@ -231,7 +231,7 @@ class _Table(Session):
             row, known = {**base, "iteration": iteration}, (c for c in self._columns if c.title in _OF_BASELINE)
             cells = (f"{column.text(row):>{column.width}}" for column in known)
             self._print(Text(GAP.join([*cells, WITH_EXAMPLES]), style=style))
-        for remark in self._remarks.new(metrics):
+        for remark in self._remarks.new(iteration, metrics):
             self._print(Text(remark, style="dim", overflow="fold"))
 
     def _print(self, text: Text) -> None:

@@ -1,6 +1,8 @@
 """What the console says below an iteration's figures: the base model's other baseline, and what they warn of."""
 
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 from star_loop.records import Metrics
 from star_loop.report import quantities
@@ -24,14 +26,19 @@ def with_examples(metrics: Metrics) -> Metrics | None:
 
 
 class Remarks:
-    """What is worth saying of an iteration; the same advice is given once."""
+    """What is worth saying of an iteration; the same advice is given once.
 
-    def __init__(self) -> None:
-        self._said: set[str] = set()
+    Args:
+        run: the run directory, as commands are told it.
+    """
 
-    def new(self, metrics: Metrics) -> list[str]:
+    def __init__(self, run: Path) -> None:
+        self._run, self._said = run, set[str]()
+
+    def new(self, iteration: int, metrics: Metrics) -> list[str]:
         """Return zero or more sentences about an iteration."""
-        found = {kind: text for kind, text in _remarks(metrics) if kind not in self._said}
+        judge = f"python -m star_loop.judge {shlex.quote(str(self._run))} --iteration {iteration} --only unread"
+        found = {kind: text for kind, text in _remarks(metrics, judge) if kind not in self._said}
         self._said |= found.keys()
         return list(found.values())
 
@@ -66,8 +73,8 @@ def _form(metrics: Metrics, accuracy: float) -> str:
     )
 
 
-def _remarks(metrics: Metrics) -> Iterator[tuple[str, str]]:
-    """Yield kind and text."""
+def _remarks(metrics: Metrics, judge: str) -> Iterator[tuple[str, str]]:
+    """Yield kind and text; `judge` is the command that shows which answers were not read."""
     if "collect/labelled" in metrics:
         yield (said := _labels(metrics)), said  # at each iteration
     accuracy, unparsed = metrics.get("evaluation/accuracy"), metrics.get("evaluation/unparsed", 0.0)
@@ -77,8 +84,8 @@ def _remarks(metrics: Metrics) -> Iterator[tuple[str, str]]:
         yield "form", f"{quantities.percent(accuracy)} right, and {unread}: {_form(metrics, accuracy)}"
     elif unparsed >= OFTEN:
         said = (
-            f"{unread} and count as wrong: python -m star_loop.judge RUN --only unread shows why; task.instruction and "
-            "task.verifier say what to write and read"
+            f"{unread} and count as wrong: {judge} shows why; task.instruction and task.verifier say what to write and "
+            "read"
         )
         yield "unparsed", said
     if (cut := metrics.get("collect/truncated", 0.0)) >= OFTEN:

@@ -98,7 +98,7 @@ def test_of_the_base_its_answers_to_the_test_split_are_judged(run: Path, capsys:
 
 
 def test_waves_that_gave_nothing_to_train_on_are_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(BootstrapError, match="judge RUN"):
+    with pytest.raises(BootstrapError, match=f"judge {tmp_path}"):
         play(tmp_path, "generator.table=[0,0,0]")
     collected = RunDirectory(tmp_path).iteration(1).rollouts()
     assert collected and f"\n{len(collected)} texts" in said(capsys, str(tmp_path))

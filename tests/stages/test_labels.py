@@ -69,10 +69,10 @@ def test_labels_are_compared_with_golds_where_these_exist() -> None:
     assert figures == {
         "collect/labelled": pytest.approx(2 / 3), "collect/label_votes": 4 / 5, "collect/label_agreement": 0.5,
     }  # fmt: skip
-    assert "50.0 % of them are the golds" in Remarks().new(figures)[0]
+    assert "50.0 % of them are the golds" in Remarks(Path("outputs/mine")).new(0, figures)[0]
     bare = [Observation(id=o.id, question=o.question, answer="") for o in GOLDS]
     assert "collect/label_agreement" not in agreement(TASK, bare, found)
-    assert "no golds to compare with" in Remarks().new(agreement(TASK, bare, found))[0]
+    assert "no golds to compare with" in Remarks(Path("outputs/mine")).new(0, agreement(TASK, bare, found))[0]
 
 
 def test_a_run_learns_from_what_agrees_and_is_measured_by_golds(tmp_path: Path) -> None:

@@ -87,7 +87,9 @@ def test_the_base_is_measured_both_ways_and_gains_count_from_the_better(tmp_path
         assert base["validation_shots/accuracy"] == base_accuracy(base) == 1.0
         assert "evaluation_shots/accuracy" not in first and base_accuracy(first) == first["evaluation/accuracy"]
         assert (tmp_path / "iterations/0000/evaluation_shots.jsonl").exists()
-    assert "of which worked examples make 100.0 %: iterations will teach it" in " ".join(Remarks().new(base))
+    assert "of which worked examples make 100.0 %: iterations will teach it" in " ".join(
+        Remarks(Path("outputs/mine")).new(0, base)
+    )
     report = (tmp_path / "report.html").read_text()
     assert "<td>0, with worked examples</td><td>100.0 %</td>" in report
     assert "−100.0 points over the base with worked examples" in report

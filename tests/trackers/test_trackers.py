@@ -603,19 +603,22 @@ def test_an_end_that_nobody_will_see_is_not_foretold() -> None:
 
 
 def test_advice_is_given_once_and_only_where_it_fits() -> None:
-    said, fine = Remarks(), metrics_of(1) | {"train/epochs": 3.0, "train/examples": 400.0}
-    assert said.new(fine) == []
+    said, fine = Remarks(Path("outputs/my run")), metrics_of(1) | {"train/epochs": 3.0, "train/examples": 400.0}
+    assert said.new(1, fine) == []
     by_heart = fine | {
         "train/epochs": 64.0,
         "train/examples": 5.0,
         "collect/truncated": 0.5,
         "evaluation/unparsed": 0.4,
     }
-    unread, cut, epochs = said.new(by_heart)
-    assert "40.0 % of the answers could not be read" in unread and "star_loop.judge RUN --only unread" in unread
+    unread, cut, epochs = said.new(1, by_heart)
+    assert (
+        "40.0 % of the answers could not be read" in unread
+        and "judge 'outputs/my run' --iteration 1 --only unread shows" in unread
+    )
     assert "50.0 % of the rationales were cut off: raise generator.max_tokens" in cut
     assert "each of the 5 examples was trained on 64 times" in epochs and "trainer.max_epochs" in epochs
-    assert said.new(by_heart) == []
+    assert said.new(1, by_heart) == []
 
 
 @pytest.mark.parametrize(
@@ -629,7 +632,7 @@ def test_advice_is_given_once_and_only_where_it_fits() -> None:
 def test_only_a_form_that_examples_can_show_is_said_to_be_taught(shown: float | None, advice: str) -> None:
     base = metrics_of(0) | {"evaluation/accuracy": 0.0, "evaluation/unparsed": 0.9}
     asked = {} if shown is None else {"evaluation_shots/accuracy": shown}
-    (said,) = Remarks().new(base | asked)
+    (said,) = Remarks(Path("outputs/mine")).new(0, base | asked)
     assert "0.0 % right, and 90.0 % of the answers could not be read" in said and advice in said
 
 
