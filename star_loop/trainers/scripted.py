@@ -5,6 +5,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import Field
+
 from star_loop.models import Model
 from star_loop.protocols import Progress, Trainer
 from star_loop.records import Example, Metrics
@@ -13,7 +15,7 @@ from star_loop.records import Example, Metrics
 class Scripted(Trainer):
     """gain ← gain of the start + rate · log(1 + total weight of the right examples). A simulation of learning."""
 
-    rate: float = 0.1
+    rate: float = Field(0.1, ge=0)
     """What a unit of log(1 + weight of the examples) gains."""
 
     def train(
