@@ -25,7 +25,7 @@ from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
 from star_loop.accounting.memory import WHOLE, activations
-from star_loop.config.screen import end, outlive_screen
+from star_loop.config.screen import conclude, outlive_screen
 from star_loop.generators.devices import cores
 from star_loop.generators.vllm_window import wanted_torch, window, within
 from star_loop.models.device import Gpu, gpus
@@ -245,4 +245,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     outlive_screen()
-    end(main())
+    conclude(main)

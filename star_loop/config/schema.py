@@ -30,7 +30,7 @@ from star_loop.config.build import ROOT
 from star_loop.config.component import Component
 from star_loop.config.help import key_meanings
 from star_loop.config.hydra import CONF, PACKAGE
-from star_loop.config.screen import end, outlive_screen
+from star_loop.config.screen import conclude, outlive_screen
 from star_loop.config.target import component_class
 from star_loop.errors import ConfigError
 
@@ -284,4 +284,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     outlive_screen()
-    end(main())
+    conclude(main)

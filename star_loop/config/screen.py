@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn, TextIO
 
@@ -43,7 +44,7 @@ class Screen(io.FileIO):
         if error.errno != errno.EPIPE:
             _lost[descriptor] = f"{name} cannot be written ({error.strerror})"
         _untold.append(f"{name} cannot be written any more ({error.strerror}): the work goes on without it")
-        if logging.getLogger().handlers:
+        if any(isinstance(handler, LogFile) for handler in logging.getLogger().handlers):
             tell_what_is_gone()
 
 
@@ -107,6 +108,15 @@ def end(status: int) -> NoReturn:
     if 1 in _lost:
         sys.stderr.write(f"star_loop: {_lost[1]}: what was to be shown is incomplete\n")
     sys.exit(status or int(1 in _lost))
+
+
+def conclude(command: Callable[[], int]) -> NoReturn:
+    """Run a command, which returns its exit code, and `end` it, also after `--help`."""
+    try:
+        status = command()
+    except SystemExit as asked:  # of argparse, which has said why
+        status = int(asked.code or 0)
+    end(status)
 
 
 def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:

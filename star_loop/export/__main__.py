@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from star_loop.config.screen import end, outlive_screen
+from star_loop.config.screen import conclude, outlive_screen
 from star_loop.export.card import PARTS
 from star_loop.export.files import export
 from star_loop.export.hub import push
@@ -51,4 +51,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     outlive_screen()
     logging.getLogger("star_loop.tasks").setLevel(logging.ERROR)  # what they warn of was said at launch
-    end(main())
+    conclude(main)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from star_loop.config.screen import end, outlive_screen
+from star_loop.config.screen import conclude, outlive_screen
 from star_loop.errors import ConfigError, counted
 from star_loop.judge.texts import Text, of_file, of_run, task_of
 from star_loop.protocols import Verifier
@@ -118,4 +118,4 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     outlive_screen()
-    end(main())
+    conclude(main)

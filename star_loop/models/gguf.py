@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from star_loop.config.screen import end, outlive_screen
+from star_loop.config.screen import conclude, outlive_screen
 from star_loop.models.provenance import write_provenance
 
 _TOLD = ("name", "license", "license.link", "author", "organization", "url", "source.url", "base_model.0.repo_url")
@@ -146,4 +146,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     outlive_screen()
-    end(main())
+    conclude(main)

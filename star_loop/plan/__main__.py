@@ -11,7 +11,7 @@ from typing import Any
 
 from star_loop.accounting.flops import Shapes, shapes_of
 from star_loop.config.build import build
-from star_loop.config.screen import end, outlive_screen
+from star_loop.config.screen import conclude, outlive_screen
 from star_loop.doctor import Size
 from star_loop.experiment import Experiment
 from star_loop.generators.devices import stated
@@ -211,4 +211,4 @@ def _shown(prediction: Prediction) -> dict[str, Any]:
 
 if __name__ == "__main__":
     outlive_screen()
-    end(main())
+    conclude(main)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from star_loop.config.screen import end, outlive_screen
+from star_loop.config.screen import conclude, outlive_screen
 from star_loop.report import write, write_comparison
 from star_loop.run.disk import RunError
 
@@ -78,4 +78,4 @@ def _share(text: str) -> float:
 
 if __name__ == "__main__":
     outlive_screen()
-    end(main())
+    conclude(main)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from star_loop.config.screen import end, outlive_screen
+from star_loop.config.screen import conclude, outlive_screen
 from star_loop.report.quantities import MISSING, visible
 from star_loop.report.rollouts import Seen, Wanted, observations, rollouts
 from star_loop.run.directory import RunDirectory
@@ -154,4 +154,4 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     outlive_screen()
-    end(main())
+    conclude(main)

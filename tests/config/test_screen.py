@@ -72,7 +72,7 @@ def test_help_fits_into_every_pipe_and_every_character_set(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-@pytest.mark.parametrize("redirected, status", [("| true", 0), (">/dev/full", 1)])
+@pytest.mark.parametrize("redirected, status", [("| true", 0), (">/dev/full", 1), ("--help >/dev/full", 1)])
 def test_commands_that_show_what_they_find_end_without_a_traceback(
     redirected: str, status: int, tmp_path: Path
 ) -> None:
@@ -100,6 +100,15 @@ def test_so_does_what_shows_and_runs_nothing(asked: str, tmp_path: Path) -> None
     assert (done.returncode, done.stderr) == (1, INCOMPLETE)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_so_does_the_log_of_a_sweeps_job(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*SMOKE, "-m", "seed=0"], cwd=tmp_path, env=environment(), stdout=full, check=False)
+    assert done.returncode == 0
+    (log,) = tmp_path.glob("smoke/*/attempts/*/launch.log")
+    assert "standard output cannot be written any more (No space left on device)" in log.read_text()
+
+
 @pytest.mark.parametrize("module", ["star_loop", "star_loop.report"])
 def test_ctrl_c_while_a_command_is_loaded_is_said_in_a_line(module: str, tmp_path: Path) -> None:
     (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt")
@@ -115,7 +124,7 @@ def test_every_command_outlives_its_screen() -> None:
     for path in [*(package / file for file in files), *package.glob("*/__main__.py")]:
         if path.parent.name != "embedded":  # which is built once, by hand
             last = path.read_text().rpartition('\nif __name__ == "__main__":\n')[2]
-            assert last.startswith("    outlive_screen()\n") and last.endswith("    end(main())\n"), path
+            assert last.startswith("    outlive_screen()\n") and last.endswith("    conclude(main)\n"), path
 
 
 def test_a_log_that_cannot_be_written_says_so_once_and_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
