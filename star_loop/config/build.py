@@ -62,7 +62,7 @@ def _construct(node: Any, key: str) -> Any:
 
 def _refuse_values(root: type[Component], tree: Mapping[str, Any]) -> None:
     """Refuse wrong values of the root's own, before parts that have taken them are blamed."""
-    plain = {name: v for name, v in tree.items() if name != "_target_" and not isinstance(v, Mapping | list)}
+    plain = {name: v for name, v in tree.items() if name != "_target_" and not isinstance(v, Mapping)}
     try:
         root.model_validate(plain)
     except ValidationError as error:
