@@ -1,12 +1,12 @@
 """Reading a run's files one by one; what cannot be read is an error that names the file."""
 
+from pathlib import Path
 from typing import Any
 
-from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
 
 
-def table(run: RunDirectory, columns: list[str], filters: list[tuple[str, str, Any]]) -> list[dict[str, Any]]:
+def table(path: Path, columns: list[str], filters: list[tuple[str, str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of the run's `observations.parquet`; none, where there is no such file.
 
     Raises:
@@ -15,7 +15,7 @@ def table(run: RunDirectory, columns: list[str], filters: list[tuple[str, str, A
     import pyarrow as arrow
     import pyarrow.parquet as parquet
 
-    file = run.path / "observations.parquet"
+    file = path / "observations.parquet"
     if not file.exists():
         return []
     try:

@@ -87,7 +87,7 @@ def observations(run: RunDirectory, where: Sequence[tuple[str, str, Any]]) -> di
     Raises:
         RunError: the file cannot be read.
     """
-    rows = table(run, list(FIELDS), list(where))
+    rows = table(run.path, list(FIELDS), list(where))
     return {row.pop("id"): row for row in rows}
 
 

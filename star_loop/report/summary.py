@@ -84,7 +84,7 @@ def read(path: Path) -> Summary:
         settings=settings,
         metrics=metrics,
         statistics=_statistics(last),
-        questions=_questions(run, settings),
+        questions=_questions(path, settings),
         rollouts=chosen,
         last=last.number,
         unread=unread.commonest(),
@@ -144,8 +144,8 @@ def _too_long(run: RunDirectory, metrics: Sequence[Metrics]) -> list[str]:
     return list(found)
 
 
-def _questions(run: RunDirectory, settings: Mapping[str, Any]) -> Counter[Cell]:
-    rows = table(run, ["skill", "level"], filters=[("split", "=", "test")])
+def _questions(path: Path, settings: Mapping[str, Any]) -> Counter[Cell]:
+    rows = table(path, ["skill", "level"], filters=[("split", "=", "test")])
     evaluation = settings.get("evaluation")
     limit = evaluation.get("limit") if isinstance(evaluation, Mapping) else None
     asked = Evaluation.model_validate({"limit": limit}).positions(len(rows))
