@@ -155,10 +155,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         RunError: missing, not a JSON object, or see `refuse_endless`.
     """
+    refuse_endless(path)
     try:
-        value = json.loads(refuse_endless(path).read_text(encoding="utf-8"))
-    except RunError:
-        raise
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, FileNotFoundError) as error:
         raise RunError(f"{path} cannot be read ({error}): restore it, or fork from an earlier iteration") from error
     if not isinstance(value, dict):
