@@ -36,7 +36,9 @@ class Disk:
         """Add to a journal in one write; not to a snapshot of it that was made by hard links."""
         if path.exists() and path.stat().st_nlink > 1:
             self.publish(path, path.read_bytes())
-        with naming(path), refuse_endless(path).open("ab", buffering=0) as journal:
+        if path.is_fifo():  # whose opening would wait for a reader
+            refuse_endless(path)
+        with naming(path), path.open("ab", buffering=0) as journal:
             journal.write(line)
 
     def flush(self, path: Path) -> None:
