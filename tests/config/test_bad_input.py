@@ -17,6 +17,7 @@ from star_loop.verifiers.exact import Exact
 from tests.quiz import QUIZ, Quiz, configure, contents, play
 
 ROOT = Path(__file__).parent.parent.parent
+NO_FILE = ["task=file", "task._target_=star_loop.tasks.file.File", "task.path=no.jsonl"]
 
 
 def command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -45,16 +46,8 @@ def command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["task.duplicate=true"], "duplicate id 'train/0'", 2),
         (["task.wrong_gold=true"], "rejects the gold answer '1'", 2),
         (["task.leak=true"], "test observation 'test/0' asks the same as train observation 'leaked'", 2),
-        (
-            ["task=file", "task._target_=star_loop.tasks.file.File", "task.path=no.jsonl"],
-            "there is no file no.jsonl",
-            2,
-        ),
-        (
-            ["task=file", "task._target_=star_loop.tasks.file.File", "task.path=no.jsonl", "show=prompts"],
-            "there is no file no.jsonl",
-            2,
-        ),
+        (NO_FILE, "there is no file no.jsonl", 2),
+        ([*NO_FILE, "show=prompts"], "there is no file no.jsonl", 2),
         (
             ["trainer=lora", "scorer=student"],
             "model=scripted has no weights and no tokenizer for scorer, trainer: take scorer=scripted, "
