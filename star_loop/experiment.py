@@ -126,7 +126,7 @@ class Experiment(Component):
             self.trainer.check_beside(rank)
 
     def _check_weightless(self) -> None:
-        made_of = [key for key, part in parts(self) if part.loads_base]
+        made_of = [key for key, part in parts(self) if part.needs_base]
         # A preparation may not need what it is made of, and says so itself.
         keys = [key for key in made_of if not key.startswith("preparation.") or key.count(".") == 1]
         if self.model.chat_template:

@@ -34,6 +34,8 @@ class Component(BaseModel):
 
     alone: ClassVar[bool] = False
     """Whether it is the only one of its kind, so that a key of this kind needs no `_target_`."""
+    loads_base: ClassVar[bool] = False
+    """Whether it needs the weights or the tokenizer of the base model."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False, protected_namespaces=()
@@ -52,9 +54,9 @@ class Component(BaseModel):
         return given
 
     @property
-    def loads_base(self) -> bool:
-        """Tell whether it needs the weights or the tokenizer of the base model."""
-        return False
+    def needs_base(self) -> bool:
+        """Tell whether it loads the base model as it is set."""
+        return self.loads_base
 
     def check(self) -> None:
         """Look at the world (files, weights, packages) before anything expensive starts.

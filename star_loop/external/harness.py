@@ -38,7 +38,7 @@ class Harness(Component):
     """Seconds after which the tasks of an iteration are given up, which ends the launch."""
 
     @property
-    def loads_base(self) -> bool:
+    def needs_base(self) -> bool:
         """Tell that the base is what is measured, where there are tasks."""
         return bool(self.tasks)
 

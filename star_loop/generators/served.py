@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -37,15 +37,12 @@ class Served(Server, Generator):
     request has its own seed, and what is finished is kept.
     """
 
+    loads_base: ClassVar[bool] = True
+
     max_lora_rank: int = Field(64, ge=1)
     """The server's `--max-lora-rank`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """The server's `--dtype`: how exactly the canary is compared; `auto`: that of the base model."""
-
-    @property
-    def loads_base(self) -> bool:
-        """Tell that it writes token ids, which the tokenizer gives."""
-        return True
 
     def check(self) -> None:
         """The server must answer and have the model.

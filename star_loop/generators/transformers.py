@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,8 @@ class Transformers(Generator):
     Seeded once for each `generate` call: the seed and the requests determine every token.
     """
 
+    loads_base: ClassVar[bool] = True
+
     batch_size: int = Field(128, ge=1)
     """Completions that are generated together."""
     adapter: Literal["merge", "lora"] = "merge"
@@ -38,11 +40,6 @@ class Transformers(Generator):
     """Type of the weights that generate; `auto`: that of the base model, or float32 where a CPU is slow in bfloat16."""
     max_model_len: int | None = Field(None, ge=2)
     """Tokens of prompt and completion together; None: what the model declares."""
-
-    @property
-    def loads_base(self) -> bool:
-        """Tell that it generates with the base."""
-        return True
 
     @contextmanager
     def engine(self, base: Pretrained, *, workspace: Path, seed: int) -> Iterator[Engine]:

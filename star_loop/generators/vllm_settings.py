@@ -14,6 +14,7 @@ from star_loop.protocols import Generator
 class VllmSettings(Generator):
     """How vLLM is started and asked."""
 
+    loads_base: ClassVar[bool] = True
     scores: ClassVar[bool] = True
 
     adapter: Literal["merge", "lora"] = "merge"
@@ -63,11 +64,6 @@ class VllmSettings(Generator):
     not replaced."""
     engine_kwargs: Mapping[str, Any] = {}
     """Anything else that `vllm.LLM` takes, as JSON values."""
-
-    @property
-    def loads_base(self) -> bool:
-        """Tell that it generates with the base."""
-        return True
 
     def check(self) -> None:
         """Check that vLLM is installed.

@@ -48,7 +48,7 @@ class Clusters(Preparation):
     """Observations of each cluster that are kept, the farthest apart from the nearest to the centre on; None: all."""
 
     @property
-    def loads_base(self) -> bool:
+    def needs_base(self) -> bool:
         """Tell that it embeds with the base, where no other model is named."""
         return self.embedder is None
 

@@ -60,9 +60,9 @@ class SkillGraph(Preparation):
     """Measures the cross-entropies."""
 
     @property
-    def loads_base(self) -> bool:
+    def needs_base(self) -> bool:
         """Tell that its scorer asks the base, where cross-entropies are measured."""
-        return self.loss == "cross_entropy" and self.scorer.loads_base
+        return self.loss == "cross_entropy" and self.scorer.needs_base
 
     def prepare(self, columns: Columns, bench: Bench) -> Prepared:
         """Train short rounds, each with files of its own: k of them, or k (k + 1) / 2.

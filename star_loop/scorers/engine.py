@@ -33,15 +33,11 @@ class FromEngine(Scorer):
     `generator.adapter=lora` vLLM has no log-probabilities of a prompt, so every token is a request of its own: slow.
     """
 
+    loads_base: ClassVar[bool] = True
     asks_engine: ClassVar[bool] = True
 
     top: int = Field(20, ge=1)
     """Tokens at each place whose probabilities are asked for."""
-
-    @property
-    def loads_base(self) -> bool:
-        """Tell that it asks the base, in the engine."""
-        return True
 
     def score(
         self,

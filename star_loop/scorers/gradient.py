@@ -27,15 +27,11 @@ class Gradient(Scorer):
     A gradient and two sums of them are held, each as large as the parameters that are named.
     """
 
+    loads_base: ClassVar[bool] = True
     passes: ClassVar[int] = 3
 
     parameters: tuple[str, ...] = ()
     """Parts of names, such as `lm_head` or `layers.3.`; (): all parameters of the merged model, as in the paper."""
-
-    @property
-    def loads_base(self) -> bool:
-        """Tell that it asks the base."""
-        return True
 
     def score(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -33,13 +33,10 @@ class Student(Scorer):
     takes the 50 largest logits instead of all.
     """
 
+    loads_base: ClassVar[bool] = True
+
     max_tokens_per_batch: Annotated[int, Field(ge=1)] = 2048
     """Tokens, with padding, of one forward pass (or one sequence)."""
-
-    @property
-    def loads_base(self) -> bool:
-        """Tell that it asks the base."""
-        return True
 
     def score(
         self,

@@ -5,6 +5,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,10 +28,7 @@ class Round(RoundKeys, Trainer):
     pairs.
     """
 
-    @property
-    def loads_base(self) -> bool:
-        """Tell that it trains the base."""
-        return True
+    loads_base: ClassVar[bool] = True
 
     def train(
         self,

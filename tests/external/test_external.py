@@ -90,7 +90,7 @@ class Counted(Harness):
     notes: Path
 
     @property
-    def loads_base(self) -> bool:
+    def needs_base(self) -> bool:
         return False
 
     def questions(self, log: Path) -> Mapping[str, list[str]]:
