@@ -35,6 +35,27 @@ def build(config: Mapping[str, Any]) -> "Experiment":
     return cast("Experiment", _construct(tree, ""))
 
 
+def settled(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every dotted key of the experiment that a configuration describes, with those that it leaves to defaults.
+
+    Targets are not among them.
+
+    Raises:
+        ConfigError: see `build`.
+    """
+    return dict(_keys(build(config), ""))
+
+
+def _keys(part: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(part, Component):
+        part = {name: getattr(part, name) for name in type(part).model_fields}
+    if not isinstance(part, Mapping):
+        yield key, part
+        return
+    for name, value in part.items():
+        yield from _keys(value, _join(key, name))
+
+
 def _resolve_all(node: Any, key: str) -> None:
     if isinstance(node, Mapping):
         if "_target_" in node:

@@ -12,7 +12,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from star_loop.config.build import settled
 from star_loop.config.target import MOVED
+from star_loop.errors import ConfigError
 from star_loop.records import Observation
 from star_loop.run.configuration import flatten, read_configuration
 from star_loop.run.directory import HARD, RunDirectory
@@ -91,13 +93,24 @@ def _differing(run: RunDirectory, config: Mapping[str, Any], free: Sequence[str]
     path = run.path / "config.yaml"
     if not path.exists():
         return []
-    before = _with_present_targets(read_configuration(run.ledger.check(path.name)))
-    now = _with_present_targets(config)
+    begun_with = read_configuration(run.ledger.check(path.name))
+    before, now = _with_present_targets(begun_with), _with_present_targets(config)
+    differing = [key for key in {*before, *now} if before.get(key) != now.get(key) and not _within(key, free)]
+    alike = _alike(begun_with, config) if differing else ()
     return [
         f"  {key}: the run has {before.get(key, 'nothing')!r}, this launch {now.get(key, 'nothing')!r}"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key) and not _within(key, free)
+        for key in sorted(differing)
+        if key not in alike
     ]
+
+
+def _alike(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """Return the keys that come to the same, however they are typed: a default said is a default left out."""
+    try:
+        begun_with, launched = settled(before), settled(now)
+    except ConfigError:
+        return set()  # of another version, whose keys are not known
+    return {key for key, value in begun_with.items() if key in launched and launched[key] == value}
 
 
 def guard_identity(run: RunDirectory, identity: Mapping[str, Any]) -> list[str]:

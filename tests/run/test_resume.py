@@ -142,6 +142,17 @@ def test_finished_waves_are_not_generated_again(tmp_path: Path) -> None:
     assert "It surely is" in (here / "examples.jsonl").read_text()
 
 
+@pytest.mark.parametrize(
+    "begun, resumed",
+    [((), ("sampler.power=2", "sampler.alpha=accepted")), (("sampler.power=2",), ())],
+)
+def test_a_default_that_is_typed_is_the_default(
+    tmp_path: Path, begun: tuple[str, ...], resumed: tuple[str, ...]
+) -> None:
+    play(tmp_path, "iterations=1", *begun)
+    assert play(tmp_path, "iterations=2", *resumed).iteration == 2
+
+
 def test_iterations_may_be_extended_and_match_a_longer_run(tmp_path: Path) -> None:
     play(tmp_path / "a", "iterations=1")
     play(tmp_path / "a", "iterations=3")
