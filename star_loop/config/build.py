@@ -87,7 +87,7 @@ def _refuse_values(root: type[Component], tree: Mapping[str, Any]) -> None:
     try:
         root.model_validate(plain)
     except ValidationError as error:
-        if wrong := [problem for problem in error.errors() if problem["loc"] and problem["loc"][0] in plain]:
+        if wrong := [problem for problem in _innermost(error) if problem["loc"] and problem["loc"][0] in plain]:
             raise ConfigError("\n".join(_explain(root, problem, "", plain) for problem in wrong)) from error
 
 
@@ -102,10 +102,19 @@ def _call(target: type[Component], arguments: dict[str, Any], key: str) -> Compo
     try:
         return target(**arguments)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(target, problem, key, arguments) for problem in error.errors())) from error
+        raise ConfigError(
+            "\n".join(_explain(target, problem, key, arguments) for problem in _innermost(error))
+        ) from error
     except Exception as error:  # a constructor of the user's own
         what = f"{target.__name__} cannot be built ({type(error).__name__}: {error})"
         raise ConfigError(f"{key}: {what}" if key else what) from error
+
+
+def _innermost(error: ValidationError) -> list[Any]:
+    """Leave out what is wrong with a whole because something is wrong within it."""
+    problems = error.errors()
+    locations = [problem["loc"] for problem in problems]
+    return [p for p in problems if not any(loc[: len(p["loc"])] == p["loc"] != loc for loc in locations)]
 
 
 def _refuse_bare(annotation: Any, value: Any, key: str) -> None:

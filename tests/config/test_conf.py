@@ -85,6 +85,7 @@ def test_an_experiment_is_a_point_in_a_grid_of_switches(experiment: str, expecte
         ("sampler.power=-1", r"sampler\.power: .*greater than or equal to 0, got -1"),
         ("schedule.quota=often", r"^schedule\.quota: .*'beta', got 'often'\nschedule\.quota: .*integer.*got 'often'$"),
         ("selectors.cap.limit=0", r"selectors\.cap\.limit: .*got 0"),
+        ("generator.table=[2]", r"^generator\.table\.0: input should be less than or equal to 1, got 2$"),
         ("seed=-1", r"seed: .*got -1"),
         ("start_from=scratch", r"start_from: .*'base' or 'previous', got 'scratch'"),
         ("sampler._target_=os.system", r"'os\.system' is not a star_loop component and was not called"),
