@@ -13,6 +13,11 @@ _ELSEWHERE = {
     "task": "a file of your own is given by task=file task.path=",
 }
 """What is taken for an option of a group, and is the value of a key."""
+_BY_NAME = {
+    "tracker": "several tell how a run goes, each under its name: ~tracker@tracker.console leaves one out, "
+    "+tracker@tracker.wandb=wandb adds one",
+}
+"""Groups of which there may be several options at once."""
 
 
 def explain(error: Exception, known: Collection[str]) -> str:
@@ -32,6 +37,8 @@ def explain(error: Exception, known: Collection[str]) -> str:
         name = error.missing_cfg_file
         return f"Cannot find primary config '{name}': --config-dir says in which folder it is searched for too"
     found = _UNKNOWN.search(said)
+    if found and found[1] in _BY_NAME:
+        return f"{found[1]}: {_BY_NAME[found[1]]}"
     root = re.split("[.@=/]", found[1])[0] if found else None
     if root is None or root == "hydra" or root in known:
         return f"{said}\nEvery key of what would run: add --help" if root in known else said
