@@ -15,7 +15,7 @@ from star_loop.preparations import Preparation
 from star_loop.protocols import Allocator, Generator, Sampler, Selector, Task, Tracker, Trainer
 from star_loop.records import Observation, Sampling
 from star_loop.rewards import Reward
-from star_loop.run.mirror import Mirror, open_store
+from star_loop.run.mirror import Mirror, check_place
 from star_loop.schedule import Schedule
 from star_loop.scorers import Scorer
 from star_loop.searches.balance import Balance
@@ -98,15 +98,13 @@ class Experiment(Component):
     def check(self) -> None:
         """Look for a selector that wants scores and has no scorer, for a scorer whose engine cannot tell, for turns
         without a chat template, for a model that has no weights or that the trainer cannot train, and for the mirror's
-        client.
+        place.
 
         Raises:
             ValueError: names it.
         """
         if self.mirror is not None:
-            files, root = open_store(self.mirror)
-            if "file" in files.protocol and Path(root).resolve() == self.outputs.resolve():
-                raise ValueError(f"mirror={self.mirror} is where the runs are themselves: name another folder")
+            check_place(self.mirror, self.outputs)
         if self.task.turns and not self.model.chat_template:
             raise ValueError("task.turns=true needs a model with a chat template: set model.chat_template=true")
         if self.scorer is not None and self.scorer.asks_engine and not self.generator.scores:

@@ -195,6 +195,27 @@ def open_store(url: str, key: str = "mirror") -> tuple[Any, str]:
     return files, str(path)
 
 
+def check_place(url: str, outputs: Path) -> None:
+    """Look for the client of a mirror's store, and, on this machine, for a folder that can be one.
+
+    Args:
+        url: `mirror=`.
+        outputs: the folder of all runs.
+
+    Raises:
+        ValueError: see `open_store`; it is that folder, or no folder.
+    """
+    files, root = open_store(url)
+    if "file" not in files.protocol:
+        return
+    place = Path(root)
+    if place.resolve() == outputs.resolve():
+        raise ValueError(f"mirror={url} is where the runs are themselves: name another folder")
+    there = next(path for path in (place, *place.parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"mirror={url}: {there} is no folder: name another place")
+
+
 def download(url: str, into: Path) -> Path:
     """Return the iterations of a mirror up to the one that `url` names, as a run directory `into`, which is made anew.
 

@@ -192,6 +192,8 @@ def test_what_cannot_be_reached_is_refused_before_anything_starts() -> None:
         ("sftp://me:secret@host/folder", "mirror: a URL with a password.*: give it in the environment"),
         ("", "mirror= names no folder: give"),
         ("file://", "mirror=file:// names no folder: give"),
+        ("/dev/null", "mirror=/dev/null: /dev/null is no folder: name another place"),
+        (f"file://{__file__}/runs", rf"mirror=file://\S+: {__file__} is no folder"),
         ("ftp://localhost:1", r"mirror=ftp://localhost:1 cannot be reached \(.*Connection refused\)"),
     ):
         with pytest.raises(ValueError, match=message):
