@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 
@@ -16,8 +16,10 @@ logger = logging.getLogger(__name__)
 def fan_out(trackers: Mapping[str, Tracker], directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
     """Yield a session that forwards to every tracker, in the mapping's order.
 
-    A tracker that cannot be opened raises, because nothing expensive has begun yet. One that fails later is reported
-    once in the log, and the run goes on; it is still told of what follows, so a passing trouble costs it little.
+    A tracker that cannot be opened raises, because nothing expensive has begun yet. Where a run is continued, perhaps
+    by a cluster at night, only a mistake of whoever launches it does (`ValueError`). Any other trouble is reported once
+    in the log, and the run goes on; a tracker that has failed is still told of what follows, so a passing trouble costs
+    it little.
 
     Args:
         trackers: name -> tracker, as configured.
@@ -39,8 +41,16 @@ class _Guarded(Session):
     def __init__(self, name: str, tracker: Tracker, directory: Path, committed: Sequence[Metrics]) -> None:
         self._name = name
         self._reported = False
-        self._context = tracker.session(directory, committed)
-        self._session = self._context.__enter__()
+        self._context: AbstractContextManager[Session] = tracker.session(directory, committed)
+        try:
+            self._session = self._context.__enter__()
+        except ValueError:
+            raise
+        except Exception as failure:
+            if not committed:
+                raise
+            self._report("open", failure)
+            self._context, self._session = nullcontext(Session()), Session()
 
     def phase(self, iteration: int, name: str, total: int | None) -> None:
         self._attempt("phase", lambda: self._session.phase(iteration, name, total))

@@ -108,9 +108,11 @@ class Broken(Tracker):
 class Unopenable(Tracker):
     """Cannot be opened."""
 
+    mistake: bool = False
+
     @contextmanager
     def session(self, directory: Path, committed: Sequence[Metrics]) -> Iterator[Session]:
-        raise OSError("no such place")
+        raise ValueError("no key of mine") if self.mistake else OSError("no such place")
         yield
 
 
@@ -151,6 +153,24 @@ def test_a_tracker_that_cannot_be_opened_raises_and_closes_the_others(tmp_path: 
     ):
         pytest.fail("the session must not begin")
     assert memory.told == ["open 0", "close"]
+
+
+def test_a_run_that_is_continued_goes_on_without_a_tracker_that_cannot_be_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = Memory(told=[])
+    with fan_out({"unopenable": Unopenable(), "memory": memory}, tmp_path, [metrics_of(0)]) as session:
+        session.log(1, metrics_of(1))
+    assert memory.told == ["open 1", "log 1", "close"]
+    assert [record.message for record in caplog.records] == [
+        "Tracker 'unopenable' failed in open: OSError: no such place. The run goes on; further failures of it are not "
+        "reported."
+    ]
+    with (
+        pytest.raises(ValueError, match="no key of mine"),
+        fan_out({"unopenable": Unopenable(mistake=True)}, tmp_path, [metrics_of(0)]),
+    ):
+        pytest.fail("a mistake is for whoever launches it")
 
 
 @pytest.mark.parametrize("error", [ValueError("the run's own"), KeyboardInterrupt()])
