@@ -112,7 +112,10 @@ def _do(typed: Sequence[str]) -> None:
     from star_loop.run.disk import naming
     from star_loop.run.guard import refuse_links
 
-    asked = options(typed)
+    try:
+        asked = options(typed)
+    except SystemExit as told:  # what the parser has answered by itself, such as --version
+        end(int(told.code or 0))
     sys.argv[1:] = prepare(list(typed))
     if asked.help:
         print(help_page(asked))

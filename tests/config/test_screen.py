@@ -85,7 +85,7 @@ def test_commands_that_show_what_they_find_end_without_a_traceback(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-@pytest.mark.parametrize("asked", ["--help", "show=prompts", "--cfg=job", "--info=searchpath"])
+@pytest.mark.parametrize("asked", ["--help", "--version", "show=prompts", "--cfg=job", "--info=searchpath"])
 def test_so_does_what_shows_and_runs_nothing(asked: str, tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
