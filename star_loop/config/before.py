@@ -20,12 +20,15 @@ def options(typed: Sequence[str]) -> Namespace:
     """Return what Hydra's parser makes of the arguments.
 
     Raises:
-        ConfigError: a secret among them, or an option that does not exist.
+        ConfigError: a secret among them, an option that does not exist, or two that exclude each other.
     """
     guard_command(typed, os.environ)
     if problem := unknown_option(typed, root_keys()):
         raise ConfigError(problem)
-    return hydra_internals.parser().parse_args(prepare(list(typed)))
+    asked = hydra_internals.parser().parse_args(prepare(list(typed)))
+    if asked.multirun and (asked.cfg or asked.info):
+        raise ConfigError(f"--{'cfg' if asked.cfg else 'info'} shows what one run would be: leave out -m")
+    return asked
 
 
 def help_page(asked: Namespace) -> str:

@@ -48,6 +48,8 @@ def refusal(*typed: str) -> str:
         ("~name", "name: this key is needed, and nobody gives it"),
         ("~task", "task: Experiment needs this key: give task=…"),
         ("task=null", "task: Experiment needs this key: give task=…"),
+        ("-m --cfg job seed=0,1", "--cfg shows what one run would be: leave out -m"),
+        ("--info defaults -m", "--info shows what one run would be: leave out -m"),
         ("tracker=null", "tracker: several tell how a run goes, each under its name: ~tracker@tracker.console leaves"),
         ("~tracker", "tracker: several tell how a run goes, each under its name"),
         ("tracker=wandb", "+tracker@tracker.wandb=wandb adds one"),
