@@ -22,7 +22,7 @@ from star_loop.generators.vllm import VllmEngine
 from star_loop.launch import launch
 from star_loop.models import Model
 from star_loop.plan import work
-from star_loop.plan.__main__ import arguments, experiment_of, job_of, slots_of
+from star_loop.plan.__main__ import arguments, job_of, measurable, slots_of
 from star_loop.plan.rates import Growth, habits, measured
 from star_loop.run import directory
 from star_loop.run.directory import RunDirectory
@@ -65,7 +65,7 @@ def compare(like: Path, other: Path) -> None:
     The latter has the lengths and yields of `other` itself: what is learned is not the machine's.
     """
     before, run = RunDirectory(like), RunDirectory(other)
-    x = experiment_of(run)
+    x = measurable(run)
     rounds = arguments().parse_args(["--iterations", str(len(run.committed_metrics()) - 1)])
     job = replace(job_of(x, rounds), observations=len(x.task.train()))
     rates, own = measured(before, slots_of(x), stream=x.generator.independent), habits(run)

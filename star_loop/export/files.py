@@ -8,13 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from star_loop.config.build import build
-from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
 from star_loop.export.card import PARTS, absent, data_card, model_card, name_of, stands_beside
 from star_loop.models import Model, Pretrained
 from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.records import Rollout
+from star_loop.run.described import experiment_of
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.run.disk import Disk, RunError, parquet_bytes, read_json
 from star_loop.run.guard import EXAMPLES, besides, fingerprint, refuse_link
@@ -44,7 +43,7 @@ def export(run: Path, iteration: str = "best", parts: Sequence[str] | None = Non
         raise RunError(
             f"the adapter of {here.path} was given up (keep=best) or is lost: take --iteration best, last or 1"
         )
-    experiment = _experiment(run)
+    experiment = experiment_of(directory)
     whole = experiment.trainer.whole
     parts = parts or [part for part in PARTS if part != "adapter" or not whole]
     _refuse_others(directory, experiment, parts)
@@ -91,13 +90,6 @@ def choose(run: RunDirectory, iteration: str) -> IterationDirectory:
     if not re.fullmatch("[0-9]{1,9}", iteration) or not 1 <= int(iteration) <= latest.number:
         raise RunError(f"--iteration {iteration}: give best, last or a number from 1 to {latest.number}")
     return run.iteration(int(iteration))
-
-
-def _experiment(run: Path) -> Experiment:
-    try:
-        return build(RunDirectory(run).config())
-    except ConfigError as error:
-        raise RunError(f"{run / 'config.yaml'} does not describe a run ({error}): check the path") from error
 
 
 def _refuse_others(run: RunDirectory, experiment: Experiment, parts: Sequence[str]) -> None:

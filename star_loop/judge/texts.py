@@ -9,9 +9,9 @@ from typing import Any
 
 from star_loop.config.build import build
 from star_loop.config.hydra import composed
-from star_loop.errors import ConfigError
 from star_loop.protocols import Task
 from star_loop.records import Observation
+from star_loop.run.described import experiment_of
 from star_loop.run.directory import IterationDirectory, RunDirectory
 from star_loop.run.disk import RunError
 from star_loop.tasks.choices import choices_of
@@ -58,10 +58,7 @@ def of_run(run: Path, iteration: int | None, wave: int | None) -> tuple[Task, It
     here = (under_way if under_way.waves else latest) if iteration is None else directory.iteration(iteration)
     names = _names(here, wave)
     directory.check_committed([here.number] if here.committed else [])
-    try:
-        task = build(directory.config()).task
-    except ConfigError as error:
-        raise RunError(f"{run / 'config.yaml'} does not describe a run ({error}): check the path") from error
+    task = experiment_of(directory).task
     task.verifier.keep(directory.workspace)
     return task, _asked(task.train() if here.number else task.test(), here, names)
 

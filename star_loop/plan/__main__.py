@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from star_loop.accounting.flops import Shapes, shapes_of
-from star_loop.config.build import build
 from star_loop.config.screen import conclude, outlive_screen
 from star_loop.doctor import Size
 from star_loop.experiment import Experiment
@@ -19,6 +18,7 @@ from star_loop.models import Pretrained
 from star_loop.plan.rates import Habits, Rates, growth, habits, measured
 from star_loop.plan.text import text
 from star_loop.plan.work import READING, Job, Model, Network, Prediction
+from star_loop.run.described import experiment_of
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
 
@@ -80,7 +80,7 @@ def plan(wanted: argparse.Namespace) -> dict[str, Any]:
         RunError, ValueError: `--like` is no run to measure rates from, or there is no such model.
     """
     run = RunDirectory(wanted.like)
-    experiment = experiment_of(run)
+    experiment = measurable(run)
     rates, now = measured(run, slots_of(experiment), stream=experiment.generator.independent), habits(run)
     base = experiment.model if wanted.model is None else Configured(name_or_path=wanted.model)
     shapes, whole = shapes_of(base), experiment.trainer.whole
@@ -106,16 +106,15 @@ def plan(wanted: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def experiment_of(run: RunDirectory) -> Experiment:
+def measurable(run: RunDirectory) -> Experiment:
     """Build what the run is made of.
 
     Raises:
         RunError: it is no run, or one of several engines.
     """
-    config = run.config()
-    if not config:
+    if not run.config():
         raise RunError(f"{run.path} is no run directory (it has no config.yaml): give --like a finished run")
-    experiment = build(config)
+    experiment = experiment_of(run)
     share, engines = (getattr(experiment.generator, key, None) for key in ("share", "engines"))
     if share is not None or engines not in (None, 1):
         raise RunError(
