@@ -102,7 +102,8 @@ def unreachable(schedule: Schedule, observations: int, iterations: int) -> str |
     if fits == iterations:
         return None
     counted = "once" if schedule.per_observation == 1 else f"{schedule.per_observation} times"
-    fewer = "" if schedule.quota != "beta" else f", or schedule.steps={max(1, most // (2 * schedule.batch))} for fewer"
+    steps = max(1, most // (2 * schedule.batch))
+    fewer = f", or schedule.steps={steps} for fewer" if schedule.quota == "beta" and steps < schedule.steps else ""
     return (
         f"iteration {fits + 1} wants {schedule.quota_at(fits + 1):,} correct rationales, and each of {observations:,} "
         f"questions counts {counted}: from then on all are asked. Set schedule.quota=null to say so{fewer}"

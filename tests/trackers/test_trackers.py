@@ -662,6 +662,7 @@ def test_only_a_form_that_examples_can_show_is_said_to_be_taught(shown: float | 
         ({}, 384, None),
         ({}, 56, "wants 320 correct rationales, and each of 56 questions counts once"),
         ({}, 56, "schedule.steps=3 for fewer"),
+        ({"steps": 1}, 3, "Set schedule.quota=null to say so"),
         ({"per_observation": 4}, 56, "counts 4 times"),
         ({"per_observation": 7}, 56, None),
         ({"quota": 100}, 56, "Set schedule.quota=null to say so"),
@@ -672,6 +673,7 @@ def test_only_a_form_that_examples_can_show_is_said_to_be_taught(shown: float | 
 def test_a_quota_that_the_data_cannot_fill_is_said(keys: dict[str, Any], observations: int, said: str | None) -> None:
     found = unreachable(Schedule(**keys), observations, iterations=2)
     assert found is None if said is None else said in str(found)
+    assert found is None or "steps=1 for fewer" not in found
     assert "iteration 5 wants" in str(unreachable(Schedule(), 600, iterations=10**20)), "however many there are to be"
 
 
