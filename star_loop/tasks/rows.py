@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any, Literal, Self
 
-from pydantic import PrivateAttr, model_validator
+from pydantic import PrivateAttr, field_validator, model_validator
 
 from star_loop.protocols import Verifier
 from star_loop.records import Observation
@@ -64,6 +64,13 @@ class Columned(Prompted):
     """The numbers of a game whose answer is the target (`verifier=expression`)."""
 
     _with_rows: bool = PrivateAttr(default=False)
+
+    @field_validator("question")
+    @classmethod
+    def _closed(cls, question: str) -> str:
+        if "{" in _COLUMN.sub("", question) or "}" in _COLUMN.sub("", question):
+            raise ValueError("a brace without its partner: write columns as {name}")
+        return question
 
     @model_validator(mode="before")
     @classmethod
