@@ -19,7 +19,7 @@ from star_loop.protocols import Task, Verifier
 from star_loop.records import Columns, Metrics, Observation
 from star_loop.run.disk import RunError
 from star_loop.schedule import Schedule
-from star_loop.tasks.splitting import Subset, surveyed
+from star_loop.tasks.splitting import SplitTask, Subset, surveyed
 
 logger = logging.getLogger(__name__)
 
@@ -124,12 +124,25 @@ def load(task: Task) -> Splits:
         raise ValueError(f"task: the training set is empty{why}: give the task at least one training observation")
     splits = {split: surveyed(observations) for split, observations in found.items()}
     _distinct(splits)
+    _warn_of_shown(task, splits)
     _prove(task, splits)
     for split in ("validation", "test"):
         if not has_golds(task, splits[split]):
             what = "not every question has a gold answer, so no accuracy is measured"
             logger.warning("%s: %s: give task.%s_path with golds", split, what, split)
     return splits
+
+
+def _warn_of_shown(task: Task, splits: Splits) -> None:
+    """Name worked examples whose question is measured too: prompts show its answer."""
+    examples = task.shown() if isinstance(task, SplitTask) else ()
+    digests = surveyed(examples).digests[:, 1]
+    for split in ("validation", "test"):
+        for place in np.flatnonzero(np.isin(digests, splits[split].digests[:, 1])):
+            logger.warning(
+                "%s asks what a %s question asks, so its answer is shown: take another example, or leave that question "
+                "out", examples[place].id, split,
+            )  # fmt: skip
 
 
 def _prove(task: Task, splits: Splits) -> None:

@@ -66,6 +66,10 @@ class Mixture(SplitTask):
         found = {name: t.worked_examples() for name, t in self.tasks.items() if isinstance(t, SplitTask)}
         return " ".join(f"{name}:{each}" for name, each in found.items() if each is not None) or None
 
+    def shown(self) -> Sequence[Observation]:
+        """Return those of all tasks."""
+        return [each for task in self.tasks.values() if isinstance(task, SplitTask) for each in task.shown()]
+
     def check(self) -> None:
         """There must be tasks, and weights only of these.
 

@@ -10,6 +10,7 @@ stand for `Q: ` and the line with `A:`; with `turns`, as a model with a chat tem
 rationale is a message of its own, without them.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -60,8 +61,23 @@ class Prompted(SplitTask):
         return super().in_turns(chat and not self.model_fields_set & {"before", "after"})
 
     def worked_examples(self) -> str | None:
-        """Return the SHA-256 of the file that was given."""
-        return None if self.exemplars is None else sha256(self.exemplars.expanduser().read_bytes()).hexdigest()
+        """Return the SHA-256 of the file that was given.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        if self.exemplars is None:
+            return None
+        try:
+            return sha256(self.exemplars.expanduser().read_bytes()).hexdigest()
+        except OSError as error:
+            raise ValueError(
+                f"task.exemplars={self.exemplars} cannot be read ({error.strerror}): restore the file, or give its path"
+            ) from error
+
+    def shown(self) -> Sequence[Observation]:
+        """Return those of the file that was given."""
+        return () if self.exemplars is None else self._exemplars
 
     def prompt(self, observation: Observation, *, hint: bool = False) -> str:
         """Write worked examples, then the question; with `hint`, its answer is shown."""
@@ -91,12 +107,16 @@ class Prompted(SplitTask):
         return self.verifier.statement(observation)
 
     def check(self) -> None:
-        """The worked examples must be readable, and acceptable to the verifier.
+        """The worked examples must be readable, acceptable to the verifier, and whole when they are cut at `stop`.
 
         Raises:
             ValueError: names the example.
         """
         for exemplar in self._exemplars:
+            if within := [stop for stop in self.stop if stop in (exemplar.rationale or "")]:
+                raise ValueError(
+                    f"{exemplar.id}: its rationale holds {within[0]!r}, at which every rationale ends: write it without"
+                )
             verdict = self.verifier.judge(exemplar, exemplar.rationale or "")
             if not verdict.correct:
                 raise ValueError(

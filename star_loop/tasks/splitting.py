@@ -32,8 +32,16 @@ class SplitTask(Task):
         return self.model_copy(update={"turns": chat}) if self.turns is None else self
 
     def worked_examples(self) -> str | None:
-        """Return what changes with worked examples of the user's own; None: there are none."""
+        """Return what changes with worked examples of the user's own; None: there are none.
+
+        Raises:
+            ValueError: they cannot be read.
+        """
         return None
+
+    def shown(self) -> Sequence[Observation]:
+        """Return the worked examples of the user's own, whose answers prompts show."""
+        return ()
 
     @property
     @abstractmethod

@@ -228,6 +228,22 @@ def test_without_worked_examples_the_prompt_says_how_to_answer(tmp_path: Path) -
     assert shown.prompt(observation).startswith("Q: 1?\nA: It is 1.\n#### 1\n\nQ: How much")
 
 
+def test_a_worked_example_that_is_measured_too_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_jsonl(tmp_path / "mine.jsonl", [{"question": f"{k}?", "answer": k} for k in range(40)])
+    held_out = File(path=tmp_path / "mine.jsonl", test_size=4, validation_size=4)
+    questions = [held_out.train()[0].question, held_out.validation()[1].question, held_out.test()[2].question]
+    write_jsonl(tmp_path / "shots.jsonl", [
+        {"question": q, "answer": q[:-1], "rationale": f"It is {q[:-1]}.\n#### {q[:-1]}"} for q in questions
+    ])  # fmt: skip
+    load(held_out.model_copy(update={"exemplars": tmp_path / "shots.jsonl"}))
+    assert [
+        record.getMessage().partition(", so")[0] for record in caplog.records if "answer is shown" in record.message
+    ] == [
+        f"{tmp_path}/shots.jsonl, line {line} asks what a {split} question asks"
+        for line, split in ((2, "validation"), (3, "test"))
+    ]
+
+
 # --------------------------------------------------------------------------------------------------------- errors
 
 
@@ -274,6 +290,18 @@ def test_other_errors_say_what_to_do(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "bare.jsonl", [{"question": "1 + 1?", "answer": 2}])
     with pytest.raises(ValueError, match=r"task\.shots=2: give worked examples with task\.exemplars=<file>"):
         File(path=tmp_path / "bare.jsonl", shots=2).check()
+    write_jsonl(tmp_path / "shots.jsonl", [{"question": "1?", "answer": "1", "rationale": "One.\nQ: 2?\n#### 1"}])
+    shown = File(path=tmp_path / "bare.jsonl", exemplars=tmp_path / "shots.jsonl")
+    with pytest.raises(ValueError, match=r"line 1: its rationale holds '\\nQ:', at which every rationale ends"):
+        shown.check()
+    (tmp_path / "shots.jsonl").unlink()
+    with pytest.raises(
+        ValueError, match=r"task\.exemplars=.*shots\.jsonl cannot be read \(No such file or directory\)"
+    ):
+        shown.worked_examples()
+    for question in ("{question", "question}", "{a} {b"):
+        with pytest.raises(ValueError, match=r"a brace without its partner: write columns as \{name\}"):
+            File(path=tmp_path / "bare.jsonl", question=question)
     with pytest.raises(ValueError, match=r"give task\.path=<file>, or task\.repository="):
         File().check()
     with pytest.raises(ValueError, match=r"task\.path: there is no file nowhere\.jsonl"):
