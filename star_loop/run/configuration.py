@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from star_loop.run.disk import RunError
+from star_loop.run.disk import RunError, refuse_endless
 
 
 def read_configuration(path: Path) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def read_configuration(path: Path) -> dict[str, Any]:
     """
     from omegaconf import DictConfig, OmegaConf
 
-    if not path.exists():
+    if not refuse_endless(path).exists():
         return {}
     try:
         loaded = OmegaConf.load(path)

@@ -139,10 +139,11 @@ def refuse_endless(path: Path) -> Path:
     """Return a path that can be read; it need not exist.
 
     Raises:
-        RunError: it is a pipe or a device, whose reading would not end.
+        RunError: it is a pipe or a device, whose reading would not end, or a folder.
     """
     if path.exists() and not path.is_file():
-        raise RunError(f"{path} is neither a file nor a folder: move it away, or restore what was there")
+        what = "a folder where a file belongs" if path.is_dir() else "neither a file nor a folder"
+        raise RunError(f"{path} is {what}: move it away, or restore what was there")
     return path
 
 

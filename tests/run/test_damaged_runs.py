@@ -150,6 +150,30 @@ def test_no_reader_shows_what_was_changed(
     assert not (directory / "checksums.txt").exists(), "a reader leaves what it does not write as it is"
 
 
+@pytest.mark.parametrize("name", ["identity.json", "config.yaml", "iterations/0003/state.json"])
+@pytest.mark.parametrize("reader", READERS)
+def test_a_folder_in_the_place_of_a_file_is_named(
+    whole: Path, tmp_path: Path, reader: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = Path(shutil.copytree(whole, tmp_path / "run"))
+    (directory / name).unlink()
+    (directory / name).mkdir()
+    try:
+        READERS[reader](directory)
+        said = capsys.readouterr().err
+    except RunError as error:
+        said = str(error)
+    assert f"{name} is a folder where a file belongs" in said
+
+
+def test_nothing_is_exported_where_nobody_can_tell_whether_the_data_are_the_runs(whole: Path, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(whole, tmp_path / "run"))
+    (directory / "identity.json").unlink()
+    with pytest.raises(RunError, match=r"identity\.json is damaged: it is missing"):
+        export(directory, "last", ["data"])
+    assert not (directory / "export/0003").exists()
+
+
 @pytest.mark.parametrize(
     "name", ["observations.parquet", "config.yaml", "iterations/0003/waves/007.jsonl", "iterations/0003/state.json",
              "iterations/0003/metrics.json", "iterations/0001/state.json"],
