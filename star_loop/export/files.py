@@ -93,7 +93,9 @@ def choose(run: RunDirectory, iteration: str) -> IterationDirectory:
 
 
 def _refuse_others(run: RunDirectory, experiment: Experiment, parts: Sequence[str]) -> None:
-    """Data and weights that are not those of the run any more."""
+    """Data and weights that are not those of the run any more, or of which nobody can tell."""
+    if not (made_of := run.made_of()):
+        raise run.ledger.damaged(run.path / "identity.json", "it is missing")
     now: dict[str, str] = {}
     if "data" in parts:
         task = experiment.task
@@ -104,10 +106,10 @@ def _refuse_others(run: RunDirectory, experiment: Experiment, parts: Sequence[st
     if "merged" in parts or ("adapter" in parts and stands_beside(experiment.model)):
         now["base_weights"] = fingerprint_weights(experiment.model)
     for key, found in now.items():
-        if run.made_of().get(key, found) != found:
+        if made_of.get(key, found) != found:
             raise RunError(
                 f"{run.path}: the {key.replace('_', ' ')} changed since the run began (fingerprint "
-                f"{run.made_of()[key]}, now {found}): restore them, or export other --parts"
+                f"{made_of[key]}, now {found}): restore them, or export other --parts"
             )
 
 
