@@ -5,6 +5,7 @@ there. A copy that is behind, because the store failed or the launch was killed,
 launch; the run itself never waits for more than a second try.
 """
 
+import json
 import logging
 import re
 import shutil
@@ -14,17 +15,19 @@ from itertools import count
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
+from star_loop.errors import ConfigError
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
-from star_loop.run.directory import RunDirectory
-from star_loop.run.disk import RunError
+from star_loop.run.directory import HARD, RunDirectory
+from star_loop.run.disk import RunError, read_json
 from star_loop.run.iteration import iteration_number
 
 logger = logging.getLogger(__name__)
 
 TRIES = 2
-FORMER = "config.yaml", "identity.json"
-"""What two runs of one name differ in, if they differ."""
+MADE_OF = "config.yaml", "identity.json"
+SHARED = *MADE_OF, "checksums.txt"
+"""Small files that may change without growing: with `iterations`, for instance."""
 
 
 class Mirror(Tracker):
@@ -88,12 +91,11 @@ class Copying(Session):
             RunError: what is there is another run's.
         """
         self.files.invalidate_cache()
-        for name in FORMER:
-            self._holds(self.run.path / name)
+        self._refuse_another()
         if (latest := self.run.latest()) is None:
             return
         for path in self._top():
-            if not self.files.exists(self._there(path)) or self.files.size(self._there(path)) != path.stat().st_size:
+            if not self._has(path):
                 self._publish(path)
         if self.done < 0:
             self.done = self._found(latest.number)
@@ -111,6 +113,21 @@ class Copying(Session):
                 "the mirror %s lacks iterations %d to %d: the same command, also once the run is complete, copies them",
                 self.root, self.done + 1, latest.number,
             )  # fmt: skip
+
+    def _refuse_another(self) -> None:
+        """Compare what the run there is made of with what this one is; how far it is to go may differ."""
+        path = self.run.path / "identity.json"
+        if not self.files.exists(self._there(path)):
+            return
+        theirs, ours = json.loads(self.files.cat_file(self._there(path))), read_json(path)
+        if any(theirs.get(key) != ours.get(key) for key in ("settings", *HARD)):
+            raise self._another(path)
+
+    def _has(self, path: Path) -> bool:
+        there = self._there(path)
+        if not self.files.exists(there) or self.files.size(there) != path.stat().st_size:
+            return False
+        return path.name not in SHARED or bool(self.files.cat_file(there) == path.read_bytes())
 
     def _top(self) -> list[Path]:
         """List the files that iterations share, their checksums last."""
@@ -150,9 +167,12 @@ class Copying(Session):
             return False
         if self.files.cat_file(there) == path.read_bytes():
             return True
-        raise RunError(
-            f"{there} in the mirror is not that of {self.run.path}: another run has this name there. Choose another "
-            "mirror= or name=, or continue from it: name=<new> fork=<mirror>/<name>/iterations/<NNNN>"
+        raise self._another(path)
+
+    def _another(self, path: Path) -> RunError:
+        return RunError(
+            f"{self._there(path)} in the mirror is not that of {self.run.path}: another run has this name there. "
+            "Choose another mirror= or name=, or continue from it: name=<new> fork=<mirror>/<name>/iterations/<NNNN>"
         )
 
     def _publish(self, path: Path) -> None:
@@ -223,16 +243,17 @@ def download(url: str, into: Path) -> Path:
         The directory of that iteration in it.
 
     Raises:
-        RunError: it is not a committed iteration of a mirror.
+        ConfigError: it is not a committed iteration of a mirror.
+        RunError: a file there would lie elsewhere here.
     """
     files, path = open_store(url, "fork")
     root, _, last = path.rstrip("/").rpartition("/iterations/")
     if (number := iteration_number(last)) is None or not files.exists(f"{root}/iterations/{last}/state.json"):
-        raise RunError(f"fork={url} is not a committed iteration: expected <mirror>/<run>/iterations/<NNNN>")
+        raise ConfigError(f"fork={url} is not a committed iteration: expected <mirror>/<run>/iterations/<NNNN>")
     if into.exists():
         shutil.rmtree(into)
     folders = ["preparation", *(f"iterations/{t:04d}" for t in range(number + 1))]
-    for name in [*FORMER, *(name for folder in folders for name in _names(files, root, folder))]:
+    for name in [*MADE_OF, *(name for folder in folders for name in _names(files, root, folder))]:
         (into / name).parent.mkdir(parents=True, exist_ok=True)
         files.get_file(f"{root}/{name}", str(into / name))
     return into / "iterations" / last

@@ -104,7 +104,7 @@ def test_a_store_without_folders_gives_back_what_it_was_given(run: RunDirectory,
     assert back == tmp_path / "back/iterations/0002"
     missing = {"checksums.txt", "observations.parquet", "timings.jsonl"}  # a fork has its own
     assert mirrored(tmp_path / "back") == {n: data for n, data in promised(run).items() if n not in missing}
-    with pytest.raises(RunError, match="is not a committed iteration"):
+    with pytest.raises(ConfigError, match="is not a committed iteration"):
         fetch(RunDirectory(tmp_path / "new"), f"memory://{tmp_path.name}/mirror/run/iterations/0003")
 
 
@@ -169,6 +169,16 @@ def test_another_run_of_the_same_name_is_not_overwritten(tmp_path: Path) -> None
     assert mirrored(there) == before
 
 
+def test_a_run_that_was_lost_is_made_again_and_may_go_further(tmp_path: Path) -> None:
+    there = mirror(tmp_path, "run", "iterations=1")
+    shutil.rmtree(tmp_path / "outputs/run")
+    mirror(tmp_path, "run", "iterations=2")
+    here = tmp_path / "outputs/run"
+    assert contents(there / "iterations") == contents(here / "iterations")
+    assert all((there / name).read_bytes() == (here / name).read_bytes() for name in ("config.yaml", "checksums.txt"))
+    mirror(tmp_path, "fork", f"fork=file://{there}/iterations/0002", "iterations=3")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -182,8 +192,10 @@ def test_a_fork_of_a_damaged_mirror_is_refused(
 ) -> None:
     Copying(run, Store(tmp_path), "run").catch_up()
     spoil(tmp_path / "run/iterations/0001")
-    with pytest.raises(RunError, match=message):
+    with pytest.raises((ConfigError, RunError), match=message) as refused:
         play(tmp_path / "new", *PREPARED, f"fork=file://{tmp_path}/run/iterations/0001")
+    assert ".fork" not in str(refused.value)
+    assert not contents(tmp_path / "new") and not (tmp_path / "new/.fork").exists()
 
 
 def test_what_cannot_be_reached_is_refused_before_anything_starts() -> None:
