@@ -90,10 +90,11 @@ def advance(
     load.prove_reward(experiment, splits)
     with load.refusing():
         identity = _identity(experiment, splits, config)
-    source = None if experiment.fork is None else fetch(run, experiment.fork)
+    source = None
+    if experiment.fork is not None:
+        source = fetch(run, experiment.fork)
+        guard_source(run, source, identity, experiment.fork)
     if not begun:
-        if source is not None:
-            guard_source(source, identity, run.disk)
         bind(run, config, identity, FREE_KEYS)
     changes = guard_identity(run, identity)
     for change in changes:

@@ -9,8 +9,8 @@ from typing import Any
 from star_loop.errors import ConfigError
 from star_loop.run.commit import IterationState
 from star_loop.run.directory import HARD, RunDirectory
-from star_loop.run.disk import Disk, RunError, read_json
-from star_loop.run.guard import differs
+from star_loop.run.disk import RunError, read_json
+from star_loop.run.guard import check_prepared, differs
 from star_loop.run.iteration import iteration_number
 from star_loop.run.mirror import download
 
@@ -24,8 +24,8 @@ def fetch(run: RunDirectory, source: str) -> Path:
     Once the first iteration of its own is committed, a fork does without the run that it began with.
 
     Raises:
-        ConfigError: it is empty.
-        RunError: it is not a committed iteration of a mirror, or cannot be reached.
+        ConfigError: it is empty, or not a committed iteration of a mirror.
+        RunError: it cannot be reached.
     """
     if not source:
         raise ConfigError("fork= is empty: give <run>/iterations/<NNNN>, or null")
@@ -50,53 +50,71 @@ def clear_fetched(run: RunDirectory) -> None:
         shutil.rmtree(run.path / FETCHED)
 
 
-def guard_source(source: Path, made_of: Mapping[str, Any], disk: Disk) -> int:
-    """Return the number of an iteration to begin with, for a run that is made of `made_of`.
+def guard_source(run: RunDirectory, source: Path, made_of: Mapping[str, Any], named: str) -> None:
+    """Look at all that a run which is made of `made_of` still has to take over; nothing is made or bound before.
+
+    Args:
+        run: the run that begins with it.
+        source: the last iteration of it, as `fetch` found it.
+        made_of: fingerprints of the new run's data and weights.
+        named: `fork=`.
 
     Raises:
-        RunError: it is not a committed iteration of a run, is damaged, has no adapter any more, or learned from other
-            observations or another base.
+        ConfigError: it is not a committed iteration of a run, or learned from other observations or another base.
+        RunError: it is damaged, or has no adapter any more.
     """
-    origin, last = RunDirectory(source.parent.parent, disk), iteration_number(source.name)
-    if last is None or not (source / "state.json").exists():
-        raise RunError(f"fork={source} is not a committed iteration: expected <run>/iterations/<NNNN>")
-    state = origin.iteration(last).state()
-    theirs_made_of = state.made_of or read_json(origin.path / "identity.json")
-    for key in HARD:
-        if differs(theirs_made_of, made_of, key):
-            raise RunError(
-                f"fork={source} learned from other {key.replace('_', ' ')}: a fork continues on the same ones. To "
-                "start from its model on others, export it and give model.name_or_path"
-            )
-    _refuse_without_adapter(origin, state)
-    return last
+    origin, last = RunDirectory(source.parent.parent, run.disk), iteration_number(source.name)
+    if last is None or not origin.iteration(last).committed:
+        raise ConfigError(f"fork={named} is not a committed iteration: expected <run>/iterations/<NNNN>")
+    if not (lacking := _lacking(run, last)):
+        return
+    try:
+        if (gap := next((n for n in lacking if not origin.iteration(n).committed), None)) is not None:
+            good = f": fork from {origin.iteration(gap - 1).path}" if gap else ""
+            raise RunError(f"iteration {gap} has no commit (state.json is missing){good}")
+        state = origin.iteration(last).state()
+        _compare(state.made_of or read_json(origin.path / "identity.json"), made_of, named)
+        _refuse_without_adapter(origin, state)
+        origin.verify(lacking, origin.iteration(last))
+        check_prepared(origin)
+    except RunError as error:
+        clear_fetched(run)
+        said = str(error).replace(str(origin.path), named.rstrip("/").rpartition("/iterations/")[0])
+        raise RunError(f"fork={named} cannot be begun with: {said}") from error
 
 
 def adopt(run: RunDirectory, source: Path) -> None:
     """Copy the iterations of another run, up to and including the directory `source`; what is here is kept.
 
-    Adapters that the other run has given up are not there to copy; that of `source` must be.
-
-    Raises:
-        RunError: see `guard_source`.
+    Adapters that the other run has given up are not there to copy; that of `source` must be (`guard_source`).
     """
-    last = guard_source(source, run.made_of(), run.disk)
     origin = RunDirectory(source.parent.parent, run.disk)
-    for number in range(last + 1):
+    for number in _lacking(run, int(source.name)):
         theirs, ours = origin.iteration(number), run.iteration(number)
-        if not ours.committed:
-            origin.verify([number], origin.iteration(last))
-            run.disk.publish_directory(ours.path, lambda into, t=theirs: _copy(t.path, into))  # type: ignore[misc]
+        run.disk.publish_directory(ours.path, lambda into, t=theirs: _copy(t.path, into))  # type: ignore[misc]
+
+
+def _lacking(run: RunDirectory, last: int) -> list[int]:
+    return [number for number in range(last + 1) if not run.iteration(number).committed]
+
+
+def _compare(theirs: Mapping[str, Any], ours: Mapping[str, Any], named: str) -> None:
+    for key in HARD:
+        if differs(theirs, ours, key):
+            raise ConfigError(
+                f"fork={named} learned from other {key.replace('_', ' ')}: a fork continues on the same ones. To "
+                "start from its model on others, export it and give model.name_or_path"
+            )
 
 
 def _refuse_without_adapter(origin: RunDirectory, state: IterationState) -> None:
     """An iteration that keeps all adapters needs all of them, one that does not at least its own."""
     needed = range(1, state.iteration + 1) if state.kept is None else [state.iteration] if state.adapter else []
     if missing := [t for t in needed if not (origin.iteration(t).path / "adapter").exists()]:
-        last = origin.latest()
+        last = origin.latest() if state.kept is not None else origin.iteration(missing[0] - 1)
         raise RunError(
-            f"fork={origin.iteration(state.iteration).path}: the adapter of iteration {missing[0]} was given up "
-            f"(keep=best) or is lost: fork from {last.path if last else 'another run'}"
+            f"the adapter of iteration {missing[0]} was given up (keep=best) or is lost: fork from "
+            f"{last.path if last else 'another run'}"
         )
 
 

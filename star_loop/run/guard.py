@@ -189,12 +189,21 @@ def guard_files(run: RunDirectory) -> None:
     for stranger in sorted(run.path.glob("iterations/*")):
         if iteration_number(stranger.name) is None and not stranger.name.startswith("."):
             logger.warning("%s is no iteration (0000, 0001, …) and is left alone", stranger)
-    for prepared in sorted(run.path.glob("preparation/*/")):
-        folder = Folder(prepared, run.disk)
-        folder.ledger.check_all(complete=folder.has("columns"))  # what is missing before that is still to be made
+    check_prepared(run)
     if latest:
         run.refuse_foreign()
         run.verify(range(latest.number + 1), latest)
+
+
+def check_prepared(run: RunDirectory) -> None:
+    """Compare what was prepared with its checksums.
+
+    Raises:
+        RunError: names the first file that is missing or changed.
+    """
+    for prepared in sorted(run.path.glob("preparation/*/")):
+        folder = Folder(prepared, run.disk)
+        folder.ledger.check_all(complete=folder.has("columns"))  # what is missing before that is still to be made
 
 
 def _is_new(run: RunDirectory, path: Path) -> bool:

@@ -144,9 +144,11 @@ class IterationDirectory:
         """Read the commit.
 
         Raises:
-            RunError: it cannot be read, or is of another format version.
+            RunError: it is not there, cannot be read, or is of another format version.
         """
         path = self.path / "state.json"
+        if not path.exists():
+            raise self.ledger.damaged(path, "it is missing")
         try:
             state = IterationState.unsealed(refuse_endless(path).read_text(encoding="utf-8"))
         except (RecordError, UnicodeDecodeError) as error:

@@ -5,10 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from star_loop.errors import ConfigError
 from star_loop.export.files import export
 from star_loop.launch import launch
 from star_loop.report import write
@@ -105,6 +107,42 @@ def test_a_fork_knows_what_it_has_inherited(runs: Path, tmp_path: Path) -> None:
         play(fork, "iterations=3", "seed=7", f"fork={runs}/ours/iterations/0002/../0001")
 
 
+def lost(name: str) -> Callable[[Path], None]:
+    return lambda runs: (runs / "ours/iterations" / name).unlink()
+
+
+def changed(name: str) -> Callable[[Path], None]:
+    return lambda runs: (runs / "ours/iterations" / name).write_bytes(b"{}")
+
+
+def without_adapter(runs: Path) -> None:
+    shutil.rmtree(runs / "ours/iterations/0002/adapter")
+
+
+@pytest.mark.parametrize(
+    "spoil, said, good",
+    [
+        (lost("0000/state.json"), r"iteration 0 has no commit \(state\.json is missing\)$", None),
+        (lost("0002/state.json"), r"iteration 2 has no commit .*: fork from .*/0001$", 1),
+        (changed("0001/examples.jsonl"), r"0001/examples\.jsonl is damaged.*fork=.*/0000", 0),
+        (foreign(2), r"0002 .*put back iteration 2 of this run", 1),
+        (without_adapter, r"the adapter of iteration 2 was given up .* or is lost: fork from .*/0001$", 1),
+    ],
+)
+def test_whatever_is_wrong_with_what_a_fork_takes_over_it_binds_nothing(
+    runs: Path, tmp_path: Path, spoil: Callable[[Path], None], said: str, good: int | None
+) -> None:
+    for name in ("ours", "theirs"):
+        shutil.copytree(runs / name, tmp_path / name)
+    spoil(tmp_path)
+    source = tmp_path / "ours/iterations"
+    with pytest.raises(RunError, match=rf"(?s)^fork={source}/0003 cannot be begun with: .*{said}"):
+        play(tmp_path / "fork", "iterations=4", f"fork={source}/0003")
+    assert not contents(tmp_path / "fork")
+    if good is not None:
+        play(tmp_path / "fork", "iterations=4", f"fork={source}/{good:04d}")
+
+
 def test_a_strange_file_is_named_and_moving_it_away_costs_nothing(runs: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
     before = contents(run)
@@ -130,7 +168,7 @@ def test_a_folder_of_an_odd_name_is_no_iteration_and_is_named(
     play(run, "iterations=3")
     assert f"iterations/{name} is no iteration (0000, 0001, …) and is left alone" in caplog.text
     assert (run / "iterations" / name / "state.json").read_bytes() == (run / "iterations/0003/state.json").read_bytes()
-    with pytest.raises(RunError, match="is not a committed iteration"):
+    with pytest.raises(ConfigError, match="is not a committed iteration"):
         play(tmp_path / "fork", f"fork={run}/iterations/{name}")
     with pytest.raises(RunError, match="give best, last or a number"):
         export(run, f"{name}x")

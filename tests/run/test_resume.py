@@ -13,6 +13,7 @@ import pytest
 
 from star_loop.config.build import build
 from star_loop.config.target import MOVED
+from star_loop.errors import ConfigError
 from star_loop.experiment import Experiment
 from star_loop.launch import advance, launch, report_failure
 from star_loop.run.commit import IterationState
@@ -228,7 +229,7 @@ def test_another_format_is_refused(tmp_path: Path, version: int) -> None:
 @pytest.mark.parametrize("source", ["nowhere/iterations/0001", "run", "run/iterations/0009"])
 def test_a_fork_from_nowhere_is_refused(tmp_path: Path, source: str) -> None:
     play(tmp_path / "run", "iterations=1")
-    with pytest.raises(RunError, match="not a committed iteration"):
+    with pytest.raises(ConfigError, match="not a committed iteration"):
         play(tmp_path / "new", f"fork={tmp_path / source}")
     assert not contents(tmp_path / "new"), "nothing is bound to it"
 
@@ -252,7 +253,7 @@ def test_a_fork_goes_on_without_the_run_that_it_began_with(tmp_path: Path) -> No
 
 def test_a_fork_with_other_observations_is_refused(tmp_path: Path) -> None:
     play(tmp_path / "run", "iterations=1")
-    with pytest.raises(RunError, match="other observations"):
+    with pytest.raises(ConfigError, match="other observations"):
         play(tmp_path / "new", "task.n=20", f"fork={tmp_path}/run/iterations/0001")
     assert not contents(tmp_path / "new"), "nothing is bound to them"
 
