@@ -1,5 +1,7 @@
 """What can go wrong in a run that is no mistake in the program; each carries its own explanation."""
 
+from argparse import ArgumentTypeError
+
 
 def counted(number: int, thing: str) -> str:
     """Write how many there are.
@@ -9,6 +11,17 @@ def counted(number: int, thing: str) -> str:
         ('1 text', '1,200 worked examples')
     """
     return f"{number:,} {thing}{'s' * (number != 1)}"
+
+
+def natural(typed: str) -> int:
+    """Read a number of things, for argparse.
+
+    Raises:
+        ArgumentTypeError: it is none, or less than 0.
+    """
+    if not typed.isdecimal():
+        raise ArgumentTypeError(f"a whole number of at least 0 is wanted, not {typed!r}")
+    return int(typed)
 
 
 class BootstrapError(RuntimeError):

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from star_loop.config.screen import conclude, outlive_screen
-from star_loop.errors import ConfigError, counted
+from star_loop.errors import ConfigError, counted, natural
 from star_loop.judge.texts import Text, of_file, of_run, task_of
 from star_loop.protocols import Verifier
 from star_loop.records import Verdict
@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(f"one run or file at a time, not {', '.join(places)}")
         place = Path(places[0]) if places and places != ["-"] else None
         if place is not None and place.is_dir():
+            typed = (f"--{'gold' if name == 'answer' else name}" for name, value in given.items() if value is not None)
+            if useless := [*typed, *overrides]:
+                raise ValueError(f"{useless[0]}: a run has its own task, questions and golds: leave it out")
             task, texts = of_run(place, options.iteration, options.wave)
             only = options.only or "wrong"
         else:
@@ -109,10 +112,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--question", help="what was asked, for verifiers that look at it")
     parser.add_argument("--choices", help="its options: a|b|c|d")
     parser.add_argument("--numbers", help="the numbers of a game: 8,2,4")
-    parser.add_argument("--iteration", type=int, help="of a run (default: the last, also one that is under way)")
-    parser.add_argument("--wave", type=int, help="of that iteration, from 0 (default: all)")
+    parser.add_argument("--iteration", type=natural, help="of a run (default: the last, also one that is under way)")
+    parser.add_argument("--wave", type=natural, help="of that iteration, from 0 (default: all)")
     parser.add_argument("--only", choices=ONLY, help="which verdicts are shown (default: wrong of a run, all else)")
-    parser.add_argument("--limit", type=int, default=20, help="texts that are shown (default: 20)")
+    parser.add_argument("--limit", type=natural, default=20, help="texts that are shown (default: 20)")
     return parser.parse_intermixed_args(arguments)
 
 

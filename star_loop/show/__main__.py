@@ -18,6 +18,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from star_loop.config.screen import conclude, outlive_screen
+from star_loop.errors import natural
 from star_loop.report.quantities import MISSING, visible
 from star_loop.report.rollouts import Seen, Wanted, observations, rollouts
 from star_loop.run.directory import RunDirectory
@@ -139,15 +140,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--text", help="a part of the question, the rationale or the answer")
     parser.add_argument("--skill", help="what kind of question it is")
     parser.add_argument("--level", type=int, help="how hard the question is")
-    parser.add_argument("--attempt", type=int, help="0: first tries, 1: second; of a test split 1: sampled answers")
+    parser.add_argument("--attempt", type=natural, help="0: first tries, 1: second; of a test split 1: sampled answers")
     parser.add_argument("--id", help="one question: train/00012")
-    parser.add_argument("--shortest", type=int, metavar="TOKENS", help="at least so long")
-    parser.add_argument("--longest", type=int, metavar="TOKENS", help="at most so long")
+    parser.add_argument("--shortest", type=natural, metavar="TOKENS", help="at least so long")
+    parser.add_argument("--longest", type=natural, metavar="TOKENS", help="at most so long")
     parser.add_argument("--iteration", default="last", help="its number, `all`, or `last` (the default)")
     parser.add_argument(
         "--split", choices=("train", "validation", "test"), help="default: train, what was collected; of the base, test"
     )
-    parser.add_argument("--limit", type=int, default=20, help="how many are shown (default: 20; 0: all)")
+    parser.add_argument("--limit", type=natural, default=20, help="how many are shown (default: 20; 0: all)")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each")
     return parser.parse_args(arguments)
 

@@ -117,6 +117,16 @@ def test_what_cannot_be_judged_is_said(run: Path, tmp_path: Path, capsys: pytest
     assert "no verifier of this name" in refused(capsys, "task.verifier=oracle", "--gold", "1", str(tmp_path / "a.txt"))
 
 
+@pytest.mark.parametrize(
+    "typed", [("--gold", "1"), ("--id", "train/0"), ("--question", "?"), ("--numbers", "1,2"), ("task.verifier=math",)]
+)
+def test_what_a_run_has_itself_is_not_given_to_it(
+    run: Path, typed: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = refused(capsys, str(run), *typed)
+    assert said == f"{typed[0]}: a run has its own task, questions and golds: leave it out\n"
+
+
 def reasons(rollouts: Sequence[Rollout]) -> Sequence[Reason]:
     found = Reasons()
     for rollout in rollouts:

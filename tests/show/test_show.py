@@ -36,6 +36,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--limit", "--attempt", "--shortest", "--longest"])
+def test_what_is_counted_is_no_less_than_nothing(run: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for typed in ("-1", "1.5", "many"):
+        with pytest.raises(SystemExit, match="2"):
+            main([str(run), f"{option}={typed}"])
+        assert f"{option}: a whole number of at least 0 is wanted, not {typed!r}" in capsys.readouterr().err
+
+
 def committed(run: Path, number: int) -> list[Rollout]:
     return RunDirectory(run).iteration(number).rollouts()
 
