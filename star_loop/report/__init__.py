@@ -42,12 +42,14 @@ def write_comparison(
         The page's path, and for each run that is not in it the reason.
 
     Raises:
-        star_loop.run.disk.RunError: no run can be compared.
+        star_loop.run.disk.RunError: no run can be compared, or `into` is no folder.
     """
     from star_loop.report.comparison import common_folder, compare
     from star_loop.report.comparison_page import as_csv, as_html, as_markdown
-    from star_loop.run.disk import Disk
+    from star_loop.run.disk import Disk, RunError
 
+    if into is not None and into.exists() and not into.is_dir():
+        raise RunError(f"--into {into} is no folder: name one, which need not exist")
     comparison, into = compare(folders, targets), into or common_folder(folders)
     for suffix, text in (("csv", as_csv), ("md", as_markdown), ("html", as_html)):
         Disk().publish(into / f"comparison.{suffix}", text(comparison).encode())

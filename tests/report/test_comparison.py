@@ -241,6 +241,9 @@ def test_names_on_the_command_line_are_reported_and_compared(
     assert [row["label"] for row in rows(tmp_path / "outputs")] == ["two", "one", "two", "one"]
     assert main([str(one), str(two), "--into", str(tmp_path), "--target", "0.25"]) == 0
     assert "flops_to_0.25" in rows(tmp_path)[0]
+    capsys.readouterr()
+    assert main([str(one), str(two), "--into", str(one / "config.yaml")]) == 2
+    assert f"--into {one / 'config.yaml'} is no folder: name one" in capsys.readouterr().err
 
 
 def test_a_single_run_has_a_report_and_no_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
