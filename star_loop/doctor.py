@@ -14,6 +14,7 @@ The two never run at once: the engine gives the memory back before a round. On a
 engine keeps its own.
 """
 
+import argparse
 import os
 import platform
 import shutil
@@ -232,12 +233,14 @@ def _gib(size: float) -> str:
     return f"{size / GIB:.1f} GiB"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print it.
 
     Returns:
         0 where the embedded default can run, otherwise 1.
     """
+    parser = argparse.ArgumentParser(prog="python -m star_loop.doctor", description="Say what this machine can run.")
+    parser.parse_args(arguments)
     machine = look()
     sys.stdout.write(text(machine) + "\n")
     return int(bool(problems(machine)))

