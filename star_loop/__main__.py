@@ -109,7 +109,7 @@ def _do(typed: Sequence[str]) -> None:
     from star_loop.config.hydra import prepare
     from star_loop.config.screen import end
     from star_loop.run.directory import RunDirectory
-    from star_loop.run.disk import naming
+    from star_loop.run.disk import leaving_nothing_empty, naming
     from star_loop.run.guard import refuse_links
 
     try:
@@ -139,7 +139,8 @@ def _do(typed: Sequence[str]) -> None:
             end(0)
         else:
             refuse_links(RunDirectory(directory))
-            with naming(directory / "attempts"):  # where Hydra writes before the run does
+            # Where Hydra writes before the run does.
+            with leaving_nothing_empty(directory), naming(directory / "attempts"):
                 task()
 
 
@@ -147,7 +148,7 @@ def _sweep(asked: Namespace) -> None:
     from star_loop.config.before import folder_of_sweep
     from star_loop.config.typed import quoted
     from star_loop.report.runs import directories
-    from star_loop.run.disk import naming
+    from star_loop.run.disk import leaving_nothing_empty, naming
     from star_loop.run.guard import refuse_link
 
     folder = folder_of_sweep(asked)
@@ -155,19 +156,19 @@ def _sweep(asked: Namespace) -> None:
     for written in (listed, *sorted(Path(folder).glob("*/attempts"))):
         refuse_link(written)  # Hydra writes there before a job looks at its directory
     sys.argv.append(f"hydra.sweep.dir={quoted(folder)}")  # of all its jobs, also where they differ in their names
-    try:
-        with naming(Path(folder)):
-            task()
-    except Failed:
-        for said in sorted(Path(folder).glob(".submitit")):
-            print(f"what the jobs said: {said}/*/*_log.err", file=sys.stderr)
-        sys.exit(1)
-    finally:
-        if Path(folder).is_dir() and any(directories(Path(folder))):
-            print(f"compare its runs: {Path(sys.executable).name} -m star_loop.report {shlex.quote(folder)}")
-        elif list(Path(folder).glob("*")) == [listed]:  # of jobs that were all refused
-            listed.unlink()
-            Path(folder).rmdir()
+    with leaving_nothing_empty(Path(folder)):
+        try:
+            with naming(Path(folder)):
+                task()
+        except Failed:
+            for said in sorted(Path(folder).glob(".submitit")):
+                print(f"what the jobs said: {said}/*/*_log.err", file=sys.stderr)
+            sys.exit(1)
+        finally:
+            if Path(folder).is_dir() and any(directories(Path(folder))):
+                print(f"compare its runs: {Path(sys.executable).name} -m star_loop.report {shlex.quote(folder)}")
+            elif list(Path(folder).glob("*")) == [listed]:  # of jobs that were all refused
+                listed.unlink()
 
 
 def _stop(number: int, frame: FrameType | None) -> Any:

@@ -88,6 +88,18 @@ def test_a_refusal_leaves_no_directory_and_its_exit_code_is_2(tmp_path: Path) ->
         assert not list(tmp_path.iterdir())
 
 
+def test_what_only_the_launch_can_refuse_leaves_no_folder_either(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for typed in (
+        "model.name_or_path=./nowhere name=a/b",
+        "-m model.name_or_path=./nowhere,./nobody",
+        "outputs=there fork=x",
+    ):
+        done = command("experiment=smoke", *typed.split(), cwd=tmp_path)
+        assert done.returncode and "Traceback" not in done.stderr
+        assert [path.name for path in tmp_path.rglob("*")] == ["there"], typed
+
+
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "loop").symlink_to("loop")
