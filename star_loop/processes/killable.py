@@ -13,6 +13,9 @@ from typing import IO, Any
 PIECES, LONGEST = 10, 1.0
 """In how many pieces a time is waited for, at least, and how many seconds a piece has, at most."""
 
+AGES = 1e9
+"""Seconds that nobody waits longer than."""
+
 
 class SilentError(RuntimeError):
     """The process has written no line in time; it still runs."""
@@ -28,7 +31,7 @@ class EndedError(RuntimeError):
 
 def pieces(seconds: float) -> Iterator[float]:
     """Cut a time to wait into short ones: a stop of this process itself (SIGSTOP) uses up one of them, not all."""
-    return repeat(min(seconds / PIECES, LONGEST), max(PIECES, ceil(seconds / LONGEST)))
+    return repeat(min(seconds / PIECES, LONGEST), max(PIECES, ceil(min(seconds, AGES) / LONGEST)))
 
 
 class KillableProcess:

@@ -53,6 +53,7 @@ def test_the_pieces_of_a_time_are_short_and_are_all_of_it() -> None:
     for seconds in (0.01, 0.5, 5.0, 9.5, 600.0, 14400.0):
         found = list(pieces(seconds))
         assert seconds <= sum(found) + 1e-9 < seconds + 1.0 and max(found) <= min(1.0, seconds / 10)
+    assert next(pieces(1e300)) == 1.0
 
 
 def test_a_command_that_fails_or_takes_too_long_says_nothing() -> None:
