@@ -20,8 +20,9 @@ from pydantic import AfterValidator, Field
 
 from star_loop.errors import counted
 from star_loop.records import TURN, Observation
-from star_loop.tasks.cells import Row, pick, text
+from star_loop.tasks.cells import Row, RowError, pick, text
 from star_loop.tasks.choices import choices_of
+from star_loop.tasks.golds import option_number
 from star_loop.tasks.splitting import SplitTask
 from star_loop.tasks.table import read
 from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice, read_choice
@@ -188,11 +189,21 @@ class Prompted(SplitTask):
 
 def _exemplar(row: Row, place: str) -> Observation:
     question, rationale, answer = (text(pick(row, n, place), n, place) for n in ("question", "rationale", "answer"))
+    choices = choices_of(row["choices"], "choices", place) if row.get("choices") else ()
+    if (
+        choices
+        and answer not in choices
+        and (option_number(answer) is not None or read_choice(answer, choices) is None)
+    ):
+        raise RowError(
+            f"{place}, column 'answer': {answer[:60]!r} is neither a letter nor the words of one of the "
+            f"{len(choices)} options: write the letter"  # a number may count from 0 or from 1
+        )
     return Observation(
         id=place,
         question=question,
         answer=answer,
         rationale=rationale,
-        choices=choices_of(row["choices"], "choices", place) if row.get("choices") else (),
+        choices=choices,
         meta={"numbers": row["numbers"]} if "numbers" in row else {},
     )

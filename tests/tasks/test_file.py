@@ -299,6 +299,13 @@ def test_other_errors_say_what_to_do(tmp_path: Path) -> None:
         ValueError, match=r"task\.exemplars=.*shots\.jsonl cannot be read \(No such file or directory\)"
     ):
         shown.worked_examples()
+    for answer in ("C", "1", "z"):
+        example = {"question": "?", "choices": ["x", "y"], "answer": answer, "rationale": "So it is (A)."}
+        write_jsonl(tmp_path / "shots.jsonl", [example])
+        with pytest.raises(
+            RowError, match=rf"line 1, column 'answer': '{answer}' is neither a letter nor the words of"
+        ):
+            File(path=tmp_path / "bare.jsonl", exemplars=tmp_path / "shots.jsonl").check()
     for question in ("{question", "question}", "{a} {b"):
         with pytest.raises(ValueError, match=r"a brace without its partner: write columns as \{name\}"):
             File(path=tmp_path / "bare.jsonl", question=question)
