@@ -92,7 +92,8 @@ def advance(
         identity = _identity(experiment, splits, config)
     source = None
     if experiment.fork is not None:
-        source = fetch(run, experiment.fork)
+        with load.refusing():
+            source = fetch(run, experiment.fork)
         guard_source(run, source, identity, experiment.fork)
     if not begun:
         bind(run, config, identity, FREE_KEYS)

@@ -57,6 +57,7 @@ def command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["model.chat_template=true"], "no tokenizer for model.chat_template: take no model.chat_template", 2),
         (["fork=nowhere/iterations/0001"], "fork=nowhere/iterations/0001 is not a committed iteration", 2),
         (["iterations=[1]"], "configuration error: iterations: input should be a valid integer, got [1]", 2),
+        (["fork=nowhere://x/iterations/0001"], "fork=nowhere://x/iterations/0001: Protocol not known: nowhere", 2),
         (["fork="], "fork= is empty: give <run>/iterations/<NNNN>, or null", 2),
         (["generator.table=[0.0]"], "nothing to train on", 1),
     ],
