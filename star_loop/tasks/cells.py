@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
@@ -44,13 +45,15 @@ def pick(row: Row, column: str, place: str) -> Any:
 
 
 def text(value: Any, column: str, place: str) -> str:
-    """Return a value that must be text or a number and not empty, as text; yes and no for booleans.
+    """Return a value that must be text or a number and not empty, as text; yes and no for booleans, dates as ISO 8601.
 
     Raises:
         RowError: it is missing, empty, a list or an object, no finite number, or text that UTF-8 cannot write.
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, date | time):  # of Parquet; elsewhere they are texts
+        return str(value)
     if isinstance(value, int) and value.bit_length() > _EXPONENT * math.log2(10):
         raise RowError(f"{place}, column {column!r}: a number of more than {_EXPONENT:,} places")
     if not isinstance(value, str | int | float | Decimal) or not _finite(value) or not str(value).strip():

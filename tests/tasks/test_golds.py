@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -325,9 +326,12 @@ def test_numbers_of_json_are_golds_in_plain_decimal(written: str, gold: str, tmp
     "kind, value, gold",
     [(pa.float16(), np.float16(0.1), "0.1"), (pa.float32(), 0.1, "0.1"), (pa.float64(), 0.1, "0.1"),
      (pa.float64(), 1e16, "10000000000000000"), (pa.float32(), 16777216.0, "16777216"), (pa.int64(), 3, "3"),
-     (pa.decimal128(10, 3), None, "2.5")],
+     (pa.decimal128(10, 3), None, "2.5"), (pa.date32(), date(2020, 2, 1), "2020-02-01"),
+     (pa.timestamp("s"), datetime(2020, 2, 1, 3, 4), "2020-02-01 03:04:00"), (pa.time32("s"), time(3, 4), "03:04:00")],
 )  # fmt: skip
-def test_numbers_of_parquet_are_golds_in_plain_decimal(kind: Any, value: Any, gold: str, tmp_path: Path) -> None:
+def test_numbers_of_parquet_are_golds_in_plain_decimal_and_dates_in_iso(
+    kind: Any, value: Any, gold: str, tmp_path: Path
+) -> None:
     column = pa.array(["2.500"]).cast(kind) if value is None else pa.array([value], kind)
     nested = pa.StructArray.from_arrays([column], ["value"])
     lists = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), column)
