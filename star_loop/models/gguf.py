@@ -52,6 +52,8 @@ def read_facts(source: Path) -> Mapping[str, Any]:
     """
     if importlib.util.find_spec("gguf") is None:
         raise ValueError('a GGUF file needs the package gguf: pip install "star_loop[smollm]"')
+    if not source.is_file():
+        raise ValueError(f"there is no file {source}: give the path of a GGUF file")
     from gguf import GGUFReader
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 

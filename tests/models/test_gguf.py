@@ -120,6 +120,12 @@ def test_rows_that_no_token_has_stay(tmp_path: Path) -> None:
     assert encode_prompt(load_tokenizer(made), TEXT, None) == encode_prompt(byte_tokenizer(), TEXT, None)
 
 
+def test_where_there_is_no_file_a_path_is_wanted(tmp_path: Path) -> None:
+    for source in (tmp_path, tmp_path / "x y"):
+        with pytest.raises(ValueError, match=f"there is no file {source}: give the path of a GGUF file"):
+            convert(source, tmp_path / "made")
+
+
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.999])
 def test_a_file_that_is_cut_off_leaves_a_message_and_nothing_else(file: Path, tmp_path: Path, share: float) -> None:
     cut = tmp_path / "cut.gguf"
