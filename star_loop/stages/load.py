@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from star_loop.config.component import Component
-from star_loop.errors import ConfigError
+from star_loop.errors import ConfigError, counted
 from star_loop.experiment import Experiment
 from star_loop.protocols import Task, Verifier
 from star_loop.records import Columns, Metrics, Observation
@@ -101,12 +101,13 @@ def unreachable(schedule: Schedule, observations: int, iterations: int) -> str |
     fits = bisect_right(range(1, iterations + 1), most, key=lambda t: schedule.quota_at(t) or 0)  # quotas never fall
     if fits == iterations:
         return None
-    counted = "once" if schedule.per_observation == 1 else f"{schedule.per_observation} times"
+    times = "once" if schedule.per_observation == 1 else f"{schedule.per_observation} times"
     steps = max(1, most // (2 * schedule.batch))
     fewer = f", or schedule.steps={steps} for fewer" if schedule.quota == "beta" and steps < schedule.steps else ""
     return (
-        f"iteration {fits + 1} wants {schedule.quota_at(fits + 1):,} correct rationales, and each of {observations:,} "
-        f"questions counts {counted}: from then on all are asked. Set schedule.quota=null to say so{fewer}"
+        f"iteration {fits + 1} wants {schedule.quota_at(fits + 1):,} correct rationales, and each of "
+        f"{counted(observations, 'question')} counts {times}: from then on all are asked. Set schedule.quota=null to "
+        f"say so{fewer}"
     )
 
 
@@ -124,7 +125,7 @@ def load(task: Task) -> Splits:
         raise ValueError(f"task: the training set is empty{why}: give the task at least one training observation")
     splits = {split: surveyed(observations) for split, observations in found.items()}
     _distinct(splits)
-    _warn_of_shown(task, splits)
+    _look_at_shown(task, splits)
     _prove(task, splits)
     for split in ("validation", "test"):
         if not has_golds(task, splits[split]):
@@ -133,9 +134,14 @@ def load(task: Task) -> Splits:
     return splits
 
 
-def _warn_of_shown(task: Task, splits: Splits) -> None:
-    """Name worked examples whose question is measured too: prompts show its answer."""
+def _look_at_shown(task: Task, splits: Splits) -> None:
+    """Name worked examples without options where questions have some, and those whose question is measured too.
+
+    Prompts would show the answer of the latter.
+    """
     examples = task.shown() if isinstance(task, SplitTask) else ()
+    if bare := [example.id for example in examples if not example.choices and splits["train"][0].choices]:
+        logger.warning("%s has no `choices`, which the questions have: give them, as they are there", bare[0])
     digests = surveyed(examples).digests[:, 1]
     for split in ("validation", "test"):
         for place in np.flatnonzero(np.isin(digests, splits[split].digests[:, 1])):

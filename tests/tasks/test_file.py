@@ -244,6 +244,15 @@ def test_a_worked_example_that_is_measured_too_is_named(tmp_path: Path, caplog: 
     ]
 
 
+def test_worked_examples_without_the_options_that_questions_have_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_jsonl(tmp_path / "mine.jsonl", [{"question": f"{k}?", "answer": "A", "choices": ["x", k]} for k in range(9)])
+    write_jsonl(tmp_path / "shots.jsonl", [{"question": "?", "answer": "B", "rationale": "The answer is (B)."}])
+    load(File(path=tmp_path / "mine.jsonl", choices="choices", exemplars=tmp_path / "shots.jsonl"))
+    assert "shots.jsonl, line 1 has no `choices`, which the questions have" in caplog.text
+
+
 # --------------------------------------------------------------------------------------------------------- errors
 
 
