@@ -191,7 +191,7 @@ def safe(name: object) -> str:
     if parts[-1] in FILES_BESIDE:
         raise ValueError(f"name={name!r}: a file of this name is written beside the runs: choose another name")
     if name is None or any(part in ("", ".", "..") or not part.isprintable() or "\\" in part for part in parts):
-        raise ValueError(f"name={name!r} must be a plain name below outputs/: letters, digits and - _ . = ,")
+        raise ValueError(f"name={name!r} must be a plain name below outputs/: no .., no backslash, no unprintable sign")
     return str(name)
 
 

@@ -80,9 +80,9 @@ def _nothing_to_train_on(run: Path, collected: Collected, selectors: Sequence[st
     if 2 * unparsed >= len(rollouts):
         advice.insert(0, "task.exemplars=<worked examples>, task.instruction or another task.verifier")
     return (
-        f"nothing to train on: {correct} of {counted(len(rollouts), 'rollout')} of {counted(asked, 'observation')} "
-        f"were correct ({unparsed} had no answer, {cut} were cut off), and the selectors {selectors} kept none. Take "
-        f"{'; or '.join(advice)}; a lower generator.temperature helps a weak model. python -m star_loop.judge "
+        f"nothing to train on: {correct:,} of {counted(len(rollouts), 'rollout')} of {counted(asked, 'observation')} "
+        f"were correct ({unparsed:,} had no answer, {cut:,} were cut off), and the selectors {selectors} kept none. "
+        f"Take {'; or '.join(advice)}; a lower generator.temperature helps a weak model. python -m star_loop.judge "
         f"{shlex.quote(str(run))} shows how texts are judged. Then start with another name="
     )
 

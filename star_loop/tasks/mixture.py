@@ -45,7 +45,9 @@ class Mixture(SplitTask):
             return keys
         labelled = {task.labels for task in tasks.values()}
         if "majority" in labelled and keys.get("labels", "gold" if len(labelled) > 1 else "majority") == "gold":
-            raise ValueError("all tasks of a mixture are labelled alike, and one has labels=majority: give it to all")
+            raise ValueError(
+                "all tasks of a mixture are labelled alike, and one has labels=majority: give task.labels to all"
+            )
         return {
             "labels": "majority" if labelled == {"majority"} else "gold",
             **keys,

@@ -84,7 +84,8 @@ class Columned(Prompted):
     def _something_to_judge_by(self) -> Self:
         if self.answer is None and self.labels == "gold" and self.verifier.compares:
             raise ValueError(
-                "without gold answers (answer=null) give labels=majority, or a function of your own as verifier"
+                "without gold answers (task.answer=null) give task.labels=majority, or a function of your own as "
+                "task.verifier"
             )
         return self
 

@@ -126,5 +126,5 @@ def test_rows_for_learning_may_lack_golds_and_held_out_ones_are_then_not_measure
 
 
 def test_without_golds_there_must_be_something_to_judge_by(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="give labels=majority, or a function of your own"):
+    with pytest.raises(ConfigError, match=r"give task\.labels=majority, or a function of your own"):
         build(configure(*OWN, "task=file", f"task.path={rows(tmp_path, golds=False)}", "task.answer=null"))
