@@ -156,7 +156,7 @@ def test_a_mixture_is_labelled_as_its_tasks_are() -> None:
     assert Mixture(tasks={"a": Quiz(), "b": Colours()}).labels == "gold"
     assert Mixture(tasks={"a": Quiz(), "b": Colours()}, labels="majority").labels == "majority"
     for keys in ({"labels": "gold", "tasks": bare}, {"tasks": {**bare, "c": Quiz()}}):
-        with pytest.raises(ValueError, match="one has labels=majority: give task.labels to all"):
+        with pytest.raises(ValueError, match=r"one has labels=majority: give task\.labels to all"):
             Mixture(**keys)
 
 
