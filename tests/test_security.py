@@ -248,6 +248,7 @@ SWALLOWED = {
     "stages/judge.py: verdicts": "the verifier's boundary: asked one by one after that",
     "stages/judge.py: _verdict": "the verifier's boundary: not correct, and logged",
     "verifiers/algebra.py: compare": "the same boundary, in the process of the algebra system",
+    "trackers/fan_out.py: __init__": "the tracker fan-out: where a run is continued, reported",
     "trackers/fan_out.py: close": "the tracker fan-out: reported, and the run goes on",
     "trackers/fan_out.py: _attempt": "the tracker fan-out",
     "run/mirror.py: catch_up_or_warn": "the store of a mirror: asked again, reported, and caught up later",

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,8 +143,10 @@ def leaving_nothing_empty(directory: Path) -> Iterator[None]:
         yield
     finally:
         for path in missing:
-            with suppress(OSError):  # it holds something, or was not made
+            try:
                 path.rmdir()
+            except OSError:
+                continue  # it holds something, or was not made
 
 
 def refuse_endless(path: Path) -> Path:

@@ -11,6 +11,7 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
 
+from star_loop.errors import ConfigError
 from star_loop.export.files import export
 from star_loop.launch import launch
 from star_loop.run.disk import RunError
@@ -60,7 +61,7 @@ def test_a_run_is_that_of_the_rows_at_its_launch_and_an_export_refuses_others(tm
             export(tmp_path / "run", "last", ["data"])
         with pytest.raises(RunError, match="the observations changed since"):
             launch(configure(*overrides(path)), tmp_path / "run")
-        with pytest.raises(RunError, match="learned from other observations"):
+        with pytest.raises(ConfigError, match="learned from other observations"):
             launch(configure(*overrides(path), f"fork={tmp_path}/run/iterations/0001"), tmp_path / "fork")
     assert contents(tmp_path / "run") == before
 
@@ -99,7 +100,7 @@ def test_options_and_tests_of_an_answer_are_data_too(tmp_path: Path) -> None:
         launch(configure(*keys, "iterations=3"), tmp_path / "run")
     with pytest.raises(RunError, match="the choices and meta changed since the run began"):
         export(tmp_path / "run", "last", ["data"])
-    with pytest.raises(RunError, match="learned from other choices and meta"):
+    with pytest.raises(ConfigError, match="learned from other choices and meta"):
         launch(configure(*keys, f"fork={tmp_path}/run/iterations/0001"), tmp_path / "fork")
     WRITE["jsonl"](path, rows)
     launch(configure(*keys, "iterations=3"), tmp_path / "run")

@@ -410,7 +410,8 @@ def test_the_console_says_how_questions_are_put(
             pass
     lines, table = (part.replace("\n", "") for part in capsys.readouterr().out.split("iter  ")[0].split("\n", 1))
     assert lines == f"run directory={tmp_path} asked={asked!r}"
-    assert f"{tmp_path} · asked {asked}" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", table)
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", table)  # a line ends where the terminal does, in the place of a space
+    assert f"{tmp_path} · asked {asked}".replace(" ", "") in said.replace(" ", "")
 
 
 def test_without_a_terminal_the_console_tells_how_a_phase_goes(
