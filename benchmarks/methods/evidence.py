@@ -108,6 +108,13 @@ class Sheet:
         """The ratio of two such means at the end."""
         return f"{self.mean(method, key) / self.mean(other or self.study.control, key):.1f}"
 
+    def spends(self, method: str, key: str) -> str:
+        """What it has spent at the end, over what the control has, seed by seed."""
+        ours, theirs = (
+            {seed: curve[-1][key] for seed, curve in self.curves(name).items()} for name in (method, self.study.control)
+        )
+        return ratio(paired(ours, theirs, ratio=True))
+
     def identity(self, method: str) -> str:
         """What it would save to charge generation only up to the rationales that are trained on."""
         found = [identity(curve) for curve in self.curves(method).values()]
