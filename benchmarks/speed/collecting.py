@@ -33,7 +33,8 @@ class Collecting:
     ) -> None:  # fmt: skip
         once = ("sampler=uniform", f"generator.max_tokens={tokens}", f"schedule.quota={quota or 'null'}")
         again = "resample" if quota else "none"
-        self._experiment = build(composed([*once, f"second_try={again}", f"model.name_or_path={base.name_or_path}"]))
+        experiment = build(composed([*once, f"second_try={again}"]))
+        self._experiment = experiment.model_copy(update={"model": base})
         self._engine, self._questions, self._work, self._numbers = engine, questions, work, count()
         self.surplus: list[float] = []
         """Of each collection, rollouts that were begun in vain over all."""
