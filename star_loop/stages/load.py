@@ -140,7 +140,10 @@ def _look_at_shown(task: Task, splits: Splits) -> None:
     Prompts would show the answer of the latter.
     """
     examples = task.shown() if isinstance(task, SplitTask) else ()
-    if bare := [example.id for example in examples if not example.choices and splits["train"][0].choices]:
+    if not examples:
+        return  # nothing is surveyed, and no split is searched, for most runs
+    bare = [example.id for example in examples if not example.choices]
+    if bare and splits["train"][0].choices:
         logger.warning("%s has no `choices`, which the questions have: give them, as they are there", bare[0])
     digests = surveyed(examples).digests[:, 1]
     for split in ("validation", "test"):

@@ -68,7 +68,7 @@ class Columned(Prompted):
     @field_validator("question")
     @classmethod
     def _closed(cls, question: str) -> str:
-        if "{" in _COLUMN.sub("", question) or "}" in _COLUMN.sub("", question):
+        if set("{}") & set(_COLUMN.sub("", question)):
             raise ValueError("a brace without its partner: write columns as {name}")
         return question
 

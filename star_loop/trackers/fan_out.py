@@ -44,10 +44,8 @@ class _Guarded(Session):
         self._context: AbstractContextManager[Session] = tracker.session(directory, committed)
         try:
             self._session = self._context.__enter__()
-        except ValueError:
-            raise
         except Exception as failure:
-            if not committed:
+            if not committed or isinstance(failure, ValueError):
                 raise
             self._report("open", failure)
             self._context, self._session = nullcontext(Session()), Session()
