@@ -148,20 +148,24 @@ def _loop(experiment: Experiment, run: RunDirectory, splits: load.Splits, engine
         starting if engine is None else nullcontext(engine) as started,
         fan_out(experiment.listeners, run.path, run.committed_metrics()) as session,
     ):
-        _warn(experiment, splits)
-        return loop(LiveRun(experiment=experiment, run=run, splits=splits, engine=started, session=session))
+        live = LiveRun(experiment=experiment, run=run, splits=splits, engine=started, session=session)
+        _warn(live)
+        return loop(live)
 
 
-def _warn(experiment: Experiment, splits: load.Splits) -> None:
+def _warn(live: LiveRun) -> None:
     """Say what is doubtful, while the engine starts."""
+    experiment = live.experiment
     parameters = experiment.generator.cost(experiment.model).parameters
     rate = getattr(experiment.trainer, "learning_rate", None)
     for doubt in load.doubts(parameters, experiment.model.dtype, rate):
         logger.warning("%s", doubt)
     if experiment.model.name_or_path == "tiny" and not isinstance(experiment.task, Arithmetic):
         logger.warning("model=tiny knows arithmetic in its own notation and no language: take model=<another>")
-    if quota := load.unreachable(experiment.schedule, len(splits["train"]), experiment.iterations):
+    if quota := load.unreachable(experiment.schedule, len(live.splits["train"]), experiment.iterations):
         logger.warning("%s", quota)
+    if experiment.schedule.shots_until is not None and not live.has_examples:
+        logger.warning("schedule.shots_until changes nothing: the prompts of this task hold no worked examples")
 
 
 def _report(run: RunDirectory) -> None:

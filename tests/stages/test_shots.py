@@ -57,7 +57,7 @@ def asked_with_examples(engine: Former, *, trained: bool) -> bool:
 
 
 @pytest.mark.parametrize("until", [0, 1])
-def test_worked_examples_until_an_iteration(tmp_path: Path, until: int) -> None:
+def test_worked_examples_until_an_iteration(tmp_path: Path, until: int, caplog: pytest.LogCaptureFixture) -> None:
     keys = (f"schedule.shots_until={until}", "evaluation.shots=false", "second_try=none")
     if not until:
         with pytest.raises(Exception, match="nothing to train on"), ran(tmp_path, *keys):
@@ -66,6 +66,7 @@ def test_worked_examples_until_an_iteration(tmp_path: Path, until: int) -> None:
     with ran(tmp_path, *keys) as (engine, (_, first, second)):
         assert asked_with_examples(engine, trained=False) and not asked_with_examples(engine, trained=True)
         assert (first["collect/shots"], second["collect/shots"]) == (1.0, 0.0)
+        assert "schedule.shots_until" not in caplog.text
 
 
 def test_always_where_nothing_else_is_said(tmp_path: Path) -> None:
@@ -110,13 +111,15 @@ def test_the_console_has_a_row_for_the_base_after_worked_examples(
     assert "change=-0.0500" in said and re.search(r"20\.0 %.*−5\.0", said)
 
 
-def test_a_task_without_worked_examples_has_nothing_to_decide(tmp_path: Path) -> None:
+def test_a_task_without_worked_examples_has_nothing_to_decide(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     plain = configure("experiment=smoke", "iterations=1", "schedule.shots_until=auto", "task.train_per_level=10",
                       "task.validation_per_level=2", "task.test_per_level=2")  # fmt: skip
     launch(plain, tmp_path)
     figures = json.loads((tmp_path / "iterations/0001/metrics.json").read_text())
     assert not any(name.startswith(("shots/", "evaluation_shots/")) or name == "collect/shots" for name in figures)
     assert build(plain).schedule.shots_until == "auto"
+    nothing = "schedule.shots_until changes nothing: the prompts of this task hold no worked examples"
+    assert [record.getMessage() for record in caplog.records].count(nothing) == 1
 
 
 def test_hinted_tries_go_without_examples_too() -> None:
