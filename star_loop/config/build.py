@@ -20,6 +20,8 @@ ALSO_CALLED = {
     "max_new_tokens": ("max_tokens",),
 }  # fmt: skip
 """Names of keys in other libraries -> what they may be called here."""
+SHOULD = "Input should be "
+"""How pydantic begins to say what kind of value there should be."""
 
 
 def build(config: Mapping[str, Any]) -> "Experiment":
@@ -88,7 +90,7 @@ def _refuse_values(root: type[Component], tree: Mapping[str, Any]) -> None:
         root.model_validate(plain)
     except ValidationError as error:
         if wrong := [problem for problem in _innermost(error) if problem["loc"] and problem["loc"][0] in plain]:
-            raise ConfigError("\n".join(_explain(root, problem, "", plain) for problem in wrong)) from error
+            raise ConfigError(_explained(root, wrong, "", plain)) from error
 
 
 def _call(target: type[Component], arguments: dict[str, Any], key: str) -> Component:
@@ -102,9 +104,7 @@ def _call(target: type[Component], arguments: dict[str, Any], key: str) -> Compo
     try:
         return target(**arguments)
     except ValidationError as error:
-        raise ConfigError(
-            "\n".join(_explain(target, problem, key, arguments) for problem in _innermost(error))
-        ) from error
+        raise ConfigError(_explained(target, _innermost(error), key, arguments)) from error
     except Exception as error:  # a constructor of the user's own
         what = f"{target.__name__} cannot be built ({type(error).__name__}: {error})"
         raise ConfigError(f"{key}: {what}" if key else what) from error
@@ -132,11 +132,27 @@ def _refuse_bare(annotation: Any, value: Any, key: str) -> None:
             raise ConfigError(f"{key}: which {kind.__name__}? Give {key}._target_=… (found: {given})")
 
 
+def _explained(target: type[Component], problems: Sequence[Any], key: str, arguments: Mapping[str, Any]) -> str:
+    """Give each problem a line, and one to all of a value that might have been of several kinds."""
+    found: list[Any] = []
+    for problem in problems:
+        twin = found[-1] if found else None
+        if twin and _is_kind(twin) and _is_kind(problem) and _key(twin, arguments) == _key(problem, arguments):
+            found[-1] = {**twin, "msg": f"{twin['msg']} or {problem['msg'].removeprefix(SHOULD)}"}
+        else:
+            found.append(problem)
+    return "\n".join(_explain(target, problem, key, arguments) for problem in found)
+
+
+def _is_kind(problem: Any) -> bool:
+    return bool(problem["msg"].startswith(SHOULD))
+
+
 def _explain(target: type[Component], problem: Any, key: str, arguments: Mapping[str, Any]) -> str:
     if not problem["loc"]:  # a validator of the whole component, in its own words
         said = problem["msg"].removeprefix("Value error, ")
         return said if not key or said.startswith(f"{key}.") else f"{key}: {said}"
-    where = _join(key, ".".join(map(str, _written(problem["loc"], arguments))))
+    where = _join(key, _key(problem, arguments))
     if problem["type"] == "extra_forbidden":
         known = sorted(target.model_fields)
         wrong = str(problem["loc"][-1])
@@ -151,16 +167,18 @@ def _explain(target: type[Component], problem: Any, key: str, arguments: Mapping
     return f"{where}: {said[0].lower()}{said[1:]}" + ("" if "got " in said else f", got {shown}")
 
 
-def _written(location: Sequence[str | int], arguments: Mapping[str, Any]) -> Iterator[str | int]:
+def _key(problem: Any, arguments: Mapping[str, Any]) -> str:
     """Keep of pydantic's location what is a key or an index, not the name of a kind that the value might have had."""
     found: Any = arguments
-    for depth, part in enumerate(location):
+    parts = []
+    for depth, part in enumerate(problem["loc"]):
         try:
             found = found[part]
         except (TypeError, LookupError):
             if depth:  # a missing key of the component itself is named
                 continue
-        yield part
+        parts.append(str(part))
+    return ".".join(parts)
 
 
 def _join(key: str, name: Any) -> str:
