@@ -110,7 +110,7 @@ def _do(typed: Sequence[str]) -> None:
     from star_loop.config.screen import end
     from star_loop.run.directory import RunDirectory
     from star_loop.run.disk import leaving_nothing_empty, naming
-    from star_loop.run.guard import refuse_links
+    from star_loop.run.guard import refuse_places
 
     try:
         asked = options(typed)
@@ -138,7 +138,7 @@ def _do(typed: Sequence[str]) -> None:
             print(shown)
             end(0)
         else:
-            refuse_links(RunDirectory(directory))
+            refuse_places(RunDirectory(directory))
             # Where Hydra writes before the run does.
             with leaving_nothing_empty(directory), naming(directory / "attempts"):
                 task()

@@ -29,7 +29,7 @@ from star_loop.run.guard import (
     guard_config,
     guard_files,
     guard_identity,
-    refuse_links,
+    refuse_places,
     settings_fingerprint,
 )
 from star_loop.stages import load
@@ -76,7 +76,7 @@ def advance(
     Raises:
         RunError, …: see `EXPECTED`.
     """
-    refuse_links(run)
+    refuse_places(run)
     begun = run.latest()
     if experiment.resume == "never" and begun:
         raise RunError(f"{run.path} exists and resume=never: choose another name=, or resume=if_available")

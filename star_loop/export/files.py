@@ -15,7 +15,7 @@ from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.records import Rollout
 from star_loop.run.described import experiment_of
 from star_loop.run.directory import IterationDirectory, RunDirectory
-from star_loop.run.disk import Disk, RunError, parquet_bytes, read_json
+from star_loop.run.disk import Disk, RunError, clear, leaving_nothing_empty, parquet_bytes, read_json, unfinished_of
 from star_loop.run.guard import EXAMPLES, besides, fingerprint, refuse_link
 from star_loop.tasks.splitting import SplitTask
 
@@ -50,6 +50,8 @@ def export(run: Path, iteration: str = "best", parts: Sequence[str] | None = Non
     target = run / "export" / f"{here.number:04d}"
     for written in (target.parent, target):
         refuse_link(written)
+    if target.exists() and not target.is_dir():
+        raise RunError(f"{target} is no folder: move it away to export here")
     if target.exists():
         if missing := [part for part in parts if not (target / part).exists()]:
             raise RunError(f"{target} was exported without {', '.join(missing)}: move it away to export again")
@@ -69,7 +71,12 @@ def export(run: Path, iteration: str = "best", parts: Sequence[str] | None = Non
             (into / "data" / "README.md").write_text(text, encoding="utf-8")
         (into / "README.md").write_text(model_card(directory, experiment, here, license, parts), encoding="utf-8")
 
-    Disk().publish_directory(target, fill)
+    with leaving_nothing_empty(target.parent):
+        try:
+            Disk().publish_directory(target, fill)
+        except BaseException:
+            clear(unfinished_of(target))
+            raise
     return target
 
 

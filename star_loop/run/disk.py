@@ -82,7 +82,8 @@ class Disk:
     def publish_file(self, path: Path, fill: Callable[[Path], None]) -> None:
         """Publish a whole file that `fill` writes, or none."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
+        unfinished = unfinished_of(path)
+        clear(unfinished)
         with naming(unfinished):
             fill(unfinished)
         self.flush(unfinished)
@@ -92,9 +93,8 @@ class Disk:
     def publish_directory(self, path: Path, fill: Callable[[Path], None]) -> None:
         """Publish a whole directory, or none. Left-overs of an interrupted attempt are discarded."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        if unfinished.exists():
-            shutil.rmtree(unfinished)
+        unfinished = unfinished_of(path)
+        clear(unfinished)
         unfinished.mkdir()
         fill(unfinished)
         for item in sorted(unfinished.rglob("*")):
@@ -110,11 +110,23 @@ class Disk:
     def remove(self, path: Path) -> None:
         """Take a directory away; what is left of it after an interruption has a hidden name."""
         removed = path.with_name(f".{path.name}.removed")
-        if removed.exists():
-            shutil.rmtree(removed)
+        clear(removed)
         if path.exists():
             self.rename(path, removed)
             shutil.rmtree(removed)
+
+
+def unfinished_of(path: Path) -> Path:
+    """Return where a file or a directory is written before it is published."""
+    return path.with_name(f".{path.name}.unfinished")
+
+
+def clear(path: Path) -> None:
+    """Take away whatever is there, a pipe and a link too, which nobody is to write through."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -18,7 +18,7 @@ from star_loop.errors import ConfigError
 from star_loop.records import Observation
 from star_loop.run.configuration import flatten, read_configuration
 from star_loop.run.directory import HARD, RunDirectory
-from star_loop.run.disk import RunError, json_bytes, read_json
+from star_loop.run.disk import RunError, json_bytes, read_json, refuse_endless
 from star_loop.run.iteration import iteration_number
 from star_loop.run.preparation import Folder
 from star_loop.tasks.splitting import surveyed
@@ -36,7 +36,9 @@ BESIDE = (
     ".engine",
 )  # fmt: skip
 """What else a launch writes, which may hold links of others."""
-
+FOLDERS = ("preparation", "iterations", "attempts", "export", "tensorboard", "wandb", ".engine")
+"""Which of these are folders."""
+FILES = (".lock", ".lock.holder", *(name for name in (*OF_A_RUN, *BESIDE) if name not in FOLDERS))
 
 EXAMPLES = "worked_examples"
 """Fingerprint of a file of the user's own that stands in the prompts; a fork may take another one."""
@@ -146,11 +148,12 @@ def differs(before: Mapping[str, Any], now: Mapping[str, Any], key: str) -> bool
     return known and before.get(key) != now.get(key)
 
 
-def refuse_links(run: RunDirectory) -> None:
-    """Refuse symbolic links in a run directory, by which its files would be written elsewhere.
+def refuse_places(run: RunDirectory) -> None:
+    """Refuse symbolic links in a run directory, by which its files would be written elsewhere, pipes, which would be
+    waited for, and a file where a folder belongs.
 
     Raises:
-        RunError: names the link.
+        RunError: names the first of them.
     """
     for folder, folders, files in os.walk(run.path):
         here = Path(folder)
@@ -159,7 +162,17 @@ def refuse_links(run: RunDirectory) -> None:
             files = list(filter(_own, files))
         for name in (*folders, *files):
             refuse_link(here / name)
+            _refuse_other_kind(here / name, (here / name).relative_to(run.path))
         folders[:] = [name for name in folders if name not in BESIDE]
+
+
+def _refuse_other_kind(path: Path, place: Path) -> None:
+    is_iteration = place.parent.name == "iterations" and iteration_number(place.name) is not None
+    if is_iteration or str(place) in FOLDERS:
+        if not path.is_dir():
+            raise RunError(f"{path} is no folder, where one belongs: move it away, or restore what was there")
+    elif str(place) in FILES or not path.is_dir():
+        refuse_endless(path)
 
 
 def _own(name: str) -> bool:

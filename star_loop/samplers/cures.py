@@ -68,7 +68,7 @@ class Cures(Sampler):
             state |= {"alpha": state["alpha"] + wins, "beta": state["beta"] + attempts - wins}
         state["turn"] = np.zeros(1, np.int32)
         if self.subsets > 1:
-            state["subset"] = rng.permutation(n).astype(np.int32) % self.subsets
+            state["subset"] = rng.permutation(n).astype(np.int32) % min(self.subsets, n)  # others would be empty
         return state
 
     def pilots(self, state: State) -> NDArray[np.int64] | None:

@@ -10,7 +10,7 @@ from star_loop.config.component import Words
 from star_loop.protocols import Session, Tracker
 from star_loop.records import Metrics
 from star_loop.run.directory import RunDirectory
-from star_loop.run.disk import naming
+from star_loop.run.disk import clear, naming
 
 _PREFIX, _SUFFIX = "events.out.tfevents.", ".star_loop"
 
@@ -36,9 +36,11 @@ class TensorBoard(Tracker):
         """
         folder = directory / "tensorboard"
         folder.mkdir(parents=True, exist_ok=True)
-        former = list(folder.glob(_PREFIX + 10 * "[0-9]" + _SUFFIX))
+        named = folder.glob(_PREFIX + 10 * "[0-9]" + _SUFFIX)
+        former = [path for path in named if path.is_file() and not path.is_symlink()]
         launch = 1 + max((int(path.name[len(_PREFIX) : -len(_SUFFIX)]) for path in former), default=0)
         unfinished = folder / ".events.unfinished"
+        clear(unfinished)
         with unfinished.open("wb", buffering=0) as file:  # what a full disk did not take is not tried again at the end
             with naming(unfinished):
                 events = _Events(file, folder)

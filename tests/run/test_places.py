@@ -13,11 +13,11 @@ import pytest
 from star_loop.errors import ConfigError
 from star_loop.export.files import export
 from star_loop.launch import launch
-from star_loop.report import write
+from star_loop.report import write, write_comparison
 from star_loop.report.runs import read
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
-from star_loop.run.guard import refuse_links
+from star_loop.run.guard import refuse_places
 from tests.quiz import QUIZ, configure, contents, play
 
 
@@ -231,6 +231,56 @@ def test_an_export_is_written_through_no_link(runs: Path, tmp_path: Path, link: 
     assert not list(elsewhere.iterdir())
 
 
+def test_an_export_waits_for_no_pipe(runs: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
+    (run / "export").mkdir()
+    os.mkfifo(run / "export/.0003.unfinished")
+    assert (export(run, "last", ["data"]) / "data/rationales.parquet").exists()
+    os.mkfifo(run / "export/0002")
+    with pytest.raises(RunError, match=r"export/0002 is no folder: move it away"):
+        export(run, "2", ["data"])
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [(".lock", "a folder where a file"), ("timings.jsonl", "a folder where a file"), ("export", "no folder, where one"),
+     ("attempts", "no folder, where one"), ("iterations/0004", "no folder, where one")],
+)  # fmt: skip
+def test_a_file_in_the_place_of_a_folder_is_named_and_the_reverse(
+    runs: Path, tmp_path: Path, name: str, found: str
+) -> None:
+    run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
+    if "folder where" in found:
+        (run / name).unlink()
+        (run / name).mkdir()
+    else:
+        (run / name).touch()
+    with pytest.raises(RunError, match=rf"run/{name} is {found} belongs: move it away, or restore what was there"):
+        refuse_places(RunDirectory(run))
+
+
+@pytest.mark.parametrize(
+    "name", ["iterations/0004/.state.json.unfinished", "iterations/0003/waves/.000.jsonl.unfinished", "arrived.jsonl",
+             ".metrics.jsonl.unfinished", "report.html"],
+)  # fmt: skip
+def test_no_pipe_is_waited_for(runs: Path, tmp_path: Path, name: str) -> None:
+    run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
+    (run / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(run / name)
+    with pytest.raises(RunError, match=rf"run/{name} is neither a file nor a folder: move it away"):
+        play(run, "iterations=4")
+
+
+def test_a_page_is_written_through_no_link_and_no_pipe(runs: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
+    (tmp_path / "precious").write_text("mine")
+    (run / ".report.html.unfinished").symlink_to(tmp_path / "precious")
+    (tmp_path / ".comparison.csv.unfinished").symlink_to(tmp_path / "precious")
+    os.mkfifo(tmp_path / ".comparison.html.unfinished")
+    assert write(run).stat().st_size and write_comparison([run], tmp_path)[0].stat().st_size
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
 def test_figures_that_are_no_numbers_are_named(runs: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(runs / "ours", tmp_path / "run"))
     (run / "iterations/0001/metrics.json").write_text('{"evaluation/accuracy": NaN}')
@@ -251,7 +301,7 @@ def test_everything_that_a_launch_writes_is_looked_at_for_links(tmp_path: Path) 
         (tmp_path / name).mkdir()
         (tmp_path / name / name).symlink_to(tmp_path / "elsewhere")
         with pytest.raises(RunError, match=rf"{name} is a link to .*elsewhere"):
-            refuse_links(RunDirectory(tmp_path / name))
+            refuse_places(RunDirectory(tmp_path / name))
 
 
 @pytest.mark.parametrize("sweep", [False, True])

@@ -346,6 +346,13 @@ def test_subsets_are_disjoint_hold_everything_and_take_turns(n: int, subsets: in
     assert seen[: subsets * steps] == seen[subsets * steps :]
 
 
+def test_any_number_of_subsets_is_a_number() -> None:
+    sampler = Cures(subsets=10**30, pilot_rollouts=1, steps=10**30)
+    state = sampler.init(columns(5), rng(0))
+    asked = np.flatnonzero(sampler.pilots(state))
+    assert len(asked) == 1 and sampler.propose(state, 3, rng(0, 1))[0].positions.tolist() == asked.tolist()
+
+
 @given(
     st.lists(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=3), min_size=6, max_size=6)
 )

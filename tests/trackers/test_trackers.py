@@ -232,12 +232,26 @@ def test_a_tensorboard_that_is_looking_on_sees_no_repeats_after_a_resume(tmp_pat
     assert [event.step for event in watching.Scalars("evaluation/accuracy")] == [0, 1, 2, 3, 4, 5]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_disk_that_is_too_full_for_tensorboard_is_named(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="limits of a process are Unix's")
+def test_a_disk_that_takes_no_more_of_tensorboard_is_named(tmp_path: Path) -> None:
+    import resource
+
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, usual[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*/tensorboard/\.events\.unfinished'"):
+            launch(TensorBoard(), tmp_path, 0, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def test_tensorboard_touches_nothing_that_links_lead_to(tmp_path: Path) -> None:
     (tmp_path / "tensorboard").mkdir()
-    (tmp_path / "tensorboard/.events.unfinished").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"No space left on device: '.*/tensorboard/\.events\.unfinished'"):
-        launch(TensorBoard(), tmp_path, 0, 1)
+    (tmp_path / "precious").write_text("mine")
+    for name in (".events.unfinished", "events.out.tfevents.0000000001.star_loop"):
+        (tmp_path / "tensorboard" / name).symlink_to(tmp_path / "precious")
+    launch(TensorBoard(), tmp_path, 0, 1)
+    assert (tmp_path / "precious").read_text() == "mine" and len(scalars(tmp_path / "tensorboard")) == 2
 
 
 def test_tensorboard_records_are_on_disk_as_soon_as_they_are_logged(tmp_path: Path) -> None:
