@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from star_loop.config.component import Component
+from star_loop.config.component import MOST_DRAWS, Component
 from star_loop.external import Harness
 from star_loop.records import Decoding, Observation, Request, Sampling
 from star_loop.seeding import seed_for
@@ -14,7 +14,7 @@ from star_loop.seeding import seed_for
 class Evaluation(Component):
     """pass@1 is always greedy. Decisions see validation only; test is for the record."""
 
-    samples: int = Field(0, ge=0)
+    samples: int = Field(0, ge=0, le=MOST_DRAWS)
     """Sampled answers per question, for maj@k and unbiased pass@k; 0: none."""
     temperature: float = Field(0.7, gt=0)
     """Temperature of those samples."""

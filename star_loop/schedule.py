@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from star_loop.config.component import Component
+from star_loop.config.component import MOST_DRAWS, Component
 
 MOST = 10**9
 """Optimiser steps of a round, beyond which nothing grows: no round was ever so long."""
@@ -29,7 +29,7 @@ class Schedule(Component):
     """How long a round trains: σ_t steps (the papers), or the trainer's `epochs` over the examples."""
     quota: Literal["beta"] | Annotated[int, Field(ge=1)] | None = "beta"
     """When collecting stops: at `beta` (β_t correct rationales), at a constant number, or null: one full pass."""
-    per_observation: int = Field(1, ge=1)
+    per_observation: int = Field(1, ge=1, le=MOST_DRAWS)
     """How many correct rationales of one observation count towards the quota."""
     replay: int = Field(0, ge=0)
     """Iterations whose verified rationales are trained on again, of observations that have no new ones; the greatest

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from star_loop.config.component import MOST_DRAWS
 from star_loop.protocols import Allocator
 from star_loop.records import Proposal, State
 
@@ -11,7 +12,7 @@ from star_loop.records import Proposal, State
 class Fixed(Allocator):
     """K draws of each observation (the first try; a second try adds one more for those that failed)."""
 
-    rollouts: int = Field(1, ge=1)
+    rollouts: int = Field(1, ge=1, le=MOST_DRAWS)
     """Draws of each observation."""
 
     def allocate(self, proposal: Proposal, state: State, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from star_loop.allocators.neyman import Floats, spread, success
+from star_loop.config.component import MOST_DRAWS
 from star_loop.protocols import Allocator
 from star_loop.records import Metrics, Outcome, Proposal, State
 
@@ -20,11 +21,11 @@ class Knapsack(Allocator):
     mean where it keeps one (`alpha`, `beta`), else that of all un-hinted rollouts of the run under a Beta(1, 1) prior.
     """
 
-    rollouts: int = Field(8, ge=1)
+    rollouts: int = Field(8, ge=1, le=MOST_DRAWS)
     """Mean number of draws of an observation."""
-    least: int = Field(2, ge=1)
+    least: int = Field(2, ge=1, le=MOST_DRAWS)
     """Draws that every observation gets, or `rollouts` where that is less."""
-    most: int = Field(128, ge=2)
+    most: int = Field(128, ge=2, le=MOST_DRAWS)
     """Draws that no observation exceeds."""
 
     def allocate(self, proposal: Proposal, state: State, rng: np.random.Generator) -> NDArray[np.int64]:

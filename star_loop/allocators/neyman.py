@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from star_loop.config.component import MOST_DRAWS
 from star_loop.protocols import Allocator
 from star_loop.records import Metrics, Outcome, Proposal, State
 from star_loop.samplers.grouped import column
@@ -21,7 +22,7 @@ class Neyman(Allocator):
     a Beta(1, 1) prior.
     """
 
-    rollouts: int = Field(4, ge=1)
+    rollouts: int = Field(4, ge=1, le=MOST_DRAWS)
     """Mean number of draws of an observation."""
     rule: Literal["deviation", "gradient", "positive", "gvm"] = "deviation"
     """`deviation`: σ = √(p(1-p)), which is equation 21 where right and wrong rationales have gradients of one norm and
@@ -55,7 +56,8 @@ class Neyman(Allocator):
         positions = proposal.positions
         weights = self._gvm(state, positions) if self.rule == "gvm" else self._sigma(state, positions)
         total = self.rollouts * len(weights)
-        return apportion(weights, total, self.least, total if self.most is None else int(self.most * self.rollouts))
+        most = total if self.most is None else int(min(self.most * self.rollouts, total))
+        return apportion(weights, total, self.least, most)
 
     def metrics(self, outcome: Outcome) -> Metrics:
         """Return the spread of n_i, and the share of observations whose draws were neither all right nor all wrong."""

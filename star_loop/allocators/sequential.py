@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from star_loop.config.component import MOST_DRAWS
 from star_loop.protocols import Allocator
 from star_loop.records import Metrics, Outcome, Proposal, State
 
@@ -17,13 +18,13 @@ class Sequential(Allocator):
     `wrong` it is Reinforce-Ada's balanced one. No pilots are needed: what is drawn is trained on.
     """
 
-    rollouts: int = Field(4, ge=1)
+    rollouts: int = Field(4, ge=1, le=MOST_DRAWS)
     """Draws of a round."""
-    right: int = Field(4, ge=1)
+    right: int = Field(4, ge=1, le=MOST_DRAWS)
     """Right ones that end an observation's rounds…"""
-    wrong: int = Field(0, ge=0)
+    wrong: int = Field(0, ge=0, le=MOST_DRAWS)
     """…once there are so many wrong ones too."""
-    most: int = Field(32, ge=1)
+    most: int = Field(32, ge=1, le=MOST_DRAWS)
     """Draws that no observation exceeds after the first round."""
 
     def allocate(self, proposal: Proposal, state: State, rng: np.random.Generator) -> Counts:
@@ -55,9 +56,9 @@ class Boundary(Allocator):
     solves hopeless only if it rates them low; without such a model, the answers alone decide.
     """
 
-    rollouts: int = Field(4, ge=1)
+    rollouts: int = Field(4, ge=1, le=MOST_DRAWS)
     """Pre-samples of each observation."""
-    more: int = Field(4, ge=0)
+    more: int = Field(4, ge=0, le=MOST_DRAWS)
     """What the budget holds beside them, on average of all observations."""
 
     def allocate(self, proposal: Proposal, state: State, rng: np.random.Generator) -> Counts:

@@ -22,6 +22,9 @@ def _words(given: Any) -> Any:
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 """Several words: a list, or a text with commas."""
 
+MOST_DRAWS = 10**6
+"""Of one question in an iteration: more is a mistake, and no array of counts could hold any number."""
+
 
 class Component(BaseModel):
     """A configurable part of an experiment: hyper-parameters, no resources, no mutable state.

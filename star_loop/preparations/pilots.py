@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from pydantic import Field
 
+from star_loop.config.component import MOST_DRAWS
 from star_loop.preparations import Bench, Preparation, Prepared, total
 from star_loop.records import Columns
 from star_loop.run.preparation import Arrays
@@ -17,7 +18,7 @@ class Pilots(Preparation):
     for each subset of the data; here later iterations bring counts of their own. Nothing is trained on a pilot.
     """
 
-    rollouts: int = Field(4, ge=1)
+    rollouts: int = Field(4, ge=1, le=MOST_DRAWS)
     """N′, draws of each observation."""
 
     def prepare(self, columns: Columns, bench: Bench) -> Prepared:

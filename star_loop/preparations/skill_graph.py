@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from star_loop.config.component import MOST_DRAWS
 from star_loop.models import Model
 from star_loop.preparations import Bench, Preparation, Prepared, total
 from star_loop.records import Columns, Decoding, Example, Observation, Rollout
@@ -50,7 +51,7 @@ class SkillGraph(Preparation):
     """Observations of each skill that are asked for something to train on."""
     held_out: int = Field(32, ge=1)
     """With `cross_entropy`, further observations of each skill, on whose right rationales it is measured."""
-    rollouts: int = Field(4, ge=1)
+    rollouts: int = Field(4, ge=1, le=MOST_DRAWS)
     """Draws of each of them."""
     steps: int = Field(50, ge=1)
     """H, optimiser steps of each round."""

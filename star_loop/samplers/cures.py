@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from star_loop.config.component import MOST_DRAWS
 from star_loop.protocols import Sampler
 from star_loop.records import Columns, Metrics, Outcome, Proposal, State
 from star_loop.samplers.order import ascending, following
@@ -47,7 +48,7 @@ class Cures(Sampler):
     """T, disjoint subsets of the observations at random; an iteration draws from one, in turn (the paper: 15)."""
     steps: int = Field(1, ge=1)
     """M, iterations in a row that draw from a subset (the paper: 10)."""
-    pilot_rollouts: int = Field(0, ge=0)
+    pilot_rollouts: int = Field(0, ge=0, le=MOST_DRAWS)
     """N′, draws of each observation of a subset by the current model before its M iterations: the counts begin again
     with these alone, and nothing is trained on them (the paper: 4). 0: none."""
     energies: bool = False

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from star_loop.config.component import Component
+from star_loop.config.component import MOST_DRAWS, Component
 from star_loop.records import Rollout
 
 Temperature = Annotated[float, Field(ge=0)]
@@ -40,7 +40,7 @@ class Balance(Component):
     """Thresholds of the reward, for verifiers that grade steps; the paper searches -1.0, -0.9, …, 1.0. (): none."""
     questions: int = Field(600, ge=1)
     """Training observations that the pilots ask, at each temperature."""
-    rollouts: int = Field(5, ge=1)
+    rollouts: int = Field(5, ge=1, le=MOST_DRAWS)
     """Draws of each."""
     wanted: float = Field(6.0, gt=0)
     """n*: responses that one question should bring, ⌈wanted in all / questions⌉ in the paper."""

@@ -85,6 +85,7 @@ def test_an_experiment_is_a_point_in_a_grid_of_switches(experiment: str, expecte
         ("sampler.power=-1", r"sampler\.power: .*greater than or equal to 0, got -1"),
         ("schedule.quota=often", r"^schedule\.quota: input should be 'beta' or a valid integer.*, got 'often'$"),
         ("schedule.quota=0", r"^schedule\.quota: input should be 'beta' or greater than or equal to 1, got 0$"),
+        ("allocator.rollouts=1000001", r"^allocator\.rollouts: input should be less than or equal to 1000000"),
         ("selectors.cap.limit=0", r"selectors\.cap\.limit: .*got 0"),
         ("generator.table=[2]", r"^generator\.table\.0: input should be less than or equal to 1, got 2$"),
         ("seed=-1", r"seed: .*got -1"),

@@ -346,6 +346,12 @@ def test_subsets_are_disjoint_hold_everything_and_take_turns(n: int, subsets: in
     assert seen[: subsets * steps] == seen[subsets * steps :]
 
 
+def test_a_bound_beyond_all_numbers_is_none() -> None:
+    proposal, state = Proposal(positions=np.arange(3)), believed([0.1, 0.5, 0.9])
+    boundless, far = (Neyman(rollouts=9, most=most).allocate(proposal, state, rng(0)) for most in (None, 1e300))
+    assert boundless.tolist() == far.tolist()
+
+
 def test_any_number_of_subsets_is_a_number() -> None:
     sampler = Cures(subsets=10**30, pilot_rollouts=1, steps=10**30)
     state = sampler.init(columns(5), rng(0))
