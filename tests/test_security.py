@@ -220,6 +220,8 @@ GITHUB = "ghp_" + "0123456789" * 4
         (f"mirror=https://me:{SECRETS['PGPASSWORD']}@host",),
         ("mirror=https://me:pgpassword-do-not-tell-0123456789%2F%2B@host",),
         ("mirror=https://me:typed-at-once@host",),
+        ("mirror='file:///m?page=1&access_token=typed'",),
+        ("notes='Bearer typed-at-once'",),
         ("notes='${oc.env:AUTHORIZATION} ${oc.env:BEARER}'",),
         (f"name={GITHUB}",),
         (f"+{SECRETS['HF_TOKEN']}=1",),

@@ -15,9 +15,13 @@ _NAMED = re.compile(
 _NOT_SECRET = frozenset({"OLDPWD"})
 _ISSUED = re.compile(
     r"\b(hf_[A-Za-z0-9]{30,}|gh[opsur]_[A-Za-z0-9]{36,}|github_pat_\w{30,}|glpat-[\w-]{20,}|sk-[\w-]{20,}"
-    r"|xox[abprs]-[\w-]{10,}|(AKIA|ASIA)[A-Z0-9]{16})\b|://[^\s/:@]*:[^\s/:@]+@"
+    r"|xox[abprs]-[\w-]{10,}|(AKIA|ASIA)[A-Z0-9]{16}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|[Bb]earer [\w.~+/-]{8,})"
+    r"|://[^\s/:@]*:[^\s/:@]+@"
 )
-"""What tokens of Hugging Face, GitHub, GitLab, OpenAI, Slack and AWS look like, and a password in a URL."""
+"""What tokens of Hugging Face, GitHub, GitLab, OpenAI, Slack and AWS look like, JSON Web Tokens, those that a header
+bears, and a password in a URL."""
+_URL, _ASKED = re.compile(r"://\S+"), re.compile(r"[?&#;]([\w.-]+)=[^&]")
+"""What follows the scheme of a URL; and each name in its query that has a value."""
 _SHORTEST = 8
 """Characters of a value that is looked for: shorter ones are in many a word."""
 
@@ -32,7 +36,7 @@ def guard_secrets(config: Mapping[str, Any], environment: Mapping[str, str]) -> 
     for key, value in _leaves(config, ""):
         for name in (n for n, secret in secrets.items() if secret in value or _in_url(secret) in value):
             raise ConfigError(f"{key} holds the value of {name}, {_REMEDY}")
-        if _ISSUED.search(value):
+        if _ISSUED.search(value) or any(is_secret(name) for url in _URL.findall(value) for name in _ASKED.findall(url)):
             raise ConfigError(f"{key} holds what looks like a token or a password, {_REMEDY}")
 
 
