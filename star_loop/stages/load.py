@@ -204,7 +204,8 @@ def _distinct(splits: Mapping[str, Subset]) -> None:
     for first, again in _alike(ids):
         (where, one), (split, other) = at(first), at(again)
         if one.id == other.id:
-            raise ValueError(f"task: duplicate id {one.id!r} ({where} and {split}): ids must be unique")
+            among = f"twice in {split}" if where == split else f"in {where} and in {split}"
+            raise ValueError(f"task: duplicate id {one.id!r} ({among}): ids must be unique")
     for first, again in _alike(questions):
         (where, one), (split, other) = at(first), at(again)
         if where != split and one.question == other.question:
