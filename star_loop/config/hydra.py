@@ -174,7 +174,7 @@ def folder(path: object) -> str:
     """
     if path is None or not str(path).strip():
         raise ValueError("outputs= is empty: give a folder, such as outputs=outputs")
-    return str(path)
+    return str(Path(str(path)).expanduser()) if str(path).startswith("~/") else str(path)
 
 
 def safe(name: object) -> str:

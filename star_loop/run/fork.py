@@ -33,7 +33,7 @@ def fetch(run: RunDirectory, source: str) -> Path:
     if last is not None and run.iteration(last + 1).committed:
         return run.iteration(last).path  # all that was to be had is here
     if "://" not in source:
-        return Path(os.path.normpath(source))
+        return Path(os.path.normpath(Path(source).expanduser()))
     try:
         return download(source, run.path / FETCHED)
     except ValueError:  # it says what is wrong

@@ -43,7 +43,7 @@ class SkillIt(Mixture):
 
     eta: float = Field(0.5, ge=0)
     """η; 0 is stratified sampling. The paper's values lie between 0.1 and 0.8, for losses in nats."""
-    window: int = Field(3, ge=1)
+    window: int = Field(3, ge=1, le=10_000)
     """w, in iterations."""
     loss: Literal["train", "validation", "validation_after"] = "train"
     """`validation`: 1 - accuracy on held-out observations of the group, of the model that the round starts from

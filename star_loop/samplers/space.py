@@ -50,7 +50,7 @@ class Space(Mixture):
     """Solve rate at or above which an arm is closed."""
     explore: float = Field(0.1, ge=0, le=1)
     """The share that is spread evenly over the arms."""
-    draws: int = Field(1000, ge=1)
+    draws: int = Field(1000, ge=1, le=1_000_000)
     """Of θ, by which winning frequencies are counted."""
 
     def init(self, names: Sequence[str], columns: Columns = NOTHING) -> State:

@@ -182,3 +182,9 @@ def test_what_cannot_be_a_component_is_not_imported(
     write_modules(tmp_path, monkeypatch)
     assert answer in refusal(f"sampler._target_={target}")
     assert "IMPORTED" not in capsys.readouterr().out
+
+
+def test_runs_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    register()
+    assert settings_of_run(options(["outputs=~/runs", "name=x"]))[1] == tmp_path / "runs/x"
