@@ -2,14 +2,16 @@
 
 import heapq
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from star_loop.config.build import build
+from star_loop.config.component import Component
 from star_loop.config.hydra import CONF
 from star_loop.protocols import BootstrapError, Sampler
 from star_loop.records import Outcome, State
@@ -105,6 +107,25 @@ def test_law_pure(sampler: Sampler, history, n: int) -> None:
 @given(histories, st.integers(1, 9), st.integers(1, 9))
 def test_law_the_state_does_not_depend_on_the_size_of_waves(sampler: Sampler, history, a: int, b: int) -> None:
     assert equal(play(sampler, history, chunk=a), play(sampler, history, chunk=b))
+
+
+def with_numbers(part: Component, number: int) -> Iterator[Component]:
+    """The same with this number for each whole one of its own and of its parts, where it is not refused."""
+    for name, value in part:
+        if isinstance(value, Component):
+            yield from (part.model_copy(update={name: changed}) for changed in with_numbers(value, number))
+        elif type(value) is int:
+            try:
+                changed = type(part).model_validate({**dict(part), name: number})
+            except ValidationError:
+                continue
+            yield changed
+
+
+@pytest.mark.parametrize("number", [2**31, 2**63, 10**30])
+def test_law_a_whole_number_is_refused_or_works(sampler: Sampler, number: int) -> None:
+    for changed in with_numbers(sampler, number):
+        play(changed, (7, [(5, 1), (7, 2)]), chunk=3)
 
 
 @given(histories)
