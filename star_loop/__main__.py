@@ -108,10 +108,12 @@ def _do(typed: Sequence[str]) -> None:
     from star_loop.config.completion import offered
     from star_loop.config.hydra import prepare
     from star_loop.config.screen import end
+    from star_loop.config.typed import decoded
     from star_loop.run.directory import RunDirectory
     from star_loop.run.disk import leaving_nothing_empty, naming
     from star_loop.run.guard import refuse_places
 
+    typed = decoded(typed)
     try:
         asked = options(typed)
     except SystemExit as told:  # what the parser has answered by itself, such as --version

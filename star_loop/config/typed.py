@@ -1,10 +1,13 @@
 """What was typed, as Hydra wants it: a value that its grammar refuses is a text, as a shell's user means it."""
 
 import re
+from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
+
+from star_loop.errors import ConfigError
 
 LISTS = ("task.choices", "tags", "evaluation.external.tasks")
 """Keys of which commas separate the parts, not the values of a sweep."""
@@ -12,6 +15,18 @@ TEXTS = (*LISTS, "name", "notes")
 """Keys whose values are texts, also where they look like a number: `name=1.50`."""
 _KEY = re.compile(r"\+{0,2}[A-Za-z_][\w.@/]*\Z")
 _WRITTEN = ("[", "'", '"')
+
+
+def decoded(arguments: Sequence[str]) -> list[str]:
+    """Return what was typed as UTF-8 reads it, whatever the locale is.
+
+    Raises:
+        ConfigError: it is no UTF-8, so no file could hold it.
+    """
+    try:
+        return [argument.encode("utf-8", "surrogateescape").decode() for argument in arguments]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"what was typed is not UTF-8: {ascii(error.object)[1:]}") from error
 
 
 def grammatical(argument: str) -> str:

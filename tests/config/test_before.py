@@ -81,7 +81,7 @@ def test_a_group_that_is_switched_off_is_left_out() -> None:
 
 
 def test_a_refusal_leaves_no_directory_and_its_exit_code_is_2(tmp_path: Path) -> None:
-    for typed in ("seed=-1", "outputs=", "sampler=null"):
+    for typed in ("seed=-1", "outputs=", "sampler=null", "notes=\udcff"):
         done = command(typed, cwd=tmp_path)
         assert done.returncode == 2, done.stderr
         assert done.stderr.startswith("star_loop: configuration error: ") and done.stderr.count("\n") == 1
