@@ -222,6 +222,7 @@ GITHUB = "ghp_" + "0123456789" * 4
         ("mirror=https://me:typed-at-once@host",),
         ("mirror='file:///m?page=1&access_token=typed'",),
         ("notes='Bearer typed-at-once'",),
+        ("notes='with password=typed-at-once'",),
         ("notes='${oc.env:AUTHORIZATION} ${oc.env:BEARER}'",),
         (f"name={GITHUB}",),
         (f"+{SECRETS['HF_TOKEN']}=1",),

@@ -16,10 +16,10 @@ _NOT_SECRET = frozenset({"OLDPWD"})
 _ISSUED = re.compile(
     r"\b(hf_[A-Za-z0-9]{30,}|gh[opsur]_[A-Za-z0-9]{36,}|github_pat_\w{30,}|glpat-[\w-]{20,}|sk-[\w-]{20,}"
     r"|xox[abprs]-[\w-]{10,}|(AKIA|ASIA)[A-Z0-9]{16}|eyJ[\w-]{8,}\.[\w-]+\.[\w-]*|[Bb]earer [\w.~+/-]{8,})"
-    r"|://[^\s/:@]*:[^\s/:@]+@"
+    r"|://[^\s/:@]*:[^\s/:@]+@|\b(?i:pass(word|wd|phrase)|secret|token|api_?key)=[^\s{$]{6,}"
 )
 """What tokens of Hugging Face, GitHub, GitLab, OpenAI, Slack and AWS look like, JSON Web Tokens, those that a header
-bears, and a password in a URL."""
+bears, a password in a URL, and what is called one."""
 _URL, _ASKED = re.compile(r"://\S+"), re.compile(r"[?&#;]([\w.-]+)=[^&]")
 """What follows the scheme of a URL; and each name in its query that has a value."""
 _SHORTEST = 8
