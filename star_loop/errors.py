@@ -1,6 +1,7 @@
 """What can go wrong in a run that is no mistake in the program; each carries its own explanation."""
 
 from argparse import ArgumentTypeError
+from pathlib import Path
 
 
 def counted(number: int, thing: str) -> str:
@@ -22,6 +23,17 @@ def natural(typed: str) -> int:
     if not typed.isdecimal():
         raise ArgumentTypeError(f"a whole number of at least 0 is wanted, not {typed!r}")
     return int(typed)
+
+
+def a_path(typed: str) -> Path:
+    """Read a path, for argparse.
+
+    Raises:
+        ArgumentTypeError: it is empty, as a shell's variable that is not set; Python would take the current folder.
+    """
+    if not typed:
+        raise ArgumentTypeError("it is empty: give a path")
+    return Path(typed)
 
 
 class BootstrapError(RuntimeError):

@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from star_loop.config.hydra import composed, safe
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from star_loop.config.explain import explain
+from star_loop.config.hydra import composed, root_keys, safe, unknown_option
+from star_loop.errors import ConfigError
 from star_loop.launch import launch
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
@@ -14,13 +19,18 @@ def compose(*overrides: str) -> dict[str, Any]:
     """Return the resolved configuration that `python -m star_loop OVERRIDES` would run.
 
     Raises:
-        hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: an override names what does not exist.
+        ConfigError: an override cannot be read, or names what does not exist.
 
     Example:
         >>> compose("experiment=smoke", "iterations=2")["iterations"]
         2
     """
-    return composed(overrides)
+    if problem := unknown_option(overrides, root_keys()):
+        raise ConfigError(problem)
+    try:
+        return composed(overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, root_keys())) from error
 
 
 def improve(config: Mapping[str, Any], directory: str | Path | None = None) -> RunDirectory:

@@ -55,6 +55,17 @@ def test_the_table_has_a_row_for_each_iteration_and_null_where_nothing_was_measu
     assert star_loop.improve(config, tmp_path / "quiz").table() == table  # complete: nothing is done again
 
 
+@pytest.mark.parametrize(
+    "override, said",
+    [("a", "'a' cannot be read: write key=value"), ("-m", "'-m' cannot be read"), ("--help", "--help"),
+     ("samplr=uniform", "samplr: no such key: did you mean sampler?"), ("sampler=nope", "Could not find 'sampler/nope'"),
+     ("sampler=[uniform,adastar]", "sampler: one option is wanted, .*: a sweep is -m sampler=uniform,adastar")],
+)  # fmt: skip
+def test_what_cannot_be_composed_is_a_configuration_error(override: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        star_loop.compose("experiment=smoke", override)
+
+
 def test_the_directory_is_the_command_lines_and_names_stay_below_it(tmp_path: Path) -> None:
     config = configure(*QUIZ, "iterations=0", f"outputs={tmp_path}", "name=a/b")
     assert star_loop.improve(config).path == tmp_path / "a/b"

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Collection, Sequence
 
-from hydra.errors import MissingConfigException
+from hydra.errors import MissingConfigException, OverrideParseException
 
 _UNKNOWN = re.compile(r"(?:Could not (?:override|delete(?: from config\.)?)|config group) '([^']+)'")
 """How Hydra names a key or a group that it does not find."""
@@ -28,6 +28,9 @@ def explain(error: Exception, known: Collection[str]) -> str:
         known: the configuration's groups and root keys.
     """
     said = _as_typed(str(error))
+    if isinstance(error, OverrideParseException):
+        typed = without_plus(error.override)
+        return f"{typed!r} cannot be read: write key=value, key='a value with any signs', or ~group to leave one out"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.partition("/")
         if group in _ELSEWHERE and re.search(r"[/.~]", option):

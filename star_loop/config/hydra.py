@@ -65,6 +65,8 @@ class AsTyped(logging.Filter):
 
 
 SWEEP = ("-m", "--multirun")
+ONE_OF = ("task", "model", "sampler", "allocator", "search", "scorer", "reward", "generator", "trainer")
+"""Groups of which one option is chosen; those of others may be laid over each other."""
 
 
 def register() -> None:
@@ -147,7 +149,8 @@ def root_keys() -> set[str]:
 
 
 def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | None:
-    """Say what is wrong with the first option that Hydra does not have; None: it knows them all.
+    """Say what is wrong with the first option that Hydra does not have, or the first list where one option of a group
+    is wanted; None: there is nothing.
 
     Args:
         arguments: what was typed.
@@ -158,6 +161,8 @@ def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | Non
     known = hydra_internals.options()
     for argument in arguments:
         option, _, value = argument.partition("=")
+        if option in ONE_OF and value.startswith("["):  # Hydra would lay the files over each other
+            return f"{option}: one option is wanted, got {value}: a sweep is -m {option}={value.strip('[]')}"
         if not option.startswith("--") or option in known:
             continue
         if option[2:].split(".")[0] in keys:

@@ -32,7 +32,7 @@ from star_loop.config.help import key_meanings
 from star_loop.config.hydra import CONF, PACKAGE
 from star_loop.config.screen import conclude, outlive_screen
 from star_loop.config.target import component_class
-from star_loop.errors import ConfigError
+from star_loop.errors import ConfigError, a_path
 
 Schema = dict[str, Any]
 HEAVY = {"torch", "transformers", "peft", "vllm", "ray", "accelerate"}
@@ -262,8 +262,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 2 where something could not be read or written.
     """
     parser = argparse.ArgumentParser(prog="python -m star_loop.config.schema", description="JSON Schemas for editors.")
-    parser.add_argument("folder", type=Path, help="where they are written")
-    parser.add_argument("--comment", type=Path, metavar="CONF", help="name them in the YAML files of this folder")
+    parser.add_argument("folder", type=a_path, help="where they are written")
+    parser.add_argument("--comment", type=a_path, metavar="CONF", help="name them in the YAML files of this folder")
     parser.add_argument(
         "--module", action="append", default=[], help="a module with components of your own (repeatable)"
     )

@@ -15,9 +15,9 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from star_loop.config.screen import conclude, outlive_screen
+from star_loop.errors import a_path
 from star_loop.export.card import PARTS
 from star_loop.export.files import export
 from star_loop.export.hub import push
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 2 where nothing could be exported.
     """
     parser = argparse.ArgumentParser(prog="python -m star_loop.export", description="Write <run>/export/<iteration>/.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, e.g. outputs/default")
+    parser.add_argument("run", type=a_path, metavar="RUN", help="a run directory, e.g. outputs/default")
     parser.add_argument("--iteration", default="best", help="a number, last, or best (highest validation accuracy)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="what to write (default: everything)")
     parser.add_argument("--license", default="other", help="for the cards: a Hub licence id, such as apache-2.0")

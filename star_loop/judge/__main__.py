@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if len(places) > 1:
             raise ValueError(f"one run or file at a time, not {', '.join(places)}")
+        if "" in places:  # as a shell's variable that is not set; Python would take the current folder
+            raise ValueError("the run or the file is empty: give its path")
         place = Path(places[0]) if places and places != ["-"] else None
         if place is not None and place.is_dir():
             typed = (f"--{'gold' if name == 'answer' else name}" for name, value in given.items() if value is not None)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from star_loop.config.screen import conclude, outlive_screen
+from star_loop.errors import a_path
 from star_loop.models.provenance import write_provenance
 
 _TOLD = ("name", "license", "license.link", "author", "organization", "url", "source.url", "base_model.0.repo_url")
@@ -135,8 +136,8 @@ def main() -> int:
         0, or 2 where it cannot be converted.
     """
     parser = argparse.ArgumentParser(prog="python -m star_loop.models.gguf", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("file", type=Path, help="a GGUF file of a causal language model")
-    parser.add_argument("directory", type=Path, help="where its model is written; it must not exist")
+    parser.add_argument("file", type=a_path, help="a GGUF file of a causal language model")
+    parser.add_argument("directory", type=a_path, help="where its model is written; it must not exist")
     wanted = parser.parse_args()
     try:
         print(f"written: {convert(wanted.file, wanted.directory)}")

@@ -12,6 +12,7 @@ from typing import Any
 from star_loop.accounting.flops import Shapes, shapes_of
 from star_loop.config.screen import conclude, outlive_screen
 from star_loop.doctor import Size
+from star_loop.errors import a_path
 from star_loop.experiment import Experiment
 from star_loop.generators.devices import stated
 from star_loop.models import Pretrained
@@ -38,7 +39,7 @@ def arguments() -> argparse.ArgumentParser:
     """Return the flags; what is not given is as in the run."""
     parser = argparse.ArgumentParser(prog="python -m star_loop.plan", description=__doc__)
     add = parser.add_argument
-    add("--like", type=Path, default=Path("outputs/default"), help="a finished run: its rates, lengths and yields")
+    add("--like", type=a_path, default=Path("outputs/default"), help="a finished run: its rates, lengths and yields")
     add("--model", help="another base (a Hub id, or a folder with config.json): rates scale with its weights and FLOPs")
     add("--observations", type=int, nargs="+", default=OBSERVATIONS)
     add("--gpus", type=int, nargs="+", default=GPUS)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from star_loop.config.screen import conclude, outlive_screen
+from star_loop.errors import a_path
 from star_loop.report import write, write_comparison
 from star_loop.run.disk import RunError
 
@@ -59,9 +60,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Write <run>/report.html for a run, and comparison.html, .md and .csv for several.",
     )
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="RUN_OR_FOLDER", help="a run directory, or a folder that holds several"
+        "paths",
+        nargs="+",
+        type=a_path,
+        metavar="RUN_OR_FOLDER",
+        help="a run directory, or a folder that holds several",
     )
-    parser.add_argument("--into", type=Path, help="the comparison's folder; by default the one that holds all runs")
+    parser.add_argument("--into", type=a_path, help="the comparison's folder; by default the one that holds all runs")
     parser.add_argument(
         "--target", type=_share, action="append", default=[],
         help="a test accuracy, such as 0.6, whose FLOPs are compared (repeatable); by default round ones",

@@ -15,10 +15,9 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 
 from star_loop.config.screen import conclude, outlive_screen
-from star_loop.errors import natural
+from star_loop.errors import a_path, natural
 from star_loop.report.quantities import MISSING, visible
 from star_loop.report.rollouts import Seen, Wanted, observations, rollouts
 from star_loop.run.directory import RunDirectory
@@ -129,7 +128,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m star_loop.show",
         description="What the model wrote in a run, which of it was right, and why not.",
     )
-    parser.add_argument("run", type=Path, help="a run directory")
+    parser.add_argument("run", type=a_path, help="a run directory")
     verdict = parser.add_mutually_exclusive_group()
     verdict.add_argument("--right", dest="correct", action="store_true", default=None, help="only right ones")
     verdict.add_argument("--wrong", dest="correct", action="store_false", default=None, help="only wrong ones")

@@ -232,7 +232,7 @@ def prove_total(verifier: Verifier, observation: Observation) -> None:
     chosen = verifier.choose(observation)
     name = type(chosen).__name__
     for text in ODD if not chosen.paid_for else [text for text in ODD if len(text) <= _SHORT]:
-        shown = f"{text[:30]!r}{'…' if len(text) > 30 else ''} ({len(text):,} characters)"
+        shown = f"{text[:30]!r}{'…' if len(text) > 30 else ''} ({counted(len(text), 'character')})"
         try:
             first, again = (verifier.probe(observation, text) for _ in range(2))
         except Exception as failure:
@@ -241,9 +241,10 @@ def prove_total(verifier: Verifier, observation: Observation) -> None:
                 "model writes, a verdict is due: let it be wrong"
             ) from failure
         if first != again:
+            said = "; ".join(f"{'right' if each.correct else 'wrong'}, {each.how}" for each in (first, again))
             raise ValueError(
-                f"task: the verifier {name} judges {shown}, asked about {observation.id}, now so, now so ({first}, "
-                f"{again}): let it depend on nothing but the observation and the text"
+                f"task: the verifier {name} judges {shown}, asked about {observation.id}, now so, now so ({said}): let "
+                "it depend on nothing but the observation and the text"
             )
 
 
