@@ -12,7 +12,7 @@ from typing import Any
 
 from star_loop.config.build import build
 from star_loop.config.secrets import guard_secrets
-from star_loop.errors import ConfigError
+from star_loop.errors import ConfigError, counted
 from star_loop.experiment import Experiment
 from star_loop.loop import loop
 from star_loop.models import fingerprint as fingerprint_weights
@@ -95,6 +95,11 @@ def advance(
         with load.refusing():
             source = fetch(run, experiment.fork)
         guard_source(run, source, identity, experiment.fork)
+        if not begun and int(source.name) > experiment.iterations:
+            raise ConfigError(
+                f"fork={experiment.fork} takes over {counted(int(source.name), 'iteration')}, and "
+                f"iterations={experiment.iterations}: set iterations= to how many there are to be in all"
+            )
     if not begun:
         bind(run, config, identity, FREE_KEYS)
     changes = guard_identity(run, identity)

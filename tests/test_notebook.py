@@ -53,6 +53,8 @@ def test_the_table_has_a_row_for_each_iteration_and_null_where_nothing_was_measu
     assert isinstance(run, RunDirectory) and table["iteration"].to_pylist() == [0, 1]
     assert table["train/loss"].to_pylist() == [None, run.iteration(1).metrics()["train/loss"]]
     assert star_loop.improve(config, tmp_path / "quiz").table() == table  # complete: nothing is done again
+    with pytest.raises(star_loop.RunError, match=r"there is no .*/iterations/0099"):
+        run.iteration(99).rollouts()
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,13 @@ class IterationDirectory:
         return self._read(f"{name}.jsonl", Rollout) if (self.path / f"{name}.jsonl").exists() else iter(())
 
     def rollouts(self) -> list[Rollout]:
-        """Return the rollouts of all finished waves, in order."""
+        """Return the rollouts of all finished waves, in order.
+
+        Raises:
+            RunError: there is no such iteration.
+        """
+        if not self.path.is_dir():
+            raise RunError(f"there is no {self.path}: iterations are counted from 0, and the run may be shorter")
         return [rollout for wave in self.waves for rollout in self.judged(wave)]
 
     def examples(self, compute: Callable[[], Sequence[Example]]) -> list[Example]:

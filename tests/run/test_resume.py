@@ -251,6 +251,14 @@ def test_a_fork_goes_on_without_the_run_that_it_began_with(tmp_path: Path) -> No
     assert contents(tmp_path / "new/iterations") == contents(tmp_path / "whole/iterations")
 
 
+def test_a_fork_that_brings_more_than_is_asked_for_is_refused(tmp_path: Path) -> None:
+    play(tmp_path / "one")
+    source = tmp_path / "one/iterations/0003"
+    with pytest.raises(ConfigError, match=r"takes over 3 iterations, and iterations=2: set iterations="):
+        play(tmp_path / "two", f"fork={source}", "iterations=2")
+    assert not (tmp_path / "two/config.yaml").exists()
+
+
 def test_a_fork_with_other_observations_is_refused(tmp_path: Path) -> None:
     play(tmp_path / "run", "iterations=1")
     with pytest.raises(ConfigError, match="other observations"):
