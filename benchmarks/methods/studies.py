@@ -143,6 +143,7 @@ RARE = (
     "iterations=8",
 )
 TARGETS = (0.6, 0.7, 0.8)
+SPACED = ("experiment=peers", "sampler._target_=benchmarks.methods.orders.Spaced")
 
 STOPPING = Study(
     title="Sampling cost",
@@ -157,6 +158,7 @@ STOPPING = Study(
         "AdaSTaR": ("experiment=adastar", EARLY),
         "hardest first": ("experiment=hardest_first", EARLY),
         "peers": ("experiment=peers", EARLY),
+        "spaced": (*SPACED, EARLY),
         # Three iterations go further than the others get for their FLOPs; all distinct ones of five draws.
         "B-STaR": ("experiment=b_star", "iterations=3", "selectors.best.limit=5"),
         "ReST-EM": ("experiment=rest_em", "iterations=2"),
@@ -175,6 +177,7 @@ ORDER = Study(
         "AdaSTaR": ("experiment=adastar", EARLY),
         "hardest first": ("experiment=adastar_priority_flipped", EARLY, "sampler.power=0"),
         "peers": ("experiment=peers", EARLY),
+        "spaced": (*SPACED, EARLY),
         "CurES prompts": ("experiment=star_acc_early_stop", EARLY, "sampler=cures"),
         "SPaCe": ("experiment=space", EARLY, "sampler.by=[skill,level]"),
         "stratified": ("experiment=star_acc_early_stop", EARLY, "sampler=stratified", "sampler.by=[skill,level]"),
@@ -190,6 +193,7 @@ ORDERS: Mapping[str, Overrides] = {
     "AdaSTaR": ("experiment=adastar",),
     "hardest first": ("experiment=hardest_first",),
     "peers": ("experiment=peers",),
+    "spaced": SPACED,
 }
 """An early stop in each order, where the setting says the rest."""
 
@@ -287,6 +291,7 @@ DUPLICATES = Study(
         "random": ("experiment=star_acc_early_stop",),
         "hardest first": ("experiment=hardest_first",),
         "peers": ("experiment=peers",),
+        "spaced": SPACED,
         "each once": ("experiment=star_acc_early_stop", "task.repeats=1"),
         "SPaCe tenth": SPACE_TENTH,
     },
