@@ -78,6 +78,11 @@ class Pretrained(Component):
         return path if path.is_dir() else None
 
     @property
+    def present(self) -> bool:
+        """Tell whether the weights are on this machine already."""
+        return self.directory is not None or bool(_cached_weights(self))
+
+    @property
     def provenance(self) -> Mapping[str, Any]:
         """Return what a converted directory says it was made from: `source`, `sha256`, `license`; otherwise nothing."""
         return read_provenance(self.directory) if self.directory else {}

@@ -9,6 +9,7 @@ A trained adapter directory carries `canary.json`, by which an engine proves tha
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,9 @@ from transformers.utils import logging as transformers_logging
 from star_loop.models import Model, Pretrained, chat
 from star_loop.models.device import multiplies_bfloat16
 from star_loop.models.tied import refuse_tied
+
+_OF_A_LAYER = re.compile(r"\b(layers|h|blocks)\.\d+\.")
+"""Names of weights in a decoder's layers; what else a file holds beside the model, transformers leaves out."""
 
 transformers_logging.disable_progress_bar()  # loading is not a phase of the loop; its bars would tear the console's
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # PEFT loads it where it is, and it tells of kernels
@@ -71,18 +75,39 @@ def load_model(pretrained: Pretrained, dtype: torch.dtype | None = None, **optio
         options: of transformers' `from_pretrained`.
 
     Raises:
-        ValueError: no such model, or no safetensors weights, or not all of them.
+        ValueError: no such model, or no safetensors weights, or weights that are not those of its configuration.
     """
     wanted = dtype if dtype is not None else weight_dtype(pretrained)
-    options |= {"dtype": wanted, "use_safetensors": True, "output_loading_info": True}
+    options |= {"dtype": wanted, "use_safetensors": True}
+    options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
     model, found = load_with(AutoModelForCausalLM, pretrained, "weights", **options)
-    if found["missing_keys"]:
-        raise ValueError(
-            f"the weights of model.name_or_path={pretrained.name_or_path!r} lack {sorted(found['missing_keys'])[:3]}, "
-            "which would be random numbers. Is config.json that of another model?"
-        )
+    strange = {
+        "lack {}, which would be random numbers": sorted(found["missing_keys"]),
+        "have {} in another shape": sorted(name for name, *_ in found["mismatched_keys"]),
+        "have {}, a layer too many": sorted(filter(_OF_A_LAYER.search, found["unexpected_keys"])),
+    }
+    for how, names in strange.items():
+        if names:
+            listed = ", ".join(names[:3]) + ", …" * (len(names) > 3)
+            raise ValueError(
+                f"the weights of model.name_or_path={pretrained.name_or_path!r} {how.format(listed)}. Is config.json "
+                "that of another model?"
+            )
     loaded: PreTrainedModel = model
     return loaded.eval()
+
+
+def prove(pretrained: Pretrained) -> None:
+    """Load all but the numbers: the tokenizer, the configuration, and each weight's name and shape.
+
+    A model that is still to be downloaded is proven when it is loaded, and so is one that was saved quantised.
+
+    Raises:
+        ValueError: what loading it would say.
+    """
+    load_tokenizer(pretrained)
+    if pretrained.present and getattr(load_config(pretrained), "quantization_config", None) is None:
+        load_model(pretrained, device_map="meta")
 
 
 def load_merged(model: Model, dtype: torch.dtype | None = None) -> PreTrainedModel:

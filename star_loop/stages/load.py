@@ -63,13 +63,18 @@ def check(experiment: Experiment) -> None:
     """
     for part in _parts(experiment):
         part.check()
-    if experiment.model.chat_template:
+    model = experiment.model
+    if not model.weightless and model.name_or_path != "tiny":  # which is as it was shipped; torch takes seconds to load
+        from star_loop.models.weights import prove
+
+        prove(model)
+    if model.chat_template:
         from star_loop.models import chat
         from star_loop.models.weights import load_tokenizer
 
-        tokenizer = load_tokenizer(experiment.model)  # its template is tried here, not in the engine's own process
+        tokenizer = load_tokenizer(model)  # its template is tried here, not in the engine's own process
         for first in islice(experiment.task.train(), 1):
-            chat.attempt(tokenizer, experiment.task.prompt(first), experiment.model)
+            chat.attempt(tokenizer, experiment.task.prompt(first), model)
 
 
 def doubts(parameters: int, dtype: str, learning_rate: float | None) -> list[str]:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from star_loop.accounting.flops import shapes_of
 from star_loop.config.build import build
+from star_loop.errors import ConfigError
 from star_loop.generators.serving import Canary
 from star_loop.launch import EXPECTED
 from star_loop.models import Model, Pretrained, fingerprint
@@ -91,6 +92,8 @@ BASE = {
     **{f"config.json {how}": ("config.json", change) for how, change in TEXTS.items()},
     **{f"weights {how}": ("model.safetensors", change) for how, change in WEIGHTS.items()},
     "no layer": ("config.json", edited(num_hidden_layers=3)),
+    "a layer too many": ("config.json", edited(num_hidden_layers=1)),
+    "layers below nothing": ("config.json", edited(num_hidden_layers=-1)),
     "layers in words": ("config.json", edited(num_hidden_layers="two")),
     "heads of nothing": ("config.json", edited(num_attention_heads=0)),
     "a wider model": ("config.json", edited(hidden_size=128)),
@@ -124,6 +127,22 @@ def test_what_was_cut_off_is_found_before_anything_starts(sound: Path, tmp_path:
     (directory / name).write_bytes(TEXTS[how]((directory / name).read_bytes()))
     with pytest.raises(ValueError, match=name):
         Pretrained(name_or_path=str(directory)).check()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [("config.json", edited(num_hidden_layers=1), r"have model\.layers\.1\..*, a layer too many"),
+     ("config.json", edited(hidden_size=128), r"have lm_head\.weight, .* in another shape"),
+     ("config.json", edited(model_type="oracle"), r"does not recognize this architecture"),
+     ("tokenizer.json", TEXTS["cut in half"], r"cannot load the tokenizer")],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_before_a_directory_is_bound(
+    sound: Path, tmp_path: Path, name: str, change: Callable[[bytes], bytes], said: str
+) -> None:
+    directory = Path(shutil.copytree(sound / "base", tmp_path / "base"))
+    (directory / name).write_bytes(change((directory / name).read_bytes()))
+    with pytest.raises(ConfigError, match=said):
+        check(build(configure("experiment=smoke", "model=tiny", f"model.name_or_path={directory}")))
 
 
 TOKENIZERS = {
