@@ -51,6 +51,17 @@ HARD = ("observations", "choices_and_meta", "base_weights")
 """Fingerprints in `identity.json` that never change in a run; with `settings`, they tell it from others."""
 
 
+class MisplacedError(RunError):
+    """An iteration that stands where another one belongs."""
+
+    def __init__(self, here: IterationDirectory, what: str) -> None:
+        self.here, self.what = here, what
+        super().__init__(
+            f"{here.path} {what}: put back iteration {here.number} of this run. Without it: move {here.path} and all "
+            "after it away, and the same command goes on from the iteration before"
+        )
+
+
 class RunDirectory:
     """`outputs/<name>`: everything that one run leaves behind.
 
@@ -107,9 +118,9 @@ class RunDirectory:
             here = self.iteration(number)
             state = here.verify(retention=retention and number != last.number, weights=weights)
             if state.iteration != number:
-                raise _misplaced(here, f"is iteration {state.iteration}, in the place of iteration {number}")
+                raise MisplacedError(here, f"is iteration {state.iteration}, in the place of iteration {number}")
             if state.predecessor != (self.iteration(number - 1).state().digest if number else None):
-                raise _misplaced(here, f"was made after another iteration {number - 1} than the one that is there")
+                raise MisplacedError(here, f"was made after another iteration {number - 1} than the one that is there")
 
     def refuse_foreign(self) -> None:
         """Compare what the committed iterations were made of with what the run is made of.
@@ -121,7 +132,7 @@ class RunDirectory:
         for number in range(self.inherited() + 1, last.number + 1 if last else 0):
             theirs = self.iteration(number).state().made_of
             if any(theirs.get(key, ours.get(key)) != ours.get(key, theirs.get(key)) for key in ("settings", *HARD)):
-                raise _misplaced(self.iteration(number), "is of another run: other settings, data or weights")
+                raise MisplacedError(self.iteration(number), "is of another run: other settings, data or weights")
 
     def inherited(self) -> int:
         """Return the last iteration that a fork has taken over from another run; -1: none."""
@@ -271,13 +282,6 @@ class RunDirectory:
     def _remedy(self) -> str:
         commits = sorted(self.path.glob("iterations/*/state.json"))
         return f"Restore it, or continue in a new run: name=<new>{f' fork={commits[-1].parent}' if commits else ''}"
-
-
-def _misplaced(here: IterationDirectory, what: str) -> RunError:
-    return RunError(
-        f"{here.path} {what}: put back iteration {here.number} of this run. Without it: move {here.path} and all after "
-        "it away, and the same command goes on from the iteration before"
-    )
 
 
 def _last_lines(path: Path, start: bytes, block: int = 1 << 12) -> list[bytes]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from star_loop.errors import ConfigError
 from star_loop.run.commit import IterationState
-from star_loop.run.directory import HARD, RunDirectory
+from star_loop.run.directory import HARD, MisplacedError, RunDirectory
 from star_loop.run.disk import RunError, read_json
 from star_loop.run.guard import check_prepared, differs
 from star_loop.run.iteration import iteration_number
@@ -79,8 +79,17 @@ def guard_source(run: RunDirectory, source: Path, made_of: Mapping[str, Any], na
         check_prepared(origin)
     except RunError as error:
         clear_fetched(run)
-        said = str(error).replace(str(origin.path), named.rstrip("/").rpartition("/iterations/")[0])
+        said = _said(error, origin).replace(str(origin.path), named.rstrip("/").rpartition("/iterations/")[0])
         raise RunError(f"fork={named} cannot be begun with: {said}") from error
+
+
+def _said(error: RunError, origin: RunDirectory) -> str:
+    """Advise what helps a fork, which does not go on in the run that it begins with."""
+    if not isinstance(error, MisplacedError):
+        return str(error)
+    number = error.here.number
+    good = f", or fork from {origin.iteration(number - 1).path}" if number else ""
+    return f"{error.here.path} {error.what}: put back iteration {number} of this run{good}"
 
 
 def adopt(run: RunDirectory, source: Path) -> None:
