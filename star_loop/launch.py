@@ -126,7 +126,8 @@ def show(config: Mapping[str, Any]) -> str:
     if config["show"] != "prompts":
         raise ConfigError(f"show: input should be 'prompts' or null, got {config['show']!r}")
     experiment = build(config)
-    experiment.task.check()
+    for part in (experiment.task, experiment.task.verifier):
+        part.check()
     if not experiment.model.chat_template:
         return prompts(experiment.task)
     from star_loop.models import chat

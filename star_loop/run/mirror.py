@@ -172,7 +172,8 @@ class Copying(Session):
     def _another(self, path: Path) -> RunError:
         return RunError(
             f"{self._there(path)} in the mirror is not that of {self.run.path}: another run has this name there. "
-            "Choose another mirror= or name=, or continue from it: name=<new> fork=<mirror>/<name>/iterations/<NNNN>"
+            "Choose another mirror= or name=, or continue from it: name=<new> fork=<mirror>/<name>/iterations/<NNNN>. "
+            "If it was only changed there, delete it there"
         )
 
     def _publish(self, path: Path) -> None:
