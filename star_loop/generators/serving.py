@@ -6,6 +6,7 @@ measured: the log-probabilities of a few fixed sequences must be those that the 
 
 import json
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,8 @@ Sequences = Sequence[Sequence[int]]
 NOISE = {"float32": 1e-4}
 """Numerical disagreement of two implementations, nats per token; of the half-precision types: `HALF_NOISE`."""
 HALF_NOISE = 2e-2
+ANY_TOKENS = (tuple(range(8)),)
+"""Sequences of token ids that every vocabulary has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,17 @@ class Canary:
                 f"canary: after the swap the engine still generates with old weights, all or some: {figures}. "
                 "Set generator.adapter to the other of merge and lora, or generator=transformers."
             )
+
+
+def refuse_no_numbers(sums: Sequence[float], dtype: str) -> None:
+    """Look at what a fresh model makes of any tokens (`ANY_TOKENS`): weights that are finite may overflow in a product.
+
+    Raises:
+        ValueError: it is no number, so whatever it generates means nothing.
+    """
+    if not all(map(math.isfinite, sums)):
+        remedy = "download or save the model again" if dtype == "float32" else "set generator.dtype=float32"
+        raise ValueError(f"what the model computes is no number in {dtype}: {remedy}")
 
 
 class Serving(ABC):

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from star_loop.generators.devices import generating_dtype
 from star_loop.generators.sampled import read_sampled
-from star_loop.generators.serving import Sequences, Serving
+from star_loop.generators.serving import ANY_TOKENS, Sequences, Serving, refuse_no_numbers
 from star_loop.generators.thinking import ThinkingBudget
 from star_loop.models import Model, Pretrained
 from star_loop.models.chat import THINKS, THOUGHT
@@ -73,12 +73,13 @@ class TransformersEngine(Serving):
         import torch
         from transformers import GenerationConfig
 
-        from star_loop.models.weights import end_tokens, load_beside, load_merged, load_tokenizer
+        from star_loop.models.weights import end_tokens, load_beside, load_merged, load_tokenizer, sequence_logprobs
 
         load = load_merged if self.settings.adapter == "merge" else load_beside
         self._model = None  # two copies may not fit
         try:
-            loaded = load(model, getattr(torch, generating_dtype(model.base, self.settings.dtype)))
+            loaded = load(model, getattr(torch, generating_dtype(model.base, self.settings.dtype))).to(device())
+            refuse_no_numbers(sequence_logprobs(loaded, ANY_TOKENS), str(loaded.dtype).removeprefix("torch."))
             self._tokenizer = load_tokenizer(model.base)
         except ValueError as error:
             raise EngineError(f"cannot serve {model.adapter or model.base.name_or_path}: {error}") from error
@@ -86,7 +87,7 @@ class TransformersEngine(Serving):
         pad = self._tokenizer.pad_token_id
         # A model may bring sampling defaults of its own; only the request's sampling counts here.
         loaded.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=ends[0] if pad is None else pad)
-        self._model = loaded.to(device())
+        self._model = loaded
 
     def logprobs(self, sequences: Sequences) -> list[float]:
         """Measure with one forward pass for each sequence."""

@@ -12,7 +12,7 @@ from star_loop.generators.devices import generating_dtype, is_small
 from star_loop.generators.likelihood import Means, means
 from star_loop.generators.process import Messages, Send, connect_to_parent
 from star_loop.generators.sampled import read_sampled
-from star_loop.generators.serving import advice
+from star_loop.generators.serving import ANY_TOKENS, advice, refuse_no_numbers
 from star_loop.models import Model, Pretrained
 from star_loop.models.chat import THINKS, THOUGHT
 from star_loop.seeding import seed_for
@@ -66,6 +66,7 @@ class VllmWorker:
         self.llm = vllm_internals.start(self._arguments(seed))
         config = vllm_internals.model_config(self.llm)
         self.dtype, self.context, self.vocabulary = config.dtype, config.max_model_len, config.get_vocab_size()
+        refuse_no_numbers(self.logprobs(ANY_TOKENS), str(self.dtype).removeprefix("torch."))
         return {
             "version": vllm_internals.version(), "device": device,
             "dtype": str(self.dtype).removeprefix("torch."), "context": self.context,

@@ -19,6 +19,7 @@ from star_loop.accounting.flops import shapes_of
 from star_loop.config.build import build
 from star_loop.errors import ConfigError
 from star_loop.generators.serving import Canary
+from star_loop.generators.transformers import Transformers
 from star_loop.launch import EXPECTED
 from star_loop.models import Model, Pretrained, fingerprint
 from star_loop.models.weights import load_beside, load_merged, load_model, load_tokenizer
@@ -26,6 +27,7 @@ from star_loop.protocols import EngineError
 from star_loop.records import Example
 from star_loop.stages.load import check
 from star_loop.trainers.lora import Lora
+from tests.generators.test_generators import ask
 from tests.quiz import configure
 from tests.small_models import write_adapter, write_llama
 
@@ -241,6 +243,20 @@ def test_a_base_of_no_numbers_is_named_before_anything_is_generated(
             ValueError, match=rf"model\.safetensors has numbers that are not finite \(first in {last}\)"
         ):
             fingerprint(pretrained)
+
+
+def test_numbers_that_overflow_in_a_product_are_named_before_anything_is_generated(sound: Path, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(sound / "base", tmp_path / "base"))
+    weights = load_file(directory / "model.safetensors")
+    for name in ("model.norm.weight", "lm_head.weight"):
+        weights[name] *= 1e30
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    base = Pretrained(name_or_path=str(directory))
+    with (
+        Transformers().engine(base, workspace=tmp_path, seed=0) as engine,
+        pytest.raises(EngineError, match=rf"cannot serve {directory}: what the model computes is no number in float32"),
+    ):
+        engine.generate(ask(), seed=0)
 
 
 def test_so_is_one_of_the_hubs_cache(sound: Path, tmp_path: Path) -> None:
