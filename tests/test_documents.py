@@ -185,7 +185,7 @@ def cheap(module: str, arguments: list[str]) -> list[str]:
     given = {argument.partition("=")[0] for argument in arguments}
     few = [] if "iterations" in given else [f"iterations={1 if '-m' in given else 3}"]
     scored = ["scorer=scripted"] if "scorer" in given else []
-    return [*arguments, *CHEAP, *few, *scored, *([] if "task" in given else SMALL)]
+    return [*arguments, *CHEAP, *few, *scored, *([] if given & {"task", "task._target_"} else SMALL)]
 
 
 def here(document: Path) -> list[str]:

@@ -203,6 +203,9 @@ class Client:
                 if getattr(error, "status_code", None) == 429:
                     self._requests.pause(seconds)
                 self._wait(seconds)
+            except ValueError as error:  # of JSON
+                what = f"is no OpenAI-compatible server: its answer is no JSON ({error})"
+                raise EngineError(f"{self.server.base_url} {what}: see that base_url= is right") from error
         raise AssertionError
 
     def _may_pass(self, error: "openai.APIError") -> bool:

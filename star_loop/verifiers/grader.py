@@ -18,7 +18,7 @@ from star_loop.verifiers.rewards import OWN, by_name, names
 
 logger = logging.getLogger(__name__)
 
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?![\w]|\.\d)")
+_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)")
 _NAME = re.compile(r"(?<![A-Za-z])\{([A-Za-z_]\w*)\}")
 """Not `\\boxed{n}`, which is mathematics."""
 _THIS_TEXT = (400, 413, 422)
@@ -109,7 +109,7 @@ class Grader(Component):
         """Read the mark of a reply, behind its thinking."""
         numbers = _NUMBER.findall(reply(said).replace(f"/{self.highest:g}", ""))
         found = float(numbers[-1]) / self.highest if numbers else None
-        return found if found is not None and found <= 1 else None
+        return found if found is not None and 0 <= found <= 1 else None
 
     def question_about(self, observation: Observation, text: str) -> str:
         """Write what the judge is asked; what stands in the text is not filled in again, and half a pair is a `?`."""

@@ -31,7 +31,7 @@ def test_any_reply_gives_a_mark_between_0_and_1_or_none(said: str) -> None:
 @pytest.mark.parametrize(
     "said, mark",
     [("Score: 10", 1.0), ("Step 2 is wrong.\nScore: 3/10", 0.3), ("**Score: 7.5**", 0.75), ("<think>Score: 9</think>Score: 1.", 0.1),
-     ("Score: 12", None), ("Score: x", None), ("", None), ("v1.2.3", None)],
+     ("Score: 12", None), ("Score: -3", None), ("7-8", 0.8), ("Score: x", None), ("", None), ("v1.2.3", None)],
 )  # fmt: skip
 def test_the_last_number_is_the_mark(said: str, mark: float | None) -> None:
     assert Judge().mark(said) == mark

@@ -153,6 +153,14 @@ def test_what_is_no_such_server_is_told(page) -> None:
         Client(Server(base_url=server.url)).ask(CHAT, body())
 
 
+def test_a_page_that_claims_to_be_json_is_told_too() -> None:
+    with (
+        scripted_server(lambda _: Answer("<html>", headers={"Content-Type": "application/json"})) as server,
+        pytest.raises(EngineError, match="is no OpenAI-compatible server: its answer is no JSON .*base_url= is right"),
+    ):
+        Client(Server(base_url=server.url)).ask(CHAT, body())
+
+
 def test_the_model_must_be_there() -> None:
     with scripted_server(echo, models=("a", "models/b")) as server:
         Client(Server(base_url=server.url, model="b")).check()
