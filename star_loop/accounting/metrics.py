@@ -151,17 +151,20 @@ VETOED = (How.TOO_LONG, How.TRUNCATED, How.HINT_LEAK)
 def reward_metrics(rollouts: Sequence[Rollout]) -> Metrics:
     """Figures of a reward beside the verifier: its mean mark, and how often a mark from 0.5 on agrees with the verdict.
 
+    A mean of no marks is left out.
+
     Args:
         rollouts: those that count.
     """
     asked = [r for r in rollouts if r.how not in VETOED]
     marked = [(r.score, r.correct) for r in asked if r.score is not None]
-    return {
-        "reward/mark": _mean([score for score, _ in marked]),
-        "reward/mark_of_correct": _mean([score for score, correct in marked if correct]),
-        "reward/agreement": _mean([(score >= 0.5) == correct for score, correct in marked]),
-        "reward/unmarked": 1 - len(marked) / max(len(asked), 1),
+    means: dict[str, list[float]] = {
+        "reward/mark": [score for score, _ in marked],
+        "reward/mark_of_correct": [score for score, correct in marked if correct],
+        "reward/agreement": [(score >= 0.5) == correct for score, correct in marked],
     }
+    figures = {name: _mean(values) for name, values in means.items() if values}
+    return figures | {"reward/unmarked": 1 - len(marked) / max(len(asked), 1)}
 
 
 def base_accuracy(metrics: Metrics) -> float | None:

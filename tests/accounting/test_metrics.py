@@ -12,6 +12,7 @@ from star_loop.accounting.metrics import (
     machine_metrics,
     majority_correct,
     pass_at_k,
+    reward_metrics,
     token_counts,
     wilson,
 )
@@ -67,6 +68,13 @@ def test_evaluation_by_skill_and_level() -> None:
     assert m["evaluation/accuracy"] == 0.75
     assert (m["evaluation/s"], m["evaluation/s/level_0"], m["evaluation/s/level_1"]) == (0.75, 1.0, 0.5)
     assert m["evaluation/unparsed"] == 0.25
+
+
+def test_a_mean_of_no_marks_is_left_out() -> None:
+    assert reward_metrics([rollout(0), rollout(1, correct=False)]) == {"reward/unmarked": 1.0}
+    assert reward_metrics([rollout(0, correct=False, score=0.25), rollout(1)]) == {
+        "reward/mark": 0.25, "reward/agreement": 1.0, "reward/unmarked": 0.5,
+    }  # fmt: skip
 
 
 def test_a_prompt_shared_by_samples_is_counted_once() -> None:
