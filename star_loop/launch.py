@@ -23,6 +23,7 @@ from star_loop.run.disk import Disk, RunError
 from star_loop.run.fork import FETCHED, adopt, clear_fetched, fetch, guard_source
 from star_loop.run.guard import (
     EXAMPLES,
+    VERIFIER,
     besides,
     bind,
     fingerprint,
@@ -104,7 +105,7 @@ def advance(
         bind(run, config, identity, FREE_KEYS)
     changes = guard_identity(run, identity)
     for change in changes:
-        logger.warning("since this run began, the version of %s: results may differ slightly", change)
+        logger.warning("since this run began, %s", change)
     run.publish_observations(splits)
     guard_files(run)
     if begun:
@@ -189,7 +190,7 @@ def _identity(experiment: Experiment, splits: load.Splits, config: Mapping[str, 
         except PackageNotFoundError:
             continue
     if (judged_by := experiment.task.verifier.fingerprint()) is not None:
-        installed["verifier"] = judged_by
+        installed[VERIFIER] = judged_by
     if isinstance(experiment.task, SplitTask) and (examples := experiment.task.worked_examples()) is not None:
         installed[EXAMPLES] = examples
     return {

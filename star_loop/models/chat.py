@@ -47,7 +47,8 @@ def check(tokenizer: Any, base: Pretrained) -> None:
     """The template must be there, and heed what it is given.
 
     Raises:
-        ValueError: there is no template, it fails, it ignores an argument, or it drops the system prompt.
+        ValueError: there is no template, it fails, it ignores an argument, or it drops the question or the system
+            prompt.
     """
     if not tokenizer.chat_template:
         raise ValueError(
@@ -71,17 +72,20 @@ def attempt(tokenizer: Any, prompt: str, base: Pretrained) -> str:
     """Return what `render` does of a prompt, once the template is known to take it.
 
     Raises:
-        ValueError: the template fails.
+        ValueError: the template fails, or drops the last message, which is the question.
     """
+    advice = ": set task.turns=false, so that they are one" if TURN in prompt else ""
+    what = f" on {prompt.count(TURN) + 1} messages" if TURN in prompt else ""
     try:
         end_of_turn(tokenizer, base)
-        return render(tokenizer, prompt, base)
+        rendered = render(tokenizer, prompt, base)
     except Exception as error:  # a template is a program of its own
-        advice = ": set task.turns=false, so that they are one" if TURN in prompt else ""
-        what = f" on {prompt.count(TURN) + 1} messages" if TURN in prompt else ""
         raise ValueError(
             f"the chat template of {base.name_or_path!r} fails{what}: {type(error).__name__}: {error}{advice}"
         ) from error
+    if prompt.rpartition(TURN)[2].strip() not in rendered:
+        raise ValueError(f"the chat template of {base.name_or_path!r} drops the question{what}{advice}")
+    return rendered
 
 
 def _apply(tokenizer: Any, turns: list[dict[str, str]], base: Pretrained, **arguments: Any) -> str:

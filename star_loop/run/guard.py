@@ -42,6 +42,8 @@ FILES = (".lock", ".lock.holder", *(name for name in (*OF_A_RUN, *BESIDE) if nam
 
 EXAMPLES = "worked_examples"
 """Fingerprint of a file of the user's own that stands in the prompts; a fork may take another one."""
+VERIFIER = "verifier"
+"""Fingerprint of code that judges and is none of this project's."""
 
 
 def bind(run: RunDirectory, config: Mapping[str, Any], identity: Mapping[str, Any], free: Sequence[str]) -> None:
@@ -119,7 +121,7 @@ def guard_identity(run: RunDirectory, identity: Mapping[str, Any]) -> list[str]:
     """Publish once what the run is made from, as `identity.json`, and compare later launches with it.
 
     Returns:
-        The soft differences (package versions), one sentence each.
+        The soft differences (versions of packages, code that judges), a clause each.
 
     Raises:
         RunError: one of `HARD` differs.
@@ -136,7 +138,9 @@ def guard_identity(run: RunDirectory, identity: Mapping[str, Any]) -> list[str]:
                 f"{identity.get(key)}): restore them to continue this run, or choose another name="
             )
     return [
-        f"{key} was {before.get(key)}, now {value}"
+        "the code of the verifier has changed: the same text may be judged otherwise"
+        if key == VERIFIER
+        else f"the version of {key} was {before.get(key)}, now {value}: results may differ slightly"
         for key, value in identity.items()
         if key not in (*HARD, EXAMPLES, "settings") and before.get(key) != value
     ]

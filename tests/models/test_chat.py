@@ -8,7 +8,7 @@ import pytest
 
 from star_loop.config.build import build
 from star_loop.models import Pretrained
-from star_loop.models.chat import check, end_of_turn, render, thinking_length
+from star_loop.models.chat import attempt, check, end_of_turn, render, thinking_length
 from star_loop.models.weights import encode_completion, encode_prompt, end_tokens, load_model, load_tokenizer
 from star_loop.protocols import Task
 from star_loop.records import TURN
@@ -76,6 +76,7 @@ def test_the_template_s_own_tokens_are_tokens_and_the_bos_stands_once() -> None:
         (PLAIN, {"template_arguments": {"enable_thinking": False}}, r"ignores enable_thinking"),
         (DROPS_SYSTEM, {"system_prompt": "Be brief."}, r"drops model\.system_prompt"),
         (FAILS, {}, r"the chat template of 'nobody/chatty' fails: .*alternate"),
+        ("hello", {}, r"the chat template of 'nobody/chatty' drops the question$"),
         ("{% if messages|length > 1 %}" + FAILS + "{% endif %}x", {}, r"fails: .*alternate"),
     ],
 )
@@ -156,3 +157,10 @@ def test_reasoning_ends_with_its_end() -> None:
     tokenizer = byte_tokenizer()
     for thought, reply in (("<think>2+2</think>", " 4"), ("2+2</think>", ""), ("", "no reasoning")):
         assert thinking_length(tokenizer, encode_completion(tokenizer, thought + reply)) == len(thought)
+
+
+def test_a_template_that_takes_the_first_message_alone_drops_the_question() -> None:
+    first = chatty("{{ messages[0].content }}{% if add_generation_prompt %}A:{% endif %}")
+    assert attempt(first, "How much?", model()).startswith("How much?")
+    with pytest.raises(ValueError, match=r"drops the question on 3 messages: set task\.turns=false"):
+        attempt(first, TURN.join(["One?", "1", "Two?"]), model())

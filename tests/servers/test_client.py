@@ -156,7 +156,7 @@ def test_what_is_no_such_server_is_told(page) -> None:
 def test_a_page_that_claims_to_be_json_is_told_too() -> None:
     with (
         scripted_server(lambda _: Answer("<html>", headers={"Content-Type": "application/json"})) as server,
-        pytest.raises(EngineError, match="is no OpenAI-compatible server: its answer is no JSON .*base_url= is right"),
+        pytest.raises(EngineError, match=r"is no OpenAI-compatible server: its answer is no JSON .*base_url= is right"),
     ):
         Client(Server(base_url=server.url)).ask(CHAT, body())
 
