@@ -70,8 +70,8 @@ def guard_source(run: RunDirectory, source: Path, made_of: Mapping[str, Any], na
         return
     try:
         if (gap := next((n for n in lacking if not origin.iteration(n).committed), None)) is not None:
-            good = f": fork from {origin.iteration(gap - 1).path}" if gap else ""
-            raise RunError(f"iteration {gap} has no commit (state.json is missing){good}")
+            good = f"fork from {origin.iteration(gap - 1).path}" if gap else "restore it, or fork from another run"
+            raise RunError(f"iteration {gap} has no commit (state.json is missing): {good}")
         state = origin.iteration(last).state()
         _compare(state.made_of or read_json(origin.path / "identity.json"), made_of, named)
         _refuse_without_adapter(origin, state)

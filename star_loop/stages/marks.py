@@ -1,15 +1,19 @@
 """2 select, where a reward is configured: the marks that selectors and B-STaR's search look at."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from star_loop.accounting.metrics import VETOED, reward_metrics
+from star_loop.errors import counted
 from star_loop.records import Metrics, Rollout
 from star_loop.run.directory import IterationDirectory
 from star_loop.stages.collect import Collected
 from star_loop.stages.live import LiveRun
 from star_loop.stages.score import key_of
+
+logger = logging.getLogger(__name__)
 
 
 def mark(live: LiveRun, iteration: IterationDirectory, collected: Collected) -> tuple[Collected, Metrics]:
@@ -22,6 +26,8 @@ def mark(live: LiveRun, iteration: IterationDirectory, collected: Collected) -> 
         return collected, {}
     live.session.phase(iteration.number, "score", len(collected.counted))
     found = iteration.evaluation("marks", partial(_timed, live, iteration.number, collected.counted))
+    if found and all(rollout.score is None for rollout in found):
+        logger.warning("the reward gave none of %s a mark: read what it replies", counted(len(found), "text"))
     known = {key_of(rollout): rollout for rollout in found}
     rollouts = [known.get(key_of(rollout), rollout) for rollout in collected.rollouts]
     return replace(collected, rollouts=rollouts), reward_metrics(found)

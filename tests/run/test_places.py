@@ -122,7 +122,7 @@ def without_adapter(runs: Path) -> None:
 @pytest.mark.parametrize(
     "spoil, said, good",
     [
-        (lost("0000/state.json"), r"iteration 0 has no commit \(state\.json is missing\)$", None),
+        (lost("0000/state.json"), r"iteration 0 has no commit \(state\.json is missing\): restore it, or fork", None),
         (lost("0002/state.json"), r"iteration 2 has no commit .*: fork from .*/0001$", 1),
         (changed("0001/examples.jsonl"), r"0001/examples\.jsonl is damaged.*fork=.*/0000", 0),
         (foreign(2), r"0002 .*put back iteration 2 of this run, or fork from .*/0001$", 1),
