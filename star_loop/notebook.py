@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from star_loop.config.explain import explain
-from star_loop.config.hydra import composed, root_keys, safe, unknown_option
+from star_loop.config.hydra import composed, root_keys, safe, wrong_option
 from star_loop.errors import ConfigError
 from star_loop.launch import launch
 from star_loop.run.directory import RunDirectory
@@ -25,7 +25,7 @@ def compose(*overrides: str) -> dict[str, Any]:
         >>> compose("experiment=smoke", "iterations=2")["iterations"]
         2
     """
-    if problem := unknown_option(overrides, root_keys()):
+    if problem := wrong_option(overrides, root_keys()):
         raise ConfigError(problem)
     try:
         return composed(overrides)

@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from star_loop.config import hydra_internals
 from star_loop.config.build import build
 from star_loop.config.help import help_text
-from star_loop.config.hydra import loaded, prepare, resolved, root_keys, unknown_option
+from star_loop.config.hydra import loaded, prepare, resolved, root_keys, wrong_option
 from star_loop.config.secrets import guard_command, guard_secrets
 from star_loop.errors import ConfigError
 
@@ -23,7 +23,7 @@ def options(typed: Sequence[str]) -> Namespace:
         ConfigError: a secret among them, an option that does not exist, or two that exclude each other.
     """
     guard_command(typed, os.environ)
-    if problem := unknown_option(typed, root_keys()):
+    if problem := wrong_option(typed, root_keys()):
         raise ConfigError(problem)
     asked = hydra_internals.parser().parse_args(prepare(list(typed)))
     if asked.multirun and (asked.cfg or asked.info):

@@ -148,7 +148,7 @@ def root_keys() -> set[str]:
     return (groups() | {str(key) for key in OmegaConf.load(CONF / "config.yaml")}) - {"defaults", "hydra"}
 
 
-def unknown_option(arguments: Sequence[str], keys: Collection[str]) -> str | None:
+def wrong_option(arguments: Sequence[str], keys: Collection[str]) -> str | None:
     """Say what is wrong with the first option that Hydra does not have, or the first list where one option of a group
     is wanted; None: there is nothing.
 

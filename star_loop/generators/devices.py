@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from star_loop.models.device import gpus
 
@@ -86,6 +86,16 @@ def fewest(base: "Pretrained", dtype: str, utilization: float) -> int:
     return spread(shapes_of(base).parameters * each.itemsize, utilization * min(gpu.memory for gpu in found), count)
 
 
+def dtype_name(dtype: Any) -> str:
+    """Spell a dtype of torch's as configurations do.
+
+    Example:
+        >>> dtype_name("torch.float32")
+        'float32'
+    """
+    return str(dtype).removeprefix("torch.")
+
+
 def generating_dtype(base: "Pretrained", wanted: str) -> str:
     """Name the dtype in which an engine computes; `auto` is what the trainer computes in.
 
@@ -93,7 +103,7 @@ def generating_dtype(base: "Pretrained", wanted: str) -> str:
     """
     from star_loop.models.weights import computing_dtype
 
-    return wanted if wanted != "auto" else str(computing_dtype(base)).removeprefix("torch.")
+    return wanted if wanted != "auto" else dtype_name(computing_dtype(base))
 
 
 def spread(weights: float, memory: float, count: int) -> int:

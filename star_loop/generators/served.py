@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from star_loop.generators.devices import dtype_name
 from star_loop.generators.openai import sampling_fields, shared
 from star_loop.generators.sampled import read_sampled
 from star_loop.generators.serving import Sequences, Serving, cut_at_stop
@@ -112,7 +113,7 @@ class ServedEngine(Serving):
             return self.settings.dtype
         from star_loop.models.weights import weight_dtype
 
-        return str(weight_dtype(self.base)).removeprefix("torch.")
+        return dtype_name(weight_dtype(self.base))
 
     def generate(
         self, requests: Sequence[Request], *, seed: int,

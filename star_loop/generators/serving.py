@@ -23,8 +23,8 @@ Sequences = Sequence[Sequence[int]]
 NOISE = {"float32": 1e-4}
 """Numerical disagreement of two implementations, nats per token; of the half-precision types: `HALF_NOISE`."""
 HALF_NOISE = 2e-2
-ANY_TOKENS = (tuple(range(8)),)
-"""Sequences of token ids that every vocabulary has."""
+ANY_TOKENS = ((0, 1),)
+"""A sequence of token ids that every vocabulary has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from star_loop.generators.devices import generating_dtype
+from star_loop.generators.devices import dtype_name, generating_dtype
 from star_loop.generators.sampled import read_sampled
 from star_loop.generators.serving import ANY_TOKENS, Sequences, Serving, refuse_no_numbers
 from star_loop.generators.thinking import ThinkingBudget
@@ -79,7 +79,7 @@ class TransformersEngine(Serving):
         self._model = None  # two copies may not fit
         try:
             loaded = load(model, getattr(torch, generating_dtype(model.base, self.settings.dtype))).to(device())
-            refuse_no_numbers(sequence_logprobs(loaded, ANY_TOKENS), str(loaded.dtype).removeprefix("torch."))
+            refuse_no_numbers(sequence_logprobs(loaded, ANY_TOKENS), dtype_name(loaded.dtype))
             self._tokenizer = load_tokenizer(model.base)
         except ValueError as error:
             raise EngineError(f"cannot serve {model.adapter or model.base.name_or_path}: {error}") from error
@@ -97,7 +97,7 @@ class TransformersEngine(Serving):
 
     def dtype(self) -> str:
         """Name the dtype of the live weights."""
-        return str(self.model.dtype).removeprefix("torch.")
+        return dtype_name(self.model.dtype)
 
     def release(self) -> None:
         """Drop the weights on a GPU; the next `serve` or `generate` loads them again."""

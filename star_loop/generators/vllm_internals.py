@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from star_loop.generators.devices import cores
+from star_loop.generators.devices import cores, dtype_name
 from star_loop.models import Model, Pretrained
 
 USES = {
@@ -216,7 +216,7 @@ def reload_merged(llm: Any, model: Model, dtype: Any) -> None:
         dtype: torch's, of the engine's weights.
     """
     fields = {"base": model.base.model_dump(), "adapter": str(model.adapter) if model.adapter else None}
-    llm.collective_rpc("stream_merged", kwargs={**fields, "dtype": str(dtype).removeprefix("torch.")})
+    llm.collective_rpc("stream_merged", kwargs={**fields, "dtype": dtype_name(dtype)})
 
 
 class WorkerExtension:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from star_loop.generators import vllm_internals
-from star_loop.generators.devices import generating_dtype, is_small
+from star_loop.generators.devices import dtype_name, generating_dtype, is_small
 from star_loop.generators.likelihood import Means, means
 from star_loop.generators.process import Messages, Send, connect_to_parent
 from star_loop.generators.sampled import read_sampled
@@ -66,10 +66,11 @@ class VllmWorker:
         self.llm = vllm_internals.start(self._arguments(seed))
         config = vllm_internals.model_config(self.llm)
         self.dtype, self.context, self.vocabulary = config.dtype, config.max_model_len, config.get_vocab_size()
-        refuse_no_numbers(self.logprobs(ANY_TOKENS), str(self.dtype).removeprefix("torch."))
+        if self.context > max(map(len, ANY_TOKENS)):
+            refuse_no_numbers(self.logprobs(ANY_TOKENS), dtype_name(self.dtype))
         return {
             "version": vllm_internals.version(), "device": device,
-            "dtype": str(self.dtype).removeprefix("torch."), "context": self.context,
+            "dtype": dtype_name(self.dtype), "context": self.context,
             "slots": vllm_internals.slots(self.llm),
         }  # fmt: skip
 

@@ -171,6 +171,7 @@ def refuse_places(run: RunDirectory) -> None:
 
 
 def _refuse_other_kind(path: Path, place: Path) -> None:
+    """Refuse what is neither the folder nor the file that belongs at this place in a run directory."""
     is_iteration = place.parent.name == "iterations" and iteration_number(place.name) is not None
     if is_iteration or str(place) in FOLDERS:
         if not path.is_dir():

@@ -14,7 +14,7 @@ import star_loop
 from star_loop.config.build import build
 from star_loop.config.component import Component
 from star_loop.config.help import help_text, key_meanings
-from star_loop.config.hydra import CONF, root_keys, unknown_option
+from star_loop.config.hydra import CONF, root_keys, wrong_option
 from tests.quiz import configure
 
 TORCH = (
@@ -128,7 +128,7 @@ def test_tab_completes_groups_options_and_keys(tmp_path: Path) -> None:
     ],
 )
 def test_options_are_not_guessed(typed: list[str], answer: str | None) -> None:
-    assert unknown_option(typed, root_keys()) == answer
+    assert wrong_option(typed, root_keys()) == answer
 
 
 def test_what_libraries_say_is_in_the_log_and_not_on_the_screen(tmp_path: Path) -> None:
