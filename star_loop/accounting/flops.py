@@ -177,7 +177,7 @@ def peak_flops(base: Pretrained) -> float | None:
 
 @lru_cache(maxsize=8)
 def _shapes(base: Pretrained, targets: str | tuple[str, ...]) -> Shapes:
-    from star_loop.models.weights import skeleton
+    from star_loop.models.skeleton import skeleton
 
     model = skeleton(base)
     text = model.config.get_text_config()

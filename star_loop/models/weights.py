@@ -97,19 +97,6 @@ def load_model(pretrained: Pretrained, dtype: torch.dtype | None = None, **optio
     return loaded.eval()
 
 
-def prove(pretrained: Pretrained) -> None:
-    """Load all but the numbers: the tokenizer, the configuration, and each weight's name and shape.
-
-    A model that is still to be downloaded is proven when it is loaded, and so is one that was saved quantised.
-
-    Raises:
-        ValueError: what loading it would say.
-    """
-    load_tokenizer(pretrained)
-    if pretrained.present and getattr(load_config(pretrained), "quantization_config", None) is None:
-        load_model(pretrained, device_map="meta")
-
-
 def load_merged(model: Model, dtype: torch.dtype | None = None) -> PreTrainedModel:
     """Return a fresh copy of the base with the adapter merged into it: summed in float32, cast once to `dtype`.
 
@@ -139,26 +126,6 @@ def load_beside(model: Model, dtype: torch.dtype | None = None) -> PreTrainedMod
         return base
     adapted: PreTrainedModel = _adapted(base, model.update).get_base_model()
     return adapted.eval()
-
-
-def skeleton(pretrained: Pretrained) -> PreTrainedModel:
-    """Return the model on torch's `meta` device: every module and shape, and no weights.
-
-    Raises:
-        ValueError: no such model, or no usable configuration.
-    """
-    arguments = {"dtype": torch.bfloat16, "trust_remote_code": pretrained.trust_remote_code}
-    arguments["attn_implementation"] = "eager"  # the others ask the mask for its values, and here there are none
-    config = load_config(pretrained)
-    try:
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, **arguments)
-    except Exception as error:  # what the library makes of an unusable configuration is of many kinds
-        raise ValueError(
-            f"the configuration of model.name_or_path={pretrained.name_or_path!r} makes no model: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    return model
 
 
 def read_adapter(adapter: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -65,7 +65,7 @@ def check(experiment: Experiment) -> None:
         part.check()
     model = experiment.model
     if not model.weightless and model.name_or_path != "tiny":  # which is as it was shipped; torch takes seconds to load
-        from star_loop.models.weights import prove
+        from star_loop.models.skeleton import prove
 
         prove(model)
     if model.chat_template:

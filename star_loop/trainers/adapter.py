@@ -20,8 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from star_loop.models import Pretrained, is_whole
+from star_loop.models.skeleton import skeleton
 from star_loop.models.tied import refuse_tied
-from star_loop.models.weights import read_adapter, skeleton
+from star_loop.models.weights import read_adapter
 from star_loop.trainers.keys import LoraKeys, method_of
 
 OWN = {

@@ -19,7 +19,7 @@ from transformers.masking_utils import sdpa_mask
 
 from star_loop.models import Pretrained
 from star_loop.models.device import device
-from star_loop.models.weights import skeleton
+from star_loop.models.skeleton import skeleton
 
 NAME = "sdpa_by_sequence"
 """Of this attention among transformers' implementations."""
