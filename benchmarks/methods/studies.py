@@ -143,7 +143,6 @@ RARE = (
     "iterations=8",
 )
 TARGETS = (0.6, 0.7, 0.8)
-SPACED = ("experiment=peers", "sampler._target_=benchmarks.methods.orders.Spaced")
 
 STOPPING = Study(
     title="Sampling cost",
@@ -158,7 +157,6 @@ STOPPING = Study(
         "AdaSTaR": ("experiment=adastar", EARLY),
         "hardest first": ("experiment=hardest_first", EARLY),
         "peers": ("experiment=peers", EARLY),
-        "spaced": (*SPACED, EARLY),
         # Three iterations go further than the others get for their FLOPs; all distinct ones of five draws.
         "B-STaR": ("experiment=b_star", "iterations=3", "selectors.best.limit=5"),
         "ReST-EM": ("experiment=rest_em", "iterations=2"),
@@ -177,7 +175,7 @@ ORDER = Study(
         "AdaSTaR": ("experiment=adastar", EARLY),
         "hardest first": ("experiment=adastar_priority_flipped", EARLY, "sampler.power=0"),
         "peers": ("experiment=peers", EARLY),
-        "spaced": (*SPACED, EARLY),
+        "spaced": ("experiment=peers", "sampler._target_=benchmarks.methods.orders.Spaced", EARLY),
         "CurES prompts": ("experiment=star_acc_early_stop", EARLY, "sampler=cures"),
         "SPaCe": ("experiment=space", EARLY, "sampler.by=[skill,level]"),
         "stratified": ("experiment=star_acc_early_stop", EARLY, "sampler=stratified", "sampler.by=[skill,level]"),
@@ -193,7 +191,6 @@ ORDERS: Mapping[str, Overrides] = {
     "AdaSTaR": ("experiment=adastar",),
     "hardest first": ("experiment=hardest_first",),
     "peers": ("experiment=peers",),
-    "spaced": SPACED,
 }
 """An early stop in each order, where the setting says the rest."""
 
@@ -291,7 +288,6 @@ DUPLICATES = Study(
         "random": ("experiment=star_acc_early_stop",),
         "hardest first": ("experiment=hardest_first",),
         "peers": ("experiment=peers",),
-        "spaced": SPACED,
         "each once": ("experiment=star_acc_early_stop", "task.repeats=1"),
         "SPaCe tenth": SPACE_TENTH,
     },
