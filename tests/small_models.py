@@ -8,9 +8,10 @@ LETTERS = 256
 
 
 def write_llama(
-    into: Path, *, seed: int = 0, tied: bool = False, hidden: int = 64, layers: int = 2, spare: int = 0
-) -> Path:
-    """A random Llama (bytes, <bos>, <eos>, <pad>; context 512) and its tokenizer, as safetensors.
+    into: Path, *, seed: int = 0, tied: bool = False, hidden: int = 64, layers: int = 2, spare: int = 0,
+    context: int = 512,
+) -> Path:  # fmt: skip
+    """A random Llama (bytes, <bos>, <eos>, <pad>) and its tokenizer, as safetensors.
 
     `spare`: rows of the vocabulary that no token has.
     """
@@ -20,7 +21,7 @@ def write_llama(
     config = LlamaConfig(
         vocab_size=len(tokenizer) + spare, hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=layers,
         num_attention_heads=hidden // 32, num_key_value_heads=max(1, hidden // 64), head_dim=32,
-        max_position_embeddings=512, tie_word_embeddings=tied, initializer_range=0.2,
+        max_position_embeddings=context, tie_word_embeddings=tied, initializer_range=0.2,
         bos_token_id=LETTERS, eos_token_id=LETTERS + 1, pad_token_id=LETTERS + 2,
     )  # fmt: skip
     with torch.random.fork_rng():

@@ -29,7 +29,7 @@ class VllmSettings(Generator):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the weights that generate; `auto`: that of the base model, or float32 where a CPU is slow in bfloat16."""
     max_model_len: int | None = Field(None, ge=2)
-    """Tokens of prompt and completion together; None: what the model allows."""
+    """Tokens of prompt and completion together; None: what the model allows, and on a CPU the key-value cache holds."""
     max_num_seqs: int | None = Field(None, ge=1)
     """Completions in flight at once; None: 256 on a CPU, on a GPU what vLLM takes for it (1,024 on an H100)."""
     max_num_batched_tokens: int | None = Field(None, ge=1)

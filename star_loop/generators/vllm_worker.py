@@ -22,6 +22,8 @@ Known = Mapping[int, Any]
 """Token -> vLLM's `Logprob`, for one place: its own token and the most probable ones."""
 CPU_SLOTS = 256
 """Completions in flight on a CPU where it is not said: more make it no faster."""
+FITTING = -1
+"""vLLM's word for the longest context that its cache can hold, which on a CPU is smaller than many models' own."""
 STREAM_TICK = 0.25
 """Seconds after which whoever takes from a stream is given a turn."""
 Texts = Sequence[tuple[Sequence[int], int]]
@@ -131,7 +133,7 @@ class VllmWorker:
         arguments: dict[str, Any] = {
             "model": self.base.location, "revision": self.base.revision, "dtype": self._dtype(),
             "trust_remote_code": self.base.trust_remote_code, "seed": seed % 2**32,
-            "max_model_len": wanted["max_model_len"],
+            "max_model_len": wanted["max_model_len"] or (FITTING if self.on_cpu else None),
             "gpu_memory_utilization": wanted["gpu_memory_utilization"], "enable_prefix_caching": True,
             "max_logprobs": -1,
             "tensor_parallel_size": wanted["tensor_parallel_size"], "enforce_eager": self.eager,

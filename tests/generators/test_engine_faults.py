@@ -29,6 +29,8 @@ WAVE = [
     *ask(sampling=Sampling(temperature=1.0, max_tokens=300), n=4),
 ]
 """The first is finished long before the others."""
+LONG = 1_000_000
+"""Tokens that a model allows and a tenth of a GiB does not hold."""
 
 
 def kill(engine: VllmEngine) -> None:
@@ -37,7 +39,7 @@ def kill(engine: VllmEngine) -> None:
 
 
 def test_a_wave_survives_its_engine_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    base = Pretrained(name_or_path=str(write_llama(tmp_path / "base")))
+    base = Pretrained(name_or_path=str(write_llama(tmp_path / "base", context=LONG)))
     adapted = Model(base=base, adapter=write_adapter(tmp_path / "base", tmp_path / "adapter"))
     workers, finished = [], []
     with Vllm(threads=1, cpu_kvcache_space=0.1, seeding="wave").engine(
@@ -45,6 +47,7 @@ def test_a_wave_survives_its_engine_once(tmp_path: Path, caplog: pytest.LogCaptu
     ) as engine:
         engine.serve(adapted)
         expected = engine.generate(WAVE, seed=7)
+        assert isinstance(engine, VllmEngine) and 512 < engine.facts["context"] < LONG, "what the cache holds"
 
         def once(units: int) -> None:
             if not finished:
