@@ -4,7 +4,7 @@ This is a torch module: import it inside functions, never at the top of a module
 """
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from star_loop.models import Pretrained
 from star_loop.models.weights import load_config, load_model, load_tokenizer
@@ -30,14 +30,15 @@ def skeleton(pretrained: Pretrained) -> PreTrainedModel:
     return model
 
 
-def prove(pretrained: Pretrained) -> None:
-    """Load all but the numbers: the tokenizer, the configuration, and each weight's name and shape.
+def prove(pretrained: Pretrained) -> PreTrainedTokenizerBase:
+    """Load all but the numbers: the tokenizer, which is returned, the configuration, each weight's name and shape.
 
     A model that is still to be downloaded is proven when it is loaded, and so is one that was saved quantised.
 
     Raises:
         ValueError: what loading it would say.
     """
-    load_tokenizer(pretrained)
+    tokenizer = load_tokenizer(pretrained)
     if pretrained.present and getattr(load_config(pretrained), "quantization_config", None) is None:
         load_model(pretrained, device_map="meta")
+    return tokenizer

@@ -64,15 +64,14 @@ def check(experiment: Experiment) -> None:
     for part in _parts(experiment):
         part.check()
     model = experiment.model
-    if not model.weightless and model.name_or_path != "tiny":  # which is as it was shipped; torch takes seconds to load
-        from star_loop.models.skeleton import prove
+    as_shipped = model.weightless or model.name_or_path == "tiny"
+    if as_shipped and not model.chat_template:
+        return  # torch takes seconds to load
+    from star_loop.models import chat
+    from star_loop.models.skeleton import prove
 
-        prove(model)
-    if model.chat_template:
-        from star_loop.models import chat
-        from star_loop.models.weights import load_tokenizer
-
-        tokenizer = load_tokenizer(model)  # its template is tried here, not in the engine's own process
+    tokenizer = prove(model)
+    if model.chat_template:  # it is tried here, not in the engine's own process
         for first in islice(experiment.task.train(), 1):
             chat.attempt(tokenizer, experiment.task.prompt(first), model)
 
