@@ -17,7 +17,7 @@ from star_loop.config.target import MOVED
 from star_loop.errors import ConfigError
 from star_loop.records import Observation
 from star_loop.run.configuration import flatten, read_configuration
-from star_loop.run.directory import HARD, RunDirectory
+from star_loop.run.directory import HARD, OWN_FOLDERS, RunDirectory
 from star_loop.run.disk import RunError, json_bytes, read_json, refuse_endless
 from star_loop.run.iteration import iteration_number
 from star_loop.run.preparation import Folder
@@ -36,7 +36,7 @@ BESIDE = (
     ".engine",
 )  # fmt: skip
 """What else a launch writes, which may hold links of others."""
-FOLDERS = ("preparation", "iterations", "attempts", "export", "tensorboard", "wandb", ".engine")
+FOLDERS = (*OWN_FOLDERS, ".engine")
 """Which of these are folders."""
 FILES = (".lock", ".lock.holder", *(name for name in (*OF_A_RUN, *BESIDE) if name not in FOLDERS))
 
