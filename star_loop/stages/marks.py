@@ -26,11 +26,12 @@ def mark(live: LiveRun, iteration: IterationDirectory, collected: Collected) -> 
         return collected, {}
     live.session.phase(iteration.number, "score", len(collected.counted))
     found = iteration.evaluation("marks", partial(_timed, live, iteration.number, collected.counted))
-    if found and all(rollout.score is None for rollout in found):
+    figures = reward_metrics(found)
+    if found and "reward/mark" not in figures:
         logger.warning("the reward gave none of %s a mark: read what it replies", counted(len(found), "text"))
     known = {key_of(rollout): rollout for rollout in found}
     rollouts = [known.get(key_of(rollout), rollout) for rollout in collected.rollouts]
-    return replace(collected, rollouts=rollouts), reward_metrics(found)
+    return replace(collected, rollouts=rollouts), figures
 
 
 def marked(live: LiveRun, rollouts: Sequence[Rollout]) -> list[Rollout]:
