@@ -9,16 +9,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed import collecting
 from benchmarks.speed.measuring import Row, alternated, ratios, seconds
 from benchmarks.speed.roofline import Floor
 from benchmarks.speed.sizes import Size, model, questions
 from star_loop.generators.process import WorkerProcess
 from star_loop.generators.stream import arriving
 from star_loop.generators.vllm import Vllm
-from star_loop.models import Model
+from star_loop.models import Model, Pretrained
 from star_loop.protocols import Engine
-from star_loop.records import Completion, Request, Sampling
+from star_loop.records import Completion, Observation, Request, Sampling
 from star_loop.tasks.arithmetic import Arithmetic
 
 SETTINGS = {"dtype": "float32", "enforce_eager": True, "kv_cache_memory_bytes": 2**30, "max_num_seqs": 256}
@@ -26,46 +25,72 @@ SETTINGS = {"dtype": "float32", "enforce_eager": True, "kv_cache_memory_bytes": 
 ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
+class Bare:
+    """`LLM.generate` in a process of its own, which draws once for each question, with other seeds each time.
+
+    Args:
+        stack: closes the process.
+        tokens: the most that a completion may have.
+    """
+
+    def __init__(
+        self, stack: ExitStack, base: Pretrained, asked: Sequence[Observation], tokens: int, workspace: Path
+    ) -> None:  # fmt: skip
+        task = Arithmetic()
+        self._process = WorkerProcess(
+            "benchmarks.speed.bare", workspace=workspace, environment=ENVIRONMENT, timeout=600
+        )  # fmt: skip
+        stack.callback(self.close)
+        self._process.call("start", model=base.location, settings=SETTINGS)
+        self._asked = {"prompts": [task.bare_prompt(observation) for observation in asked], "max_tokens": tokens}
+        self._seeds = count()
+        self.tokens: list[int] = []
+        """Of each call."""
+
+    def __call__(self) -> float:
+        """Generate once.
+
+        Returns:
+            Tokens a second.
+        """
+        found = self._process.call("generate", **self._asked, seed=next(self._seeds))
+        self.tokens.append(found["tokens"])
+        return float(found["tokens"] / found["seconds"])
+
+    def close(self) -> None:
+        """End the process; no effect the second time."""
+        self._process.close()
+
+
 def rows(size: Size, work: Path) -> Iterator[Row]:
     """Each compares two live engines that take turns; the one that waits uses no core."""
-    base, task = model(size, work), Arithmetic()
+    base, observations = model(size, work), questions(size.requests)
     floor = Floor(base)
-    prompts = [task.bare_prompt(observation) for observation in questions(size.requests)]
-    bare = WorkerProcess("benchmarks.speed.bare", workspace=work / "bare", environment=ENVIRONMENT, timeout=600)
     with ExitStack() as stack:
-        stack.callback(bare.close)
-        ready = bare.submit("start", model=base.location, settings=SETTINGS)
         one = started(stack, Vllm(engines=1), base, work / "one")
-        bare.result(ready)
-        asked = requests(prompts, size.tokens)
-        seeds, same_seeds = count(), count()
+        bare = Bare(stack, base, observations, size.tokens, work / "bare")
+        asked = requests(observations, size.tokens)
+        seeds = count()
         flops: list[float] = []
         took: list[float] = []
-        my_tokens: list[int] = []
-        their_tokens: list[int] = []
+        tokens: list[int] = []
 
         def ours() -> float:
             drawn: list[list[Completion]] = []
             took.append(seconds(lambda: drawn.extend(one.generate(asked, seed=next(seeds)))))
             texts = [completion for each in drawn for completion in each]
             flops.append(sum(floor.shapes.generate(text.prompt_tokens, [text.tokens]) for text in texts))
-            my_tokens.append(sum(text.tokens for text in texts))
-            return my_tokens[-1] / took[-1]
+            tokens.append(sum(text.tokens for text in texts))
+            return tokens[-1] / took[-1]
 
-        def theirs() -> float:
-            found = bare.call("generate", prompts=prompts, max_tokens=size.tokens, seed=next(same_seeds))
-            their_tokens.append(found["tokens"])
-            return float(found["tokens"] / found["seconds"])
-
-        measured, compared = alternated(ours, theirs)
+        measured, compared = alternated(ours, bare)
         yield Row(
             what="generation, tokens/s", against="bare `LLM.generate`, same prompts and settings",
             ours=measured, theirs=compared, unit="tokens/s", figures=ratios(measured, compared), goal=0.95,
             obstacle="two processes differ by chance: in one, both take the same time",
-            remark=f"{sum(my_tokens):,} and {sum(their_tokens):,} tokens",
+            remark=f"{sum(tokens):,} and {sum(bare.tokens):,} tokens",
         )  # fmt: skip
         yield floor.share("generation", flops[1:], took[1:])
-        yield from collecting.rows(one, base, questions(size.requests), size.tokens, work / "collecting", theirs)
         bare.close()
         yield several(stack, one, base, asked, size, work, seeds)
 
@@ -105,13 +130,12 @@ def taken(left: dict[int, Request], room: int) -> dict[int, Request]:
     return {number: left.pop(number) for number in list(left)[:room]}
 
 
-def requests(prompts: Sequence[str], tokens: int) -> list[Request]:
-    """One draw for each prompt."""
-    sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=tokens, stop=())
-    observations = questions(len(prompts))
+def requests(observations: Sequence[Observation], tokens: int) -> list[Request]:
+    """One draw for each observation."""
+    task, sampling = Arithmetic(), Sampling(temperature=1.0, top_p=1.0, max_tokens=tokens, stop=())
     return [
-        Request(prompt=prompt, observation=o, sampling=sampling, seed=k)
-        for k, (prompt, o) in enumerate(zip(prompts, observations, strict=True))
+        Request(prompt=task.bare_prompt(observation), observation=observation, sampling=sampling, seed=k)
+        for k, observation in enumerate(observations)
     ]
 
 

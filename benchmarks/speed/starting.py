@@ -13,7 +13,6 @@ from benchmarks.speed.measuring import REPETITIONS, Row, alternated, ratios, sec
 from benchmarks.speed.sizes import Size, examples, model, questions
 from star_loop.generators.vllm import Vllm
 from star_loop.models import Model, Pretrained
-from star_loop.tasks.arithmetic import Arithmetic
 from star_loop.trainers.lora import Lora
 
 
@@ -84,7 +83,7 @@ def first_answer(stack: ExitStack, base: Pretrained, workspace: Path) -> None:
     """Start an engine, and generate one token."""
     engine = stack.enter_context(Vllm(engines=1).engine(base, workspace=workspace, seed=0))
     engine.serve(Model(base=base))
-    engine.generate(requests([Arithmetic().bare_prompt(questions(1)[0])], 1), seed=0)
+    engine.generate(requests(questions(1), 1), seed=0)
 
 
 def answer(options: Sequence[str]) -> float:

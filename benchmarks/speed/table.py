@@ -10,7 +10,7 @@ from benchmarks.speed.measuring import REPETITIONS, Row, in_words, readable
 RESULTS = Path(__file__).parent / "results"
 MARKS = "<!-- speed: {size} -->\n", "<!-- end of speed: {size} -->"
 HEAD = "| what | ours | compared with | its | figure | goal | |\n|---|---|---|---|---|---|---|\n"
-GROUPS = ("generation", "training", "memory", "iterations", "starting")
+GROUPS = ("generation", "collecting", "training", "memory", "iterations", "starting")
 """Modules of this package with `rows(size, work)`, in the table's order."""
 
 
