@@ -138,11 +138,17 @@ def perform(run: Run, outputs: Path, engines: Engines) -> Row:
         teachers.write(pool_path(taught, run.seed), experiment.task, taught, run.seed)
     standing = launch(config, directory, engine=engines(experiment))
     assert standing.iteration == experiment.iterations
-    points = list(curve(RunDirectory(directory)))
+    left = RunDirectory(directory)
+    points = list(curve(left))
     if taught:
-        for t, point in enumerate(points):
-            point["loss"] = loss(experiment, RunDirectory(directory), t)
+        for t, point in zip(tested(left), points, strict=True):
+            point["loss"] = loss(experiment, left, t)
     return Row(run=run, curve=points)
+
+
+def tested(run: RunDirectory) -> list[int]:
+    """The committed iterations whose models were tested."""
+    return [t for t, metrics in enumerate(run.committed_metrics()) if "evaluation/accuracy" in metrics]
 
 
 def warm_up() -> None:

@@ -325,6 +325,16 @@ MIXTURE = Study(
     targets=TARGETS,
 )
 
+TEACHING = {
+    "random": ("selectors=first_correct",),
+    "all correct": ("selectors=all_correct",),
+    "shortest": ("selectors=shortest",),
+    "most confident": ("selectors=confident", "scorer=student"),
+    "LARK": ("selectors=lark", "scorer=student"),
+    "LARK, one": ("selectors=lark", "scorer=student", "selectors.lark.budget=1"),
+}
+"""Which of the correct rationales are learned from."""
+
 RATIONALES = Study(
     title="Rationales of several teachers",
     question="Does LARK's choice among correct rationales teach faster, for the same trained tokens, than others?",
@@ -343,14 +353,7 @@ RATIONALES = Study(
         "trainer.threads=1",
         *QUIET,
     ),
-    methods={
-        "random": ("selectors=first_correct",),
-        "all correct": ("selectors=all_correct",),
-        "shortest": ("selectors=shortest",),
-        "most confident": ("selectors=confident", "scorer=student"),
-        "LARK": ("selectors=lark", "scorer=student"),
-        "LARK, one": ("selectors=lark", "scorer=student", "selectors.lark.budget=1"),
-    },
+    methods=TEACHING,
     control="random",
     core=("random", "all correct", "shortest", "most confident", "LARK"),
     targets=TARGETS,
@@ -378,7 +381,6 @@ WORDS = (
     *TOLD,
     "task.test_per_level=7",  # 70 test questions, a fifth of them `retold`
     "task.validation_per_level=1",
-    "selectors.correct._target_=star_loop.selectors.family.Faithful",  # right in every step
     "schedule.shots_until=0",
     "schedule.steps=4",
     "schedule.growth=1.0",
@@ -391,10 +393,13 @@ WORDS = (
     *QUIET,
 )
 
+FAITHFUL = "selectors.correct._target_=star_loop.selectors.family.Faithful"
+"""What is learned from is right in every step."""
+
 WORDS_STOPPING = Study(
     title="Sampling cost, a real model",
     question="The same as `stopping` and the same orders, with SmolLM2-135M-Instruct after its first iteration",
-    setting=(*WORDS, "task.train_per_level=9"),  # 72 questions, 36 of each number of steps
+    setting=(*WORDS, FAITHFUL, "task.train_per_level=9"),  # 72 questions, 36 of each number of steps
     methods={
         "STaR-Acc": ("experiment=star_acc",),
         "early stop": ("experiment=star_acc_early_stop",),
@@ -411,9 +416,31 @@ WORDS_ORDER = replace(
     WORDS_STOPPING,
     title="Order, a real model",
     question="The same as `order`, with SmolLM2-135M-Instruct after its first iteration",
-    setting=(*WORDS, "task._target_=benchmarks.methods.pools.Rare", "task.train_per_level=24"),
+    setting=(*WORDS, FAITHFUL, "task._target_=benchmarks.methods.pools.Rare", "task.train_per_level=24"),
     methods=ORDERS,
     control="random",
+)
+
+TAUGHT_WORDS = Study(
+    title="Rationales of several teachers, a real model",
+    question="The same as `careless`, with SmolLM2-135M-Instruct after its first iteration",
+    setting=(
+        *WORDS,
+        "task.train_per_level=9",
+        "generator=teachers",
+        "generator.max_tokens=96",  # one of the teachers says the question first
+        "generator.student.threads=1",
+        "sampler=uniform",
+        "allocator.rollouts=5",
+        "schedule.quota=32",
+        "schedule.train_by=epochs",
+    ),
+    methods={name: TEACHING[name] for name in ("random", "most confident", "LARK", "LARK, one")},
+    control="random",
+    targets=(),
+    cost=TOKENS,
+    taught="told",
+    warm=True,
 )
 
 STUDIES = {
@@ -430,4 +457,5 @@ STUDIES = {
     "strong": STRONG,
     "words": WORDS_STOPPING,
     "rare_words": WORDS_ORDER,
+    "taught_words": TAUGHT_WORDS,
 }

@@ -5,6 +5,9 @@ can tell apart. The `competent` write every step rightly, in styles of their own
 row twice, the question first, the answer first. Of the `careless` only the first and the last do; the others leave the
 steps out, write them in an order that nobody can compute in, or get carries wrong. `strong` is one teacher, sampled
 five times: every step is right and in the student's own notation, but for the order of two operands here and there.
+
+The `told` tell the steps of a word problem to a student that reads words: whole, with the question before them, last
+step first, with wrong results on the way, or not at all.
 """
 
 import json
@@ -38,6 +41,10 @@ def write(path: Path, task: Task, pool: str, seed: int) -> None:
 
 def rationales(observation: Observation, pool: str, seed: int) -> dict[str, str]:
     """By teacher; each of them is accepted by the task's verifier."""
+    return _told(observation, seed) if pool == "told" else _columns(observation, pool, seed)
+
+
+def _columns(observation: Observation, pool: str, seed: int) -> dict[str, str]:
     assert observation.rationale is not None
     steps, _, answer = observation.rationale.rpartition(ANSWER)
     rows = steps.split(";")[:-1]
@@ -64,6 +71,21 @@ def rationales(observation: Observation, pool: str, seed: int) -> dict[str, str]
     return {name: "".join(f"{row};" for row in lines) + ANSWER + answer for name, lines in written.items()}
 
 
+def _told(observation: Observation, seed: int) -> dict[str, str]:
+    assert observation.rationale is not None
+    steps, _, answer = observation.rationale.partition("\n")
+    equations = [f"{equation.rstrip('.')}." for equation in steps.split(". ")]
+    luck = rng(seed, "told", observation.id)
+    written = {
+        "whole": steps,
+        "question first": f"{observation.question} {steps}",
+        "backwards": " ".join(equations[::-1]),
+        "careless": " ".join(_off(equation, luck) for equation in equations),
+        "answer only": "",
+    }
+    return {name: f"{told}\n{answer}" for name, told in written.items()}
+
+
 def _swapped(row: str) -> str:
     return f"{row[0]}{row[2]}{row[1]}{row[3:]}"
 
@@ -72,3 +94,9 @@ def _careless(row: str, luck: np.random.Generator) -> str:
     if luck.random() > CARELESS:
         return row
     return re.sub(r"(?<=[-:*])[0-9]", lambda carry: str((int(carry[0]) + int(luck.integers(1, 10))) % 10), row)
+
+
+def _off(equation: str, luck: np.random.Generator) -> str:
+    """Write another result into it."""
+    operation, _, result = equation.rstrip(".").partition(" = ")
+    return f"{operation} = {int(result) + int(luck.integers(1, 10))}."

@@ -23,6 +23,7 @@ from star_loop.generators.pool import Pool
 from star_loop.launch import launch
 from star_loop.stages.load import load
 from star_loop.tasks.arithmetic import Arithmetic
+from star_loop.tasks.word_problems import WordProblems
 
 CELLS = [(study, method) for study, s in STUDIES.items() for method in s.methods]
 
@@ -110,9 +111,10 @@ def test_of_two_overrides_of_a_key_the_later_counts() -> None:
     assert settings(["a=1", "b=1", "a=2"]) == settings(["a=2", "b=1"]) != settings(["a=2", "b=1", "a=1"])
 
 
-@pytest.mark.parametrize("kind", ["competent", "careless", "strong"])
+@pytest.mark.parametrize("kind", ["competent", "careless", "strong", "told"])
 def test_every_teacher_is_right(tmp_path: Path, kind: str) -> None:
-    task = Arithmetic(train_per_level=3, validation_per_level=1, test_per_level=1)
+    few = {"train_per_level": 3, "validation_per_level": 1, "test_per_level": 1}
+    task = WordProblems(**few) if kind == "told" else Arithmetic(**few)
     teachers.write(tmp_path / "pool.jsonl", task, kind, 5)
     Pool(path=tmp_path / "pool.jsonl").check()
     styles = Counter[str]()
