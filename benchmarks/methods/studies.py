@@ -389,17 +389,17 @@ WORDS = (
     "generator.temperature=0.7",
     "evaluation.test_every=4",
     "iterations=4",
-    *ONE_CORE,
+    "trainer.threads=1",
     *QUIET,
 )
 
-FAITHFUL = "selectors.correct._target_=star_loop.selectors.family.Faithful"
-"""What is learned from is right in every step."""
+SELF_TAUGHT = (*WORDS, "generator.threads=1", "selectors.correct._target_=star_loop.selectors.family.Faithful")
+"""What is learned from is the model's own, and right in every step."""
 
 WORDS_STOPPING = Study(
     title="Sampling cost, a real model",
     question="The same as `stopping` and the same orders, with SmolLM2-135M-Instruct after its first iteration",
-    setting=(*WORDS, FAITHFUL, "task.train_per_level=9"),  # 72 questions, 36 of each number of steps
+    setting=(*SELF_TAUGHT, "task.train_per_level=9"),  # 72 questions, 36 of each number of steps
     methods={
         "STaR-Acc": ("experiment=star_acc",),
         "early stop": ("experiment=star_acc_early_stop",),
@@ -416,7 +416,7 @@ WORDS_ORDER = replace(
     WORDS_STOPPING,
     title="Order, a real model",
     question="The same as `order`, with SmolLM2-135M-Instruct after its first iteration",
-    setting=(*WORDS, FAITHFUL, "task._target_=benchmarks.methods.pools.Rare", "task.train_per_level=24"),
+    setting=(*SELF_TAUGHT, "task._target_=benchmarks.methods.pools.Rare", "task.train_per_level=24"),
     methods=ORDERS,
     control="random",
 )
