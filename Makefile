@@ -4,7 +4,7 @@
 # make test-reliability   80 kills (KILLS=60), a fault at every effect on the disk, fuzzing, long runs (about an hour; KILLS=6: less)
 # make methods   the methods compared over seeds; stops and goes on at any time (ARGS="order --seeds 0 1": a part of it)
 # make bench  speed beside what a user would otherwise run, with the embedded model; make bench-large: 110M parameters
-# make bench-smollm2   LoRA rounds on SmolLM2-135M, from the package index
+# make bench-smollm2   the same with SmolLM2-135M, from the package index: generation, collecting, LoRA rounds
 # make floors the lowest version of each dependency that pyproject.toml allows, tried
 # make release   dist/: wheel, sdist, SBOM; built, checked, installed and run
 # make lock   resolve what is pinned again, for every platform (ARGS=--upgrade: the newest of all)
@@ -49,7 +49,7 @@ bench-large: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.speed large $(ARGS)
 
 bench-smollm2: $(VENV)/.ready-dev $(VENV)/.ready-real
-	$(BIN)/python -m benchmarks.speed smollm2 --only training
+	$(BIN)/python -m benchmarks.speed smollm2 --only generation collecting training $(ARGS)
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/python -m ruff check .

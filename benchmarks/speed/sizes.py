@@ -54,7 +54,7 @@ SIZES = {
     ),
     "smollm2": Size(name="smollm2", requests=96, tokens=96, examples=64, packed=True),
 }  # fmt: skip
-"""`smollm2` is for rounds: `python -m benchmarks.speed smollm2 --only training`, after `make real`."""
+"""`smollm2` wants the package that `make real` installs."""
 
 
 def model(size: Size, work: Path) -> Pretrained:
