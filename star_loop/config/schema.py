@@ -235,20 +235,24 @@ def write(folder: Path, modules: Sequence[str] = ()) -> list[Path]:
     """Write `root.json` and a file for each group, and return their paths.
 
     Raises:
-        ConfigError: see `components`.
+        ConfigError: see `components`; or the folder is something else.
     """
+    from star_loop.run.disk import Disk
+
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is no folder: name one, which need not exist")
     known = components(modules)
     groups = [name for name, field in component_class(ROOT, "root").model_fields.items() if (CONF / name).is_dir()]
     folder.mkdir(parents=True, exist_ok=True)
     written = {folder / f"{name or 'root'}.json": schema(name, known) for name in (None, *groups)}
     for path, content in written.items():
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        Disk().publish(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     return list(written)
 
 
 def comment(conf: Path, schemas: Path) -> Iterator[Path]:
     """Name its schema in the first line of every file below a folder; what is named already is replaced."""
-    for file in sorted(conf.rglob("*.yaml")):
+    for file in sorted(filter(Path.is_file, conf.rglob("*.yaml"))):
         place = os.path.relpath(schemas / f"{group_of(file) or 'root'}.json", file.parent)
         lines = [x for x in file.read_text(encoding="utf-8").splitlines(True) if not x.startswith(COMMENT)]
         file.write_text("".join([f"{COMMENT}{Path(place).as_posix()}\n", *lines]), encoding="utf-8")

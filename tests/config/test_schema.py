@@ -1,6 +1,7 @@
 """The JSON Schemas are the constructors': every shipped file is valid, and what `build` refuses is refused."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,18 @@ def test_the_command_names_schemas_in_files_which_compose_as_before(
     assert main([str(schemas), "--comment", str(tmp_path / "nowhere")]) == 2
     sys.modules.pop("schema_of_my_own")
     assert composed(["experiment=smoke"])["name"] == "smoke"
+
+
+def test_a_file_is_not_taken_for_a_folder_and_a_pipe_is_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main([str(tmp_path / "file")]) == 2
+    assert "is no folder" in capsys.readouterr().err
+    conf, schemas = tmp_path / "conf", tmp_path / "schemas"
+    for folder in (conf, schemas):
+        folder.mkdir()
+    os.mkfifo(conf / "pipe.yaml")
+    os.mkfifo(schemas / "root.json")
+    assert main([str(schemas), "--comment", str(conf)]) == 0
+    assert (schemas / "root.json").is_file()
