@@ -24,9 +24,6 @@ from star_loop.stages.waves import Ask, Wave, Waves
 
 SLACK = 0.02
 """Part of the quota that is asked for beyond it, so that engines are not idle while the last texts are written."""
-DOUBT = 16
-"""Observations that are imagined, beside those that are settled, to have brought all that may count: while the yield is
-hardly known, it is overrated, and too little is asked rather than too much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +106,6 @@ class Stream:
         """What follows from what came, or was begun, and is not asked yet."""
         self._asked: dict[int, Asked] = {}
         self._numbers = count()
-        self._begun = self._settled = self._accepted = 0
-        """Observations, and what of them counts towards the quota; with those of earlier launches."""
         self._drawn = self._used = 0
         """Rollouts asked for, and handed out."""
         self._notes: dict[str, float] = defaultdict(float)
@@ -120,7 +115,8 @@ class Stream:
         with self._live.run.timed(self._pass.iteration, "collect") as journal:
             if self._wave is None:
                 serve(self._live, self._pass.model, f"iteration {self._pass.iteration}, collecting")
-                self._wave, self._begun, self._settled, self._accepted = wave, visited, visited, accepted
+                self._wave, yields = wave, self._waves.yields
+                yields.begun, yields.tried, yields.first = visited, visited, accepted  # by earlier launches
             left = None if self._pass.quota is None else self._pass.quota - accepted
             while not (filled := wave.fills(left)) and wave.front < len(wave.order):
                 self._wait()
@@ -168,9 +164,7 @@ class Stream:
 
     def _following(self) -> tuple[Wave, Ask] | None:
         while not self._again and self._wants_more() and (wave := self._unbegun()) is not None:
-            begun = wave.begun
             self._note(wave, wave.begin)
-            self._begun += wave.begun - begun
         return self._again.popleft() if self._again else None
 
     def _unbegun(self) -> Wave | None:
@@ -186,9 +180,7 @@ class Stream:
         """Tell whether what was begun is not expected to fill the quota."""
         if self._pass.quota is None:
             return True
-        most = self._live.experiment.schedule.per_observation
-        each = (self._accepted + DOUBT * most) / (self._settled + DOUBT)
-        expected = self._accepted + each * (self._begun - self._settled)
+        expected = self._waves.yields.expected(self._live.experiment.schedule.per_observation)
         return expected < self._pass.quota + int(SLACK * self._pass.quota)
 
     def _judge(self, came: Came) -> None:
@@ -209,9 +201,7 @@ class Stream:
         """Act on the wave; queue what follows, and count and show what is settled by it."""
         settled, accepted = wave.settled, wave.accepted
         self._again.extend((wave, ask) for ask in act())
-        settled, accepted = wave.settled - settled, wave.accepted - accepted
-        self._settled, self._accepted = self._settled + settled, self._accepted + accepted
-        self._live.session.advance(accepted if self._pass.quota else settled)
+        self._live.session.advance(wave.accepted - accepted if self._pass.quota else wave.settled - settled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
@@ -17,6 +18,44 @@ Ask = tuple[int, int, int]
 """(position, attempt, draws)"""
 
 
+DOUBT = 32
+"""Observations that are imagined, beside those that were tried, to have brought all that may count: while the yield is
+hardly known, it is overrated, and too little is asked rather than too much."""
+
+
+@dataclass(slots=True)
+class Yields:
+    """How far the observations of a pass are, and what they brought that counts towards a quota.
+
+    First tries and what follows them are counted apart: what succeeds at once is settled first, and would be taken for
+    all.
+    """
+
+    begun: int = 0
+    """Observations that were asked."""
+    tried: int = 0
+    """Observations whose first tries came."""
+    first: int = 0
+    """Correct rationales among those tries that count."""
+    again: int = 0
+    """Observations that were asked again."""
+    ended: int = 0
+    """Of these, those that are settled."""
+    gained: int = 0
+    """What the settled ones brought beyond their first tries."""
+
+    def expected(self, most: int) -> float:
+        """Return how many correct rationales are to be expected of all that was begun.
+
+        Args:
+            most: how many of an observation count.
+        """
+        first = (self.first + DOUBT * most) / (self.tried + DOUBT)
+        gain = (self.gained + DOUBT * first) / (self.ended + DOUBT)
+        each = min(first + gain * self.again / (self.tried + DOUBT), most)
+        return self.first + self.gained + (self.begun - self.tried) * each + (self.again - self.ended) * gain
+
+
 class Wave:
     """Observations that are proposed and allocated together and written into one file, and what was drawn for them.
 
@@ -27,13 +66,14 @@ class Wave:
         positions: the observations, in the sampler's order.
         allocate: returns the draws of the first round.
         together: whether further tries are decided when the whole wave has had the ones before.
+        yields: of the pass, which are counted here.
     """
 
     def __init__(
         self, number: int, positions: Positions, allocate: Callable[[], NDArray[np.int64]], experiment: Experiment,
-        *, iteration: int, together: bool,
+        *, iteration: int, together: bool, yields: Yields,
     ) -> None:  # fmt: skip
-        self.number, self.positions, self.together = number, positions, together
+        self.number, self.positions, self.together, self._yields = number, positions, together, yields
         self.order: list[int] = positions.tolist()
         self._allocate, self._iteration = allocate, iteration
         self._allocator: Allocator = experiment.allocator
@@ -41,6 +81,9 @@ class Wave:
         self._drawn: defaultdict[int, dict[int, Sequence[Rollout]]] = defaultdict(dict)
         self._open: set[int] = set()
         self._settled: set[int] = set()
+        self._first: dict[int, int] = {}
+        """Of each observation that was tried: what its first tries brought that counts."""
+        self._again: set[int] = set()
         self.begun = self.front = self.accepted = 0
         """Observations that were begun; those that are settled without a gap (`fills`); and the correct rationales of
         settled ones that count towards a quota."""
@@ -60,7 +103,7 @@ class Wave:
     def begin(self) -> list[Ask]:
         """Begin the next observation, or where they go together, all of them; return what is to be asked."""
         first, last = self.begun, len(self.order) if self.together else self.begun + 1
-        self.begun = last
+        self.begun, self._yields.begun = last, self._yields.begun + last - first
         asks = [(self.order[k], int(Try.FIRST), self.draws[k]) for k in range(first, last) if self.draws[k]]
         self._open.update(position for position, *_ in asks)
         return asks or self._follow(self.order[first:last])
@@ -94,14 +137,30 @@ class Wave:
 
     def _follow(self, positions: Sequence[int]) -> list[Ask]:
         """Decide what follows for observations that have all had the same tries; settle them where it is nothing."""
+        for position in positions:
+            self._try(position)
         tried = {attempt for position in positions for attempt in self._drawn[position]}
         asks = [] if Try.SECOND in tried else self._further(positions, max([1, *tried])) or self._second(positions)
         if asks:
             self._open.update(position for position, *_ in asks)
+            new = {position for position, *_ in asks} - self._again
+            self._again, self._yields.again = self._again | new, self._yields.again + len(new)
         else:
-            self._settled.update(positions)
-            self.accepted += sum(map(self._counted, positions))
+            self._settle(positions)
         return asks
+
+    def _try(self, position: int) -> None:
+        """Note what the first tries of an observation brought, once."""
+        if position not in self._first:
+            self._first[position] = self._counted(position)
+            self._yields.tried, self._yields.first = self._yields.tried + 1, self._yields.first + self._first[position]
+
+    def _settle(self, positions: Sequence[int]) -> None:
+        self._settled.update(positions)
+        self.accepted += sum(map(self._counted, positions))
+        for position in self._again.intersection(positions):
+            self._yields.ended += 1
+            self._yields.gained += self._counted(position) - self._first[position]
 
     def _further(self, positions: Sequence[int], number: int) -> list[Ask]:
         """Ask the allocator what to draw after this round; nothing more of what the context has no room for."""
@@ -147,6 +206,7 @@ class Waves:
         self._number, self._observed = 0, 0
         self.beliefs = beliefs
         """The sampler's, after what it has observed, whatever was proposed ahead of that."""
+        self.yields = Yields()
 
     def at(self, number: int) -> Wave | None:
         """Return the wave of this number; None: there is none, or it depends on one that is not observed yet."""
@@ -178,7 +238,7 @@ class Waves:
         known = {**self._statistics.columns(), **self._state}
         wave = Wave(
             number, proposal.positions, partial(self._allocate, number, proposal, known), experiment,
-            iteration=self._iteration, together=self._together,
+            iteration=self._iteration, together=self._together, yields=self.yields,
         )  # fmt: skip
         self._proposed[number], self._number = (wave, self._state), number + 1
 
