@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from star_loop.config.build import build
 from star_loop.generators.scripted import Scripted, ScriptedEngine
@@ -16,6 +18,7 @@ from star_loop.protocols import EngineError
 from star_loop.records import Completion, Request
 from star_loop.run.directory import RunDirectory
 from star_loop.seeding import rng
+from star_loop.stages.waves import Yields
 from tests.quiz import QUIZ, configure, contents
 
 STEPS = 40
@@ -181,3 +184,23 @@ def test_little_is_asked_in_vain_and_no_engine_waits_for_a_waves_longest_text(tm
     assert aborted < 0.05 * asked
     assert waves > 1.3 * steps
     print(f"{aborted / asked:.1%} surplus, {waves / steps:.2f} times as fast as waves")
+
+
+@given(
+    most=st.integers(1, 8), untried=st.integers(0, 500), tried=st.lists(st.integers(0, 8), max_size=60),
+    later=st.lists(st.tuples(st.booleans(), st.integers(0, 8)), max_size=60),
+)  # fmt: skip
+def test_no_more_is_expected_than_can_come_and_nothing_of_what_is_settled(
+    most: int, untried: int, tried: list[int], later: list[tuple[bool, int]]
+) -> None:
+    firsts = [min(found, most) for found in tried]
+    gains = [min(gain, most - first) for first, (ended, gain) in zip(firsts, later, strict=False) if ended]
+    again = min(len(tried), len(later))
+    yields = Yields(
+        begun=untried + len(tried), tried=len(tried), first=sum(firsts),
+        again=again, ended=len(gains), gained=sum(gains),
+    )  # fmt: skip
+    came = sum(firsts) + sum(gains)
+    assert came <= yields.expected(most) <= came + most * (untried + again - len(gains)) + 1e-9
+    if not untried and again == len(gains):
+        assert yields.expected(most) == came
