@@ -73,8 +73,8 @@ def _paid(live: LiveRun) -> Metrics:
 def _spent(live: LiveRun, rollouts: Sequence[Rollout], figures: Metrics, earlier: Metrics) -> Metrics:
     """Tokens and FLOPs of this iteration, and the running sum since iteration 0.
 
-    `collect/surplus` is included. What a stream began in vain hangs on the speed of the machine, and is no figure of the
-    run's: `machine/surplus` counts it.
+    `collect/surplus` is included. What a stream began in vain hangs on the speed of the machine: `machine/surplus`
+    counts it.
     """
     prompt, generated = token_counts(rollouts)
     tokens = {"prompt": prompt, "generated": generated, "trained": int(figures.get("train/tokens", 0))}
