@@ -62,14 +62,18 @@ def failure(status: int, message: str = "no", code: str | None = None, **headers
 
 
 @contextmanager
-def scripted_server(behaviour: Behaviour, models: tuple[str, ...] = (MODEL,)) -> Iterator[ScriptedServer]:
+def scripted_server(
+    behaviour: Behaviour, models: tuple[str, ...] = (MODEL,), listing: Any = None
+) -> Iterator[ScriptedServer]:
+    """`listing`: what it says of its models, where that is not a list of `models` by name."""
     lock, under_way = threading.Lock(), 0
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self.send(Answer({"object": "list", "data": [{"id": name, "object": "model"} for name in models]}))
+            named = {"object": "list", "data": [{"id": name, "object": "model"} for name in models]}
+            self.send(Answer(named if listing is None else listing))
 
         def do_POST(self) -> None:
             nonlocal under_way

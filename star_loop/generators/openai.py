@@ -16,11 +16,12 @@ from star_loop.generators.serving import cut_at_stop
 from star_loop.generators.teaching import Taught
 from star_loop.generators.told import telling
 from star_loop.models import Model, Pretrained, chat
-from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress
+from star_loop.protocols import Arrived, Engine, Generator, Progress
 from star_loop.records import Completion, Request, Sampling
 from star_loop.seeding import seed_for
 from star_loop.servers import Client, Reply, Server
 from star_loop.servers.client import CHAT, COMPLETIONS, Refused
+from star_loop.servers.replies import NoChoice, Usage, reasoning_of, text_of
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +130,8 @@ class OpenAIEngine:
                     logger.warning("%s is left out, its prompt is too long: %s", request.observation.id, refused.said)
                     return [Completion(text="", tokens=0, prompt_tokens=0, finish="length")] * request.n
                 raise
+            except NoChoice as nothing:
+                raise NoChoice(f"{request.observation.id}: {nothing}") from nothing
             drawn += self._read(reply, request)
         return drawn[: request.n]
 
@@ -145,14 +148,12 @@ class OpenAIEngine:
         return path, body | {"seed": seed} | ({"n": wanted} if wanted > 1 else {})
 
     def _read(self, reply: Reply, request: Request) -> list[Completion]:
-        if not reply["choices"]:
-            raise EngineError(f"{self.settings.base_url} returned no choice for {request.observation.id}")
-        texts, usage = [self._text(choice, request) for choice in reply["choices"]], reply.get("usage") or {}
+        texts, usage = [self._text(choice, request) for choice in reply["choices"]], Usage.of(reply)
         finishes = [choice.get("finish_reason") for choice in reply["choices"]]
-        tokens = shared(usage.get("completion_tokens") or sum(len(text.split()) for text in texts), texts)
+        tokens = shared(usage.completion_tokens or sum(len(text.split()) for text in texts), texts)
         completions = [
             Completion(
-                text=text, tokens=spent, prompt_tokens=usage.get("prompt_tokens") or 0,
+                text=text, tokens=spent, prompt_tokens=usage.prompt_tokens,
                 finish="length" if finish == "length" else "stop",
             )
             for text, finish, spent in zip(texts, finishes, tokens, strict=True)
@@ -160,12 +161,9 @@ class OpenAIEngine:
         return completions * request.n if request.sampling.temperature == 0 else completions
 
     def _text(self, choice: Mapping[str, Any], request: Request) -> str:
-        message = choice.get("message") or {}
-        written = message.get("content") if self.settings.api == "chat" else choice.get("text")
-        text = cut_at_stop(str(written or ""), request.sampling.stop)
-        reasoning = message.get("reasoning") or message.get("reasoning_content")
-        if reasoning and self.settings.reasoning == "keep":
-            text = f"<think>\n{str(reasoning).strip()}\n</think>\n\n{text}"
+        text = cut_at_stop(text_of(choice), request.sampling.stop)
+        if self.settings.reasoning == "keep" and (reasoning := reasoning_of(choice)):
+            text = f"<think>\n{reasoning.strip()}\n</think>\n\n{text}"
         continued = self.settings.api == "chat" and not self.base.chat_template
         apart = continued and text[:1].strip() and request.prompt[-1:].strip()
         return f" {text}" if apart else text

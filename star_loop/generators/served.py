@@ -21,6 +21,7 @@ from star_loop.records import Completion, Request, Sampling
 from star_loop.seeding import seed_for
 from star_loop.servers import Client, Reply, Server
 from star_loop.servers.client import COMPLETIONS, Refused
+from star_loop.servers.replies import Usage, text_of
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class ServedEngine(Serving):
 
     def _read(self, reply: Reply, prompt_tokens: int, stop: Sequence[str]) -> list[Completion]:
         choices = reply["choices"]
-        counted = shared((reply.get("usage") or {}).get("completion_tokens", 0), [c["text"] for c in choices])
+        counted = shared(Usage.of(reply).completion_tokens, [text_of(choice) for choice in choices])
         return [
             self._completion(choice, tokens, prompt_tokens, stop)
             for choice, tokens in zip(choices, counted, strict=True)
@@ -154,7 +155,7 @@ class ServedEngine(Serving):
         sampled = choice.get("token_ids")
         if sampled is None:  # no vLLM: the trainer encodes the text
             return Completion(
-                text=cut_at_stop(choice["text"], stop), tokens=counted, prompt_tokens=prompt_tokens, finish=finish
+                text=cut_at_stop(text_of(choice), stop), tokens=counted, prompt_tokens=prompt_tokens, finish=finish
             )
         ended = finish == "stop" and not isinstance(choice.get("stop_reason"), str)
         text, ids = read_sampled(self._tokenizer, sampled, ended=ended, stop=stop, end=self._end)

@@ -4,18 +4,17 @@ import importlib.util
 import json
 import logging
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
-from threading import Event
-from typing import TYPE_CHECKING, Any, TypeVar
+from threading import TIMEOUT_MAX, Event
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from star_loop.errors import EngineError, counted
-from star_loop.servers.journal import Journal, Usage, name_of
-from star_loop.servers.pace import Pace
+from star_loop.servers.journal import Journal, name_of
+from star_loop.servers.pace import Pace, patience
+from star_loop.servers.replies import NoChoice, Reply, Usage, cards_of, looked_at
 from star_loop.servers.server import Server
 from star_loop.servers.side_by_side import side_by_side
 
@@ -25,11 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
-Reply = dict[str, Any]
-"""A server's reply, as its JSON has it."""
 CHAT, COMPLETIONS = "/chat/completions", "/completions"
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
-"""Seconds before a request is sent again, where the server does not say."""
 _PASSING = (408, 409, 429)
 _CHECKED = 20.0
 """Seconds for a server to say what it has."""
@@ -106,14 +101,21 @@ class Client:
         return [str(card["id"]) for card in self.cards()]
 
     def cards(self) -> list[Mapping[str, Any]]:
-        """Return what the server says of each of its models; empty where it says nothing."""
+        """Return what the server says of each of its models; empty where it says nothing.
+
+        Raises:
+            EngineError: it cannot be reached, refuses the key, or lists what are no models.
+        """
         try:
             reply = self._persist(lambda: self._api.get("/models", cast_to=object, options={"timeout": _CHECKED}), 1)
         except Refused as refused:
             if refused.status == 404:
                 return []
             raise
-        return list(reply.get("data") or []) if isinstance(reply, dict) else []
+        try:
+            return cards_of(reply)
+        except ValueError as error:
+            raise self._no_server("/models", error) from error
 
     def ask(self, path: str, body: Mapping[str, Any], *, remember: bool = True) -> Reply:
         """Return the reply to this request, from the journal where it has one.
@@ -125,7 +127,8 @@ class Client:
 
         Raises:
             Refused: the server will not answer this request.
-            EngineError: it did not answer, `retries` times; or the budget is spent.
+            NoChoice: it answered with nothing, `retries` times again.
+            EngineError: it did not answer, `retries` times again, or with no reply; or the budget is spent.
         """
         whole = {k: v for k, v in {**body, **self.server.extra_body}.items() if k not in self.server.without}
         name = name_of(path, whole)
@@ -134,9 +137,7 @@ class Client:
         self._check_budget()
         expected = len(json.dumps(whole)) // 4 + whole.get("n", 1) * whole.get("max_tokens", 0)
         self._wait(max(self._requests.reserve(1), self._tokens.reserve(expected)))
-        reply = self._persist(lambda: self._api.post(path, cast_to=object, body=whole), self.server.retries)
-        if not isinstance(reply, dict) or not isinstance(reply.get("choices"), list):
-            raise EngineError(f"{self._address(path)} is no OpenAI-compatible server: it answered {str(reply)[:200]!r}")
+        reply = self._persist(partial(self._reply, path, whole), self.server.retries)
         usage = Usage.of(reply)
         self._tokens.reserve(usage.prompt_tokens + usage.completion_tokens - expected)
         self.journal.add(name if remember else None, reply)
@@ -187,59 +188,71 @@ class Client:
     def _key(self) -> str:
         return os.environ.get(self.server.key_variable, "")
 
+    def _reply(self, path: str, body: Mapping[str, Any]) -> Reply:
+        """Ask once; what comes is looked at before it is kept, or a run could never go on from it."""
+        reply = self._api.post(path, cast_to=object, body=body)
+        try:
+            return looked_at(reply)
+        except NoChoice:
+            self.journal.add(None, cast(Reply, reply))  # it is paid for all the same
+            raise
+        except ValueError as error:
+            raise self._no_server(path, error) from error
+
     def _persist(self, send: Callable[[], R], retries: int) -> R:
         import openai
 
         for attempt in count():
             try:
                 return send()
-            except openai.APIError as error:
+            except (openai.APIError, NoChoice) as error:
                 if not self._may_pass(error):
                     raise self._refused(error) from error
                 if attempt >= retries:
-                    raise EngineError(self._gave_up(error, attempt + 1)) from error
-                seconds = _patience(error, attempt)
+                    raise self._gave_up(error, attempt + 1) from error
+                seconds = patience(error, attempt)
                 logger.info("%s: asked again in %.1f s: %s", self.server.base_url, seconds, self._said(error))
                 if getattr(error, "status_code", None) == 429:
                     self._requests.pause(seconds)
                 self._wait(seconds)
-            except ValueError as error:  # of JSON
-                what = f"is no OpenAI-compatible server: its answer is no JSON ({error})"
-                raise EngineError(f"{self.server.base_url} {what}: see that base_url= is right") from error
+            except (ValueError, RecursionError) as error:  # of JSON
+                raise self._no_server("", f"its answer is no JSON that can be read ({error})") from error
         raise AssertionError
 
-    def _may_pass(self, error: "openai.APIError") -> bool:
+    def _may_pass(self, error: Exception) -> bool:
         import openai
 
-        if isinstance(error, openai.APIConnectionError):
+        if isinstance(error, openai.APIConnectionError | NoChoice):
             return True
         status = getattr(error, "status_code", 0)
-        return (status in _PASSING and error.code != "insufficient_quota") or status >= 500
+        return (status in _PASSING and getattr(error, "code", None) != "insufficient_quota") or status >= 500
 
-    def _refused(self, error: "openai.APIError") -> EngineError:
+    def _refused(self, error: Exception) -> EngineError:
         status, said, variable = getattr(error, "status_code", 0), self._said(error), self.server.key_variable
         if status in (401, 403):
             what = f"refuses the key in {variable}" if self._key else f"wants a key: export {variable}=…"
-        elif error.code == "insufficient_quota":
+        elif getattr(error, "code", None) == "insufficient_quota":
             what = "has no credit left for this key"
         else:
             what = f"refuses the request (status {status}); fields that it does not take are left out by without=[…]"
         return Refused(f"{self.server.base_url} {what}: {said}", status, said)
 
-    def _gave_up(self, error: "openai.APIError", times: int) -> str:
-        return (
-            f"{self.server.base_url} does not answer ({times} times; {self._said(error)}): see that the server runs "
-            "and base_url= is right, or raise retries=; what was answered is kept"
-        )
+    def _gave_up(self, error: Exception, times: int) -> EngineError:
+        kept = "or raise retries=; what was answered is kept"
+        if isinstance(error, NoChoice):
+            what = f"answers with nothing ({times} times; {self._said(error)}): see what it filters, {kept}"
+            return NoChoice(f"{self.server.base_url} {what}")
+        what = f"does not answer ({times} times; {self._said(error)})"
+        return EngineError(f"{self.server.base_url} {what}: see that the server runs and base_url= is right, {kept}")
 
-    def _said(self, error: "openai.APIError") -> str:
-        body = error.body if isinstance(error.body, dict) else {}
+    def _said(self, error: Exception) -> str:
+        body = getattr(error, "body", None)
+        message = body.get("message") if isinstance(body, dict) else None
         cause = f" ({error.__cause__})" if error.__cause__ else ""
-        said = str(body.get("message") or f"{error.message}{cause}")[:500]
-        return said.replace(self._key, "…") if self._key else said
+        return self._without_key(str(message or f"{error}{cause}"))[:500]
 
     def _wait(self, seconds: float) -> None:
-        if seconds > 0 and self._stopped.wait(seconds):
+        if seconds > 0 and self._stopped.wait(min(seconds, TIMEOUT_MAX)):
             raise EngineError(f"{self.server.base_url}: given up, as another request failed")
 
     def _check_budget(self) -> None:
@@ -247,31 +260,12 @@ class Client:
         if budget is not None and spent >= budget:
             raise EngineError(f"budget={budget:g} is spent ({self.spent()}): raise it and run the same command again")
 
-    def _address(self, path: str) -> str:
-        return f"{self.server.base_url}{path}"
+    def _no_server(self, path: str, why: object) -> EngineError:
+        what = f"{self.server.base_url}{path} is no OpenAI-compatible server: {self._without_key(str(why))}"
+        return EngineError(f"{what}: see that base_url= is right")
 
-
-def _patience(error: "openai.APIError", attempt: int) -> float:
-    """Seconds before the next attempt: the server's own, else a wait that doubles."""
-    response = getattr(error, "response", None)
-    stated = None if response is None else _stated(response.headers)
-    return min(_FIRST_WAIT * 2.0**attempt, _LONGEST_WAIT) if stated is None else stated
-
-
-def _stated(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server wants to be left alone; None: it does not say."""
-    try:
-        if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return max(float(milliseconds) / 1000, 0.0)
-        return max(float(headers["retry-after"]), 0.0)
-    except KeyError:
-        return None
-    except ValueError:
-        pass
-    try:
-        return max(parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time(), 0.0)
-    except (KeyError, ValueError):
-        return None
+    def _without_key(self, said: str) -> str:
+        return said.replace(self._key, "…") if self._key else said
 
 
 def _listed(names: Sequence[str]) -> str:

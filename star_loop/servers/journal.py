@@ -4,45 +4,21 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import Any
+
+from star_loop.servers.replies import NoChoice, Reply, Usage, looked_at
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """What was asked of a server, and what it counted."""
-
-    requests: int = 0
-    prompt_tokens: int = 0
-    """Those from a cache included."""
-    cached_tokens: int = 0
-    """Prompt tokens that the server had in its cache."""
-    completion_tokens: int = 0
-    """Those of hidden reasoning included."""
-
-    @classmethod
-    def of(cls, reply: Mapping[str, Any]) -> Self:
-        """Read what a reply says of itself; what it does not say counts as 0."""
-        usage = reply.get("usage") or {}
-        details = usage.get("prompt_tokens_details") or {}
-        return cls(
-            requests=1, prompt_tokens=usage.get("prompt_tokens") or 0, cached_tokens=details.get("cached_tokens") or 0,
-            completion_tokens=usage.get("completion_tokens") or 0,
-        )  # fmt: skip
-
-    def __add__(self, other: "Usage") -> "Usage":
-        """Return the sum."""
-        return Usage(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
 
 
 class Journal:
     """`requests.jsonl`: a line for each finished request: its name, its usage and its reply, and nothing secret.
 
-    A line that is torn does not count: its request is asked again.
+    A line that is torn, or whose reply is of no use, does not count: its request is asked again. What it has cost does,
+    where it can be read.
 
     Args:
         path: the file, which need not exist; None: nothing is kept.
@@ -59,7 +35,7 @@ class Journal:
         if path is not None and path.exists():
             self._read(path)
 
-    def known(self, name: str) -> dict[str, Any] | None:
+    def known(self, name: str) -> Reply | None:
         """Return the reply to the request of this name, if there was one."""
         with self._lock:
             place = self._places.get(name)
@@ -67,7 +43,7 @@ class Journal:
             return None
         with self.path.open("rb") as file:
             file.seek(place)
-            reply: dict[str, Any] = json.loads(file.readline())["reply"]
+            reply: Reply = json.loads(file.readline())["reply"]
             return reply
 
     def add(self, name: str | None, reply: Mapping[str, Any]) -> None:
@@ -91,15 +67,14 @@ class Journal:
                 self._torn = not line.endswith(b"\n")
                 try:
                     row = json.loads(line)
-                    usage, name, _ = Usage(**row["usage"]), str(row["request"]), row["reply"]["choices"]
-                except (ValueError, TypeError, KeyError):
+                    self.spent += Usage.kept(row["usage"])
+                    looked_at(row["reply"])
+                    self._places[str(row["request"])] = place
+                except (ValueError, TypeError, KeyError, AttributeError, RecursionError, NoChoice):
                     damaged += 1
-                else:
-                    self.spent += usage
-                    self._places[name] = place
                 place += len(line)
         if damaged:
-            logger.warning("%s: %d lines are damaged: what they held is asked again", path, damaged)
+            logger.warning("%s: %d lines are damaged or hold no reply: what they held is asked again", path, damaged)
 
 
 def name_of(path: str, body: Mapping[str, Any]) -> str:

@@ -1,8 +1,15 @@
-"""How fast a server may be asked."""
+"""How fast a server may be asked, and how long it is left alone."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from threading import Lock
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+"""Seconds before a request is sent again, where the server does not say."""
+_LONGEST_OBEYED = 86400.0
+"""Seconds that a server may want; more is a slip, and nobody would wait for it."""
 
 
 class Pace:
@@ -32,3 +39,37 @@ class Pace:
         """Let nothing begin for so long."""
         with self._lock:
             self._free = max(self._free, self._clock() + seconds)
+
+
+def patience(error: Exception, attempt: int) -> float:
+    """Return the seconds before the next attempt: the server's own, else a wait that doubles.
+
+    Args:
+        error: why this attempt failed, with the server's `response` where there was one.
+        attempt: how many there were before it.
+    """
+    response = getattr(error, "response", None)
+    seconds = None if response is None else stated(response.headers)
+    return min(_FIRST_WAIT * 2.0 ** min(attempt, 99), _LONGEST_WAIT) if seconds is None else seconds
+
+
+def stated(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a server wants to be left alone; None: it does not say, or names no time.
+
+    Example:
+        >>> stated({"retry-after-ms": "250"}), stated({"retry-after": "inf"})
+        (0.25, None)
+    """
+    for name, read in (("retry-after-ms", _milliseconds), ("retry-after", float), ("retry-after", _until)):
+        with suppress(KeyError, ValueError, OverflowError):
+            if (seconds := read(headers[name])) <= _LONGEST_OBEYED:
+                return max(seconds, 0.0)
+    return None
+
+
+def _milliseconds(said: str) -> float:
+    return float(said) / 1000
+
+
+def _until(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp() - time.time()

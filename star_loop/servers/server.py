@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from star_loop.config.component import Component
-from star_loop.servers.journal import Usage
+from star_loop.servers.replies import Usage
 
 TERMS = (
     "base_url", "key_variable", "concurrency", "requests_per_minute", "tokens_per_minute", "retries", "timeout",

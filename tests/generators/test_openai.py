@@ -75,7 +75,7 @@ def test_a_server_that_ignores_n_is_asked_again_by_other_seeds(tmp_path: Path) -
     [drawn], asked = draw(lambda a: chat(f"only {a.number}"), [request(n=3)], tmp_path, concurrency=1)
     assert [c.text for c in drawn] == [" only 0", " only 1", " only 2"]
     assert len({a.body["seed"] for a in asked}) == 3
-    with pytest.raises(EngineError, match="returned no choice for q/0"):
+    with pytest.raises(EngineError, match=r"q/0: http.* answers with nothing \(2 times; the reply holds no choice"):
         draw(lambda _: chat(), [request()], tmp_path / "2")
 
 
@@ -97,6 +97,32 @@ def test_reasoning_is_dropped_or_put_before(tmp_path: Path, reasoning: str, text
     base = NoWeights(chat_template=True) if reasoning == "keep" else BASE
     [[drawn]], _ = draw(thinks, [request()], tmp_path, base, reasoning=reasoning)
     assert drawn.text == text
+
+
+def test_a_content_of_parts_is_one_text(tmp_path: Path) -> None:
+    def parts(_: Asked) -> Answer:
+        message = {"content": [{"type": "text", "text": "2 + 2 "}, {"type": "text", "text": "= 4"}],
+                   "reasoning_content": [{"type": "text", "text": "hm"}]}  # fmt: skip
+        return Answer({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    [[drawn]], _ = draw(parts, [request()], tmp_path)
+    assert drawn.text == " 2 + 2 = 4"
+    base = NoWeights(chat_template=True)
+    [[drawn]], _ = draw(parts, [request()], tmp_path, base, reasoning="keep")
+    assert drawn.text == "<think>\nhm\n</think>\n\n2 + 2 = 4"
+
+
+def test_a_server_that_answered_with_nothing_once_spoils_no_run(tmp_path: Path) -> None:
+    mended = False
+    with scripted_server(lambda asked: answers(asked) if mended or asked.number else chat()) as server:
+        keys = (*TEACHER, "iterations=1", "schedule.quota=null", "second_try=none",
+                f"generator.base_url={server.url}", "generator.retries=0")  # fmt: skip
+        with pytest.raises(EngineError, match=r"train/\d+: http.* answers with nothing \(1 times; .*raise retries="):
+            play(tmp_path, *keys)
+        mended, begun = True, len(server.asked)
+        play(tmp_path, *keys)
+        assert 0 < len(server.asked) - begun <= 12
+    assert written(tmp_path, 1) == {"taught"}
 
 
 def test_an_empty_reply_is_a_text_like_any_other(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from star_loop.errors import EngineError
 from star_loop.servers import Client, Server
 from star_loop.servers.client import CHAT, Refused
-from star_loop.servers.journal import Journal, Usage
-from star_loop.servers.pace import Pace
+from star_loop.servers.journal import Journal
+from star_loop.servers.pace import Pace, stated
+from star_loop.servers.replies import NoChoice, Usage, looked_at, text_of
 from tests.scripted_server import MODEL, Answer, Asked, chat, failure, scripted_server
 
 SECRET = "a-key-that-nobody-may-see"
@@ -72,12 +73,12 @@ def test_what_may_pass_is_asked_again(status: int) -> None:
 
 @pytest.mark.parametrize(("headers", "expected"), [
     ({"retry-after-ms": "250"}, 0.25), ({"retry-after": "7"}, 7.0), ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
-    ({"retry-after": "soon"}, None), ({}, None),
+    ({"retry-after": "soon"}, None), ({}, None), ({"retry-after": "inf"}, None), ({"retry-after": "nan"}, None),
+    ({"retry-after": "1e300"}, None), ({"retry-after": "-3"}, 0.0), ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
+    ({"retry-after": "Wed, 21 Oct 2015 07:28:00 -99999999999999"}, None), ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, None),
 ])  # fmt: skip
 def test_a_server_says_how_long_to_wait(headers, expected) -> None:
-    from star_loop.servers.client import _stated
-
-    assert _stated(headers) == expected
+    assert stated(headers) == expected
 
 
 def test_without_a_word_of_the_server_the_waits_double(caplog) -> None:
@@ -277,7 +278,7 @@ def test_limits_hold_for_requests_that_are_sent(monkeypatch) -> None:
 def test_a_broken_journal_is_told_and_costs_only_what_it_held(tmp_path: Path, caplog) -> None:
     path = tmp_path / "requests.jsonl"
     journal = Journal(path)
-    reply = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+    reply = {"choices": [{"text": "4"}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
     for name in "abc":
         journal.add(name, reply)
     lines = path.read_bytes().splitlines(keepends=True)
@@ -285,6 +286,146 @@ def test_a_broken_journal_is_told_and_costs_only_what_it_held(tmp_path: Path, ca
     again = Journal(path)
     assert (again.known("a"), again.known("b"), again.known("c")) == (reply, None, reply)
     assert "2 lines are damaged" in caplog.text
+    assert again.spent == Usage(requests=2, prompt_tokens=2, completion_tokens=2)
+
+
+NOT_REPLIES = [
+    ({"choices": [None]}, r"choices\[0\] is None"),
+    ({"choices": ["hi"]}, r"choices\[0\] is 'hi'"),
+    ({"choices": {"0": "hi"}}, r"choices is \{'0': 'hi'\}"),
+    ({"choices": [{"message": "hi"}]}, r"choices\[0\]\.message is 'hi'"),
+    ({"choices": [{"message": {"content": {"text": "hi"}}}]}, r"choices\[0\]\.message\.content is \{'text': 'hi'\}"),
+    ({"choices": [{"message": {"content": [7]}}]}, r"choices\[0\]\.message\.content\[0\] is 7"),
+    ({"choices": [{"message": {"content": [{"type": "text"}]}}]}, r"content\[0\]\.text is None"),
+    ({"choices": [{"message": {"content": "hi", "reasoning": 3}}]}, r"choices\[0\]\.message\.reasoning is 3"),
+    ({"choices": [{"text": 7}]}, r"choices\[0\]\.text is 7"),
+    ({"choices": [{"text": "hi"}], "usage": "12 tokens"}, "usage is '12 tokens'"),
+    ({"choices": [{"text": "hi"}], "usage": [12]}, r"usage is \[12\]"),
+    ({"choices": [{"text": "hi"}], "usage": {"prompt_tokens": "12"}}, r"usage\.prompt_tokens is '12'"),
+    ({"choices": [{"text": "hi"}], "usage": {"completion_tokens": -1}}, r"usage\.completion_tokens is -1"),
+    ({"choices": [{"text": "hi"}], "usage": {"prompt_tokens_details": [3]}}, r"usage\.prompt_tokens_details is \[3\]"),
+]
+
+
+@pytest.mark.parametrize(("reply", "said"), NOT_REPLIES)
+def test_a_reply_is_looked_at_before_it_is_kept(tmp_path: Path, reply: dict, said: str) -> None:
+    path, mended = tmp_path / "requests.jsonl", False
+    with scripted_server(lambda asked: echo(asked) if mended else Answer(reply)) as server:
+        with pytest.raises(EngineError, match=f"/chat/completions is no OpenAI-compatible server: .*{said}.*base_url="):
+            Client(Server(base_url=server.url), path).ask(CHAT, body("good"))
+        assert len(server.asked) == 1 and not path.exists()
+        mended = True
+        assert text(Client(Server(base_url=server.url), path).ask(CHAT, body("good"))) == "GOOD"
+
+
+@pytest.mark.parametrize(
+    "reply", [*(reply for reply, _ in NOT_REPLIES), {"choices": []}, {"choices": None}, "hi", None]
+)
+def test_what_an_earlier_version_has_kept_of_such_replies_is_asked_again(tmp_path: Path, reply: object, caplog) -> None:
+    path = tmp_path / "requests.jsonl"
+    usage = {"requests": 1, "prompt_tokens": 5, "cached_tokens": 0, "completion_tokens": 2}
+    path.write_text(json.dumps({"request": "a", "usage": usage, "reply": reply}) + "\n")
+    journal = Journal(path)
+    assert journal.known("a") is None
+    assert "1 lines are damaged or hold no reply" in caplog.text
+    assert journal.spent == Usage(requests=1, prompt_tokens=5, completion_tokens=2), "it was paid for all the same"
+    good = {"choices": [{"text": "4"}]}
+    journal.add("a", good)
+    assert Journal(path).known("a") == good
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": "5"}, {"requests": None, "tokens": 3}, "5", [5], None])
+def test_a_usage_in_a_journal_is_looked_at(tmp_path: Path, usage: object) -> None:
+    path = tmp_path / "requests.jsonl"
+    path.write_text(json.dumps({"request": "a", "usage": usage, "reply": {"choices": [{"text": "4"}]}}) + "\n")
+    assert (Journal(path).known("a"), Journal(path).spent) == (None, Usage())
+
+
+def test_a_reply_without_a_choice_is_asked_for_again(tmp_path: Path, caplog) -> None:
+    caplog.set_level("INFO", logger="star_loop")
+
+    def filters(asked: Asked) -> Answer:
+        return echo(asked) if asked.number == 1 else Answer({"choices": [], "usage": {"prompt_tokens": 9}})
+
+    path = tmp_path / "requests.jsonl"
+    with scripted_server(filters) as server:
+        client = Client(Server(base_url=server.url), path)
+        assert text(client.ask(CHAT, body("good"))) == "GOOD"
+        assert "asked again in 0.5 s: the reply holds no choice: {'choices': []" in caplog.text
+        assert client.journal.spent.prompt_tokens == 9 + 7, "what gave nothing is paid for too"
+        with pytest.raises(NoChoice, match=r"answers with nothing \(1 times; the reply holds no choice: .*see what it"):
+            Client(Server(base_url=server.url, retries=0), path).ask(CHAT, body("bad"))
+    assert len(path.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("content", "written"), [
+    ("hi", "hi"), (None, ""), ("", ""), ([], ""), (["h", "i"], "hi"),
+    ([{"type": "text", "text": "h"}, {"type": "text", "text": "i"}], "hi"), ([{"type": "output_text", "text": "hi"}], "hi"),
+    ([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"text": "hi"}], "hi"),
+])  # fmt: skip
+def test_the_text_parts_of_a_content_are_put_together(content: object, written: str) -> None:
+    choice = {"message": {"content": content}}
+    assert text_of(choice) == written
+    assert looked_at({"choices": [choice]}) == {"choices": [choice]}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(
+        st.sampled_from(["choices", "message", "content", "text", "type", "usage", "prompt_tokens", "reasoning"]) | st.text(),
+        inner,
+    ),
+)  # fmt: skip
+
+
+@given(JSON | st.fixed_dictionaries({"choices": JSON}, optional={"usage": JSON}))
+def test_law_what_is_no_reply_is_told_and_what_is_one_can_be_read(reply: object) -> None:
+    try:
+        good = looked_at(reply)
+    except (ValueError, NoChoice):
+        return
+    Usage.of(good)
+    assert good["choices"] and all(isinstance(text_of(choice), str) for choice in good["choices"])
+
+
+def test_json_of_any_depth_is_told() -> None:
+    deep = Answer("[" * 9999 + "]" * 9999, headers={"Content-Type": "application/json"})
+    with (
+        scripted_server(lambda _: deep) as server,
+        pytest.raises(EngineError, match="is no OpenAI-compatible server: its answer is no JSON that can be read"),
+    ):
+        Client(Server(base_url=server.url)).ask(CHAT, body())
+
+
+@pytest.mark.parametrize(("cards", "said"), [
+    ([{"name": "a"}], r"data\[0\] has no id: \{'name': 'a'\}"), ([{"id": None}], r"data\[0\] has no id"),
+    (["a"], r"data\[0\] is 'a'"), ({"id": "a"}, r"data is \{'id': 'a'\}"), ("a", "data is 'a'"),
+])  # fmt: skip
+def test_an_odd_list_of_models_is_told_before_anything_starts(cards: object, said: str) -> None:
+    with (
+        scripted_server(echo, listing={"data": cards}) as server,
+        pytest.raises(ValueError, match=f"/v1/models is no OpenAI-compatible server: {said}.*base_url="),
+    ):
+        Client(Server(base_url=server.url)).check()
+
+
+def test_whole_counts_are_counts_however_they_are_written() -> None:
+    assert Usage.of({"usage": {"prompt_tokens": 12.0, "completion_tokens": None}}) == Usage(
+        requests=1, prompt_tokens=12
+    )
+
+
+def test_a_wait_that_no_clock_can_measure_begins(tmp_path: Path) -> None:
+    """A request a century: the second one waits, until another job has failed."""
+
+    def fails(asked: Asked) -> Answer:
+        return failure(400, "no")
+
+    with scripted_server(fails) as server:
+        client = Client(Server(base_url=server.url, requests_per_minute=1e-300, concurrency=2))
+        with pytest.raises(Refused):
+            client.each([partial(client.ask, CHAT, body(str(k))) for k in range(2)])
+        assert len(server.asked) == 1
 
 
 def test_half_a_surrogate_pair_is_kept_as_it_came(tmp_path: Path) -> None:
