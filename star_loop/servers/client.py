@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 CHAT, COMPLETIONS = "/chat/completions", "/completions"
+_MOST = ("max_tokens", "max_completion_tokens")
+"""What servers call the tokens that a choice may have."""
 _PASSING = (408, 409, 429)
 _CHECKED = 20.0
 """Seconds for a server to say what it has."""
@@ -135,9 +137,13 @@ class Client:
         if remember and (known := self.journal.known(name)) is not None:
             return known
         self._check_budget()
-        expected = len(json.dumps(whole)) // 4 + whole.get("n", 1) * whole.get("max_tokens", 0)
+        expected = _expected(whole)
         self._wait(max(self._requests.reserve(1), self._tokens.reserve(expected)))
-        reply = self._persist(partial(self._reply, path, whole), self.server.retries)
+        try:
+            reply = self._persist(partial(self._reply, path, whole), self.server.retries)
+        except EngineError:
+            self._tokens.reserve(-expected)
+            raise
         usage = Usage.of(reply)
         self._tokens.reserve(usage.prompt_tokens + usage.completion_tokens - expected)
         self.journal.add(name if remember else None, reply)
@@ -266,6 +272,13 @@ class Client:
 
     def _without_key(self, said: str) -> str:
         return said.replace(self._key, "…") if self._key else said
+
+
+def _expected(body: Mapping[str, Any]) -> int:
+    """Tokens that a request may take: of its letters, four to a token, and all that may be written."""
+    given: dict[str, int] = {name: body[name] for name in ("n", *_MOST) if isinstance(body.get(name), int)}
+    most = max((given[name] for name in _MOST if name in given), default=0)
+    return len(json.dumps(body)) // 4 + given.get("n", 1) * most
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -259,6 +259,35 @@ def test_a_pause_holds_everybody_and_what_was_not_spent_comes_back() -> None:
     assert slow.reserve(0) == 6
 
 
+@pytest.mark.parametrize(("fields", "expected"), [
+    ({"max_tokens": 1000}, 1000), ({"max_completion_tokens": 1000, "n": 3}, 3000), ({"n": 3}, 0),
+    ({"max_tokens": None, "n": None}, 0), ({"max_tokens": "many", "n": "2"}, 0),
+])  # fmt: skip
+def test_what_may_be_written_is_reserved_whatever_the_server_calls_it(fields: dict, expected: int) -> None:
+    pace, reserved = Pace(60, Clock()), list[float]()  # a token a second, of a clock that stands still
+
+    def notes(_: Asked) -> Answer:
+        reserved.append(pace.reserve(0))
+        return chat("4", prompt_tokens=3, tokens=2)
+
+    with scripted_server(notes) as server:
+        client = Client(Server(base_url=server.url))
+        client._tokens = pace
+        client.ask(CHAT, body(**fields))
+    assert reserved == [expected + len(json.dumps(body(**fields))) // 4]
+    assert pace.reserve(0) == 5, "what was not spent comes back"
+
+
+def test_what_is_refused_gives_back_what_was_reserved_for_it() -> None:
+    with scripted_server(lambda _: failure(400, "no")) as server:
+        client = Client(Server(base_url=server.url))
+        client._tokens = Pace(60, Clock())
+        for k in range(2):
+            with pytest.raises(Refused):
+                client.ask(CHAT, body(str(k), max_tokens=10**6))
+    assert client._tokens.reserve(0) == 0
+
+
 def test_limits_hold_for_requests_that_are_sent(monkeypatch) -> None:
     """600 a minute are a tenth of a second each: four of them take three tenths, however many threads there are."""
     times: list[float] = []
