@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from star_loop.config.component import Component
 from star_loop.servers.replies import Usage
@@ -51,7 +51,8 @@ class Server(Component):
     price_output: float = Field(0.0, ge=0)
     """Money for a million generated tokens."""
     budget: float | None = Field(None, gt=0)
-    """Once so much money is spent, nothing more is asked and the run stops; it continues with a higher one."""
+    """Once so much money is spent, nothing more is asked and the run stops; it continues with a higher one. It needs a
+    price."""
     journal: Path | None = None
     """Where replies are kept, so that no request is paid for twice; several runs may share the file, one after another.
     None: with the run."""
@@ -69,6 +70,14 @@ class Server(Component):
         if parts.username or parts.password or parts.query:
             raise ValueError("must hold neither a user, nor a password, nor a query: export the key, see key_variable")
         return url.rstrip("/")
+
+    @field_validator("budget")
+    @classmethod
+    def _is_spent(cls, budget: float | None, info: ValidationInfo) -> float | None:
+        prices = [info.data.get(name, 1.0) for name in ("price_input", "price_cached", "price_output")]  # else refused
+        if budget is not None and not any(prices):
+            raise ValueError("is never spent without a price: give price_input= and price_output= beside it")
+        return budget
 
     def money(self, usage: Usage) -> float:
         """Return what this usage costs."""

@@ -1,6 +1,7 @@
 """A server is asked, paced, retried, paid and remembered as `Server` says: by a real server with scripted behaviour."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -11,12 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from star_loop.errors import EngineError
+from star_loop.config.build import build
+from star_loop.errors import ConfigError, EngineError
 from star_loop.servers import Client, Server
 from star_loop.servers.client import CHAT, Refused
 from star_loop.servers.journal import Journal
 from star_loop.servers.pace import Pace, stated
 from star_loop.servers.replies import NoChoice, Usage, looked_at, text_of
+from tests.quiz import QUIZ, configure
 from tests.scripted_server import MODEL, Answer, Asked, chat, failure, scripted_server
 
 SECRET = "a-key-that-nobody-may-see"
@@ -209,6 +212,20 @@ def test_a_budget_ends_it(tmp_path: Path) -> None:
             client.ask(CHAT, body("one more"))
         assert text(client.ask(CHAT, body("1"))) == "1"  # what is known costs nothing
         assert Client(terms.model_copy(update={"budget": 30.0})).ask(CHAT, body("one more"))
+
+
+@pytest.mark.parametrize(("keys", "where"), [
+    (("generator=openai", "generator@generator.student=scripted"), "generator"),
+    (("generator=scripted", "reward=judge"), "reward.server"),
+])  # fmt: skip
+def test_a_budget_without_a_price_is_refused(keys: tuple[str, ...], where: str) -> None:
+    said = f"{where}.budget: is never spent without a price: give price_input= and price_output= beside it, got 20"
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        build(configure(*QUIZ, *keys, f"{where}.budget=20"))
+    assert build(configure(*QUIZ, *keys, f"{where}.budget=20", f"{where}.price_output=1"))
+    with pytest.raises(ConfigError) as wrong_price:
+        build(configure(*QUIZ, *keys, f"{where}.budget=20", f"{where}.price_output=-1"))
+    assert str(wrong_price.value).startswith(f"{where}.price_output: ") and "budget" not in str(wrong_price.value)
 
 
 def test_fields_are_added_and_left_out() -> None:
