@@ -16,11 +16,12 @@ from star_loop.generators.serving import cut_at_stop
 from star_loop.generators.teaching import Taught
 from star_loop.generators.told import telling
 from star_loop.models import Model, Pretrained, chat
-from star_loop.protocols import Arrived, Engine, Generator, Progress
+from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress
 from star_loop.records import Completion, Request, Sampling
 from star_loop.seeding import seed_for
 from star_loop.servers import Client, Reply, Server
 from star_loop.servers.client import CHAT, COMPLETIONS, Refused
+from star_loop.servers.length import too_long
 from star_loop.servers.replies import NoChoice, Usage, reasoning_of, text_of
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,6 @@ logger = logging.getLogger(__name__)
 JOURNAL = "requests.jsonl"
 _STOPS = 4
 """Stop strings that OpenAI takes; all of them are heeded when a reply is read."""
-_TOO_LONG = ("context_length", "context length", "maximum context", "max_model_len", "too many tokens", "is too long")
-"""How servers say that a prompt leaves no room."""
 
 
 class OpenAI(Server, Generator):
@@ -67,7 +66,13 @@ class OpenAI(Server, Generator):
             raise ValueError(
                 "generator.thinking_tokens is for an engine of one's own: give generator.extra_body what a server has"
             )
-        Client(self).check()
+        client = Client(self)
+        client.check()
+        if (context := client.context) is not None and self.max_tokens > context:
+            raise ValueError(
+                f"generator.max_tokens={self.max_tokens} is more than {self.base_url} has room for, {context} tokens "
+                "with the prompt: lower generator.max_tokens"
+            )
         if self.student is not None:
             self.student.check()
 
@@ -126,14 +131,30 @@ class OpenAIEngine:
             try:
                 reply = self.client.ask(*self._question(request, len(drawn)))
             except Refused as refused:
-                if refused.status in (400, 413, 422) and any(sign in refused.said.lower() for sign in _TOO_LONG):
-                    logger.warning("%s is left out, its prompt is too long: %s", request.observation.id, refused.said)
-                    return [Completion(text="", tokens=0, prompt_tokens=0, finish="length")] * request.n
-                raise
+                self._look_at(refused, request)
+                return [Completion(text="", tokens=0, prompt_tokens=0, finish="length")] * request.n
             except NoChoice as nothing:
                 raise NoChoice(f"{request.observation.id}: {nothing}") from nothing
             drawn += self._read(reply, request)
         return drawn[: request.n]
+
+    def _look_at(self, refused: Refused, request: Request) -> None:
+        """Return where the prompt is too long for the server.
+
+        Raises:
+            Refused: the request is refused for another reason.
+            EngineError: `max_tokens` are too many for the server, after this prompt or any.
+        """
+        most = request.sampling.max_tokens
+        what = too_long(refused.said, most) if refused.status in (400, 413, 422) else None
+        if what is None:
+            raise refused
+        if what == "max_tokens":
+            raise EngineError(
+                f"generator.max_tokens={most} leaves {self.settings.base_url} no room for the prompt of "
+                f"{request.observation.id}: lower it (the server: {refused.said})"
+            )
+        logger.warning("%s is left out, its prompt is too long: %s", request.observation.id, refused.said)
 
     def _question(self, request: Request, begun: int) -> tuple[str, Mapping[str, Any]]:
         settings, how = self.settings, request.sampling

@@ -200,8 +200,7 @@ class ServedEngine(Serving):
         """Tokens of prompt and completion together: the server's limit, else the model's own."""
         from star_loop.models.weights import context_length, load_config
 
-        stated = [card.get("max_model_len") for card in self.client.cards() if card["id"] == self.client.model]
-        return int(next((n for n in stated if n), None) or context_length(load_config(self.base)) or 2**62)
+        return self.client.context or context_length(load_config(self.base)) or 2**62
 
 
 def _thinking(how: Sampling) -> dict[str, Any]:

@@ -119,6 +119,16 @@ class Client:
         except ValueError as error:
             raise self._no_server("/models", error) from error
 
+    @cached_property
+    def context(self) -> int | None:
+        """Tokens of prompt and completion together that the server takes; None: it does not say.
+
+        Raises:
+            EngineError: see `cards`.
+        """
+        stated = (card.get("max_model_len") for card in self.cards() if card["id"] == self.model)
+        return next((tokens for tokens in stated if isinstance(tokens, int) and tokens > 0), None)
+
     def ask(self, path: str, body: Mapping[str, Any], *, remember: bool = True) -> Reply:
         """Return the reply to this request, from the journal where it has one.
 

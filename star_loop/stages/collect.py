@@ -80,7 +80,7 @@ def collect(
     if not outcomes:
         sampler = type(live.experiment.sampler).__name__
         raise BootstrapError(f"nothing to train on: {sampler} proposed no observation at all")
-    warn_too_long(iteration.number, rollouts)
+    warn_too_long(iteration.number, rollouts, live.experiment.generator)
     outcome = _counted(concatenate(outcomes), quota, schedule.per_observation)
     figures = collect_metrics(outcome, rollouts, quota, accepted(outcome, schedule.per_observation))
     collected = Collected(rollouts=rollouts, outcome=outcome, beliefs=waves.beliefs)

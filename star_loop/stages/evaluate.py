@@ -52,7 +52,7 @@ def examine(
     serve(live, model, f"iteration {iteration}, {split}{' after worked examples' if shots else ''}")
     seed = seed_for(experiment.seed, "evaluate", iteration, split)
     rollouts = ask(live, asked, seed, journal, reject_truncated=False, progress=True)
-    warn_too_long(iteration, rollouts)
+    warn_too_long(iteration, rollouts, experiment.generator)
     return rollouts
 
 

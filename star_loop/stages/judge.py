@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from star_loop.protocols import EngineError, Task
+from star_loop.protocols import EngineError, Generator, Task
 from star_loop.records import Completion, How, Observation, Request, Rollout, Verdict
 
 logger = logging.getLogger(__name__)
@@ -39,16 +39,27 @@ def judge_all(task: Task, drawn: Sequence[Drawn], *, reject_truncated: bool) -> 
     ]
 
 
-def warn_too_long(iteration: int, rollouts: Iterable[Rollout]) -> None:
-    """Say once of a pass which observations' prompts leave no room for a completion."""
+def warn_too_long(iteration: int, rollouts: Iterable[Rollout], generator: Generator) -> None:
+    """Say once of a pass which observations' prompts leave no room for a completion.
+
+    Args:
+        iteration: its number.
+        rollouts: of the pass.
+        generator: which may have a key for the length of the context.
+    """
     if found := {rollout.id: rollout.prompt_tokens for rollout in rollouts if rollout.how == How.TOO_LONG}:
-        named = ", ".join(f"{id} ({tokens} tokens)" for id, tokens in islice(found.items(), _NAMED))
+        named = ", ".join(f"{id} ({tokens} tokens)" if tokens else id for id, tokens in islice(found.items(), _NAMED))
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         logger.warning(
-            "iteration %d: %d prompts fill the model's context and are left out: %s%s. Raise generator.max_model_len "
-            "if the model allows, or shorten the prompts (task.shots=…).",
-            iteration, len(found), named, more,
+            "iteration %d: %d prompts fill the model's context and are left out: %s%s. %s.",
+            iteration, len(found), named, more, _remedy(generator),
         )  # fmt: skip
+
+
+def _remedy(generator: Generator) -> str:
+    if "max_model_len" in type(generator).model_fields:
+        return "Raise generator.max_model_len if the model allows, or shorten the prompts (task.shots=…)"
+    return "Shorten the prompts (task.shots=…), or lower generator.max_tokens where the context is to hold both"
 
 
 def _vetoed(task: Task, completion: Completion, verdict: Verdict, *, reject_truncated: bool) -> Verdict:

@@ -140,6 +140,55 @@ def test_a_prompt_that_is_too_long_is_left_out_and_other_refusals_end_the_call(t
         draw(lambda _: failure(400, "unknown field: seed"), [request()], tmp_path)
 
 
+TOO_MANY = [
+    "max_tokens=256 cannot be greater than max_model_len=max_total_tokens=200. Please request fewer output tokens.",
+    "'max_tokens' or 'max_completion_tokens' is too large: 256. This model's maximum context length is 200 tokens and your "
+    "request has 10 input tokens (256 > 200 - 10).",
+    "max_tokens is too large: 256. This model supports at most 200 completion tokens, whereas you provided 256.",
+    "This model's maximum context length is 200 tokens. However, you requested 266 tokens (10 in the messages, 256 in the "
+    "completion). Please reduce the length of the messages or completion.",
+    "This model's maximum context length is 200 tokens. However, you requested 256 output tokens and your prompt contains "
+    "at least 10 input tokens, for a total of at least 266 tokens. Please reduce the length of the input prompt.",
+    "Requested token count exceeds the model's maximum context length of 200 tokens. You requested a total of 266 tokens: "
+    "10 tokens from the input messages and 256 tokens for the completion.",
+    "`max_tokens` must be less than or equal to `200`, the maximum value for this model",
+]
+"""Of vLLM, OpenAI, SGLang and Groq, for a prompt of 10 tokens and 256 after it."""
+
+
+@pytest.mark.parametrize("said", TOO_MANY)
+def test_tokens_that_leave_no_room_for_a_prompt_end_the_call(tmp_path: Path, said: str) -> None:
+    many = Sampling(temperature=1.0, max_tokens=256)
+    with pytest.raises(EngineError, match=r"^generator\.max_tokens=256 leaves http.* no room .* of q/0: lower it"):
+        draw(lambda _: failure(400, said), [request(sampling=many)], tmp_path)
+
+
+@pytest.mark.parametrize("said", [
+    "This model's maximum context length is 2048 tokens. However, your prompt contains 2100 input tokens, which exceeds this "
+    "limit even without any output tokens. Please reduce the length of the input prompt.",
+    "'max_tokens' or 'max_completion_tokens' is too large: 256. This model's maximum context length is 2048 tokens and your "
+    "request has 1900 input tokens (256 > 2048 - 1900).",
+    "Input length (2100) exceeds model's maximum context length (2048).",
+])  # fmt: skip
+def test_a_prompt_that_takes_most_of_the_context_is_left_out(tmp_path: Path, said: str, caplog) -> None:
+    [[drawn]], _ = draw(
+        lambda _: failure(400, said), [request(sampling=Sampling(temperature=1.0, max_tokens=256))], tmp_path
+    )
+    assert (drawn.finish, drawn.tokens) == ("length", 0) and "its prompt is too long" in caplog.text
+
+
+def test_more_tokens_than_the_server_has_room_for_are_refused_before_anything_starts() -> None:
+    cards = [{"id": "other", "max_model_len": 10}, {"id": MODEL, "max_model_len": 200}]
+    with scripted_server(several, listing={"data": cards}) as server:
+        OpenAI(base_url=server.url, model=MODEL, max_tokens=200).check()
+        with pytest.raises(
+            ValueError, match=r"max_tokens=201 is more than http.* 200 tokens .*: lower generator\.max_"
+        ):
+            OpenAI(base_url=server.url, model=MODEL, max_tokens=201).check()
+    with scripted_server(several, listing={"data": [{"id": MODEL, "max_model_len": "long"}]}) as server:
+        OpenAI(base_url=server.url, model=MODEL, max_tokens=201).check()
+
+
 @given(st.integers(0, 10**6), st.lists(st.text(max_size=50), min_size=1, max_size=9))
 def test_shared_tokens_are_all_the_tokens(tokens: int, texts: list[str]) -> None:
     parts = shared(tokens, texts)

@@ -1,6 +1,7 @@
 """What becomes of completions: who is left out, what never trains, and where a user reads of it."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from star_loop.generators.openai import OpenAI
+from star_loop.generators.pool import Pool
 from star_loop.generators.scripted import Scripted, ScriptedEngine
-from star_loop.protocols import Engine, Verifier
+from star_loop.generators.transformers import Transformers
+from star_loop.generators.vllm import Vllm
+from star_loop.protocols import Engine, Generator, Verifier
 from star_loop.records import Completion, Observation, Request, Sampling, Verdict
 from star_loop.report import write as write_report
 from star_loop.run.directory import RunDirectory
@@ -106,9 +111,21 @@ def test_the_log_names_every_prompt_that_is_too_long_once_a_pass(
 
 def test_a_hundred_prompts_are_named(caplog: pytest.LogCaptureFixture, run: Path) -> None:
     long = next(r for r in RunDirectory(run).iteration(1).rollouts() if r.how == "prompt too long")
-    warn_too_long(3, [replace(long, id=f"train/{k}", prompt_tokens=100 + k) for k in range(120) for _ in range(2)])
+    warn_too_long(3, [replace(long, id=f"train/{k}", prompt_tokens=100 + k) for k in range(120) for _ in range(2)],
+                  Cutting())  # fmt: skip
     assert "120 prompts fill the model's context and are left out: train/0 (100 tokens)" in caplog.text
     assert "train/99 (199 tokens) and 20 more" in caplog.text
+
+
+@pytest.mark.parametrize("generator", [Cutting(), OpenAI(), Pool(), Transformers(), Vllm()])
+def test_a_warning_names_no_key_that_the_generator_does_not_have(
+    caplog: pytest.LogCaptureFixture, run: Path, generator: Generator
+) -> None:
+    long = next(r for r in RunDirectory(run).iteration(1).rollouts() if r.how == "prompt too long")
+    warn_too_long(3, [replace(long, id="train/7", prompt_tokens=0)], generator)
+    keys = re.findall(r"generator\.(\w+)", caplog.text)
+    assert keys == [key for key in ("max_model_len", "max_tokens") if key in type(generator).model_fields][:1]
+    assert "left out: train/7. " in caplog.text, "no count is told that nobody knows"
 
 
 class Fussy(Verifier):
