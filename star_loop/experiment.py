@@ -12,7 +12,7 @@ from star_loop.config.help import parts
 from star_loop.evaluation import Evaluation
 from star_loop.models import Pretrained
 from star_loop.preparations import Preparation
-from star_loop.protocols import Allocator, Generator, Sampler, Selector, Task, Tracker, Trainer
+from star_loop.protocols import Allocator, Generator, Sampler, Selector, Task, Tracker, Trainer, Verifier
 from star_loop.records import Observation, Sampling
 from star_loop.rewards import Reward
 from star_loop.run.mirror import Mirror, check_place
@@ -152,6 +152,13 @@ class Experiment(Component):
             )
 
     def _check_votes(self) -> None:
+        for key, part in parts(self.task, "task"):
+            within = key.startswith("task.verifier.")  # what a verifier is made of
+            if isinstance(part, Verifier) and not within and not part.takes_labels:
+                raise ValueError(
+                    f"{key}: {type(part).__name__} judges by something else than the gold answer, in whose place "
+                    "task.labels=majority puts another: take task.labels=gold, or a verifier that compares answers"
+                )
         if self.second_try == "rationalize":
             raise ValueError(
                 "second_try=rationalize shows the gold answers, which task.labels=majority does without: take "

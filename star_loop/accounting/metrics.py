@@ -1,7 +1,7 @@
 """Figures from rollouts: accuracy with intervals, maj@k, pass@k, yield, tokens. docs/run_directory.md has the names."""
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,17 +36,22 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
     return 1.0 - math.prod(1.0 - k / i for i in range(n - correct + 1, n + 1))
 
 
-def majority_correct(rollouts: Sequence[Rollout]) -> bool:
-    """Tell whether the most frequent answer is correct; ties go to the first that came, no answer never wins."""
-    answers = Counter(r.answer for r in rollouts if r.answer is not None)
-    if not answers:
-        return False
-    best = answers.most_common(1)[0][0]
-    return next(r.correct for r in rollouts if r.answer == best)
+def majority_correct(rollouts: Sequence[Rollout], answer: str | None) -> bool:
+    """Tell whether the answer that most of an observation's rollouts agree with is correct; None: none was read."""
+    return answer is not None and next(r.correct for r in rollouts if r.answer == answer)
 
 
-def evaluation_metrics(name: str, rollouts: Sequence[Rollout], observations: Sequence[Observation]) -> Metrics:
-    """Accuracy of a split with its interval, by skill and level; maj@k and pass@k where samples were drawn."""
+def evaluation_metrics(
+    name: str, rollouts: Sequence[Rollout], observations: Sequence[Observation], majorities: Mapping[int, str]
+) -> Metrics:
+    """Accuracy of a split with its interval, by skill and level; maj@k and pass@k where samples were drawn.
+
+    Args:
+        name: of the split.
+        rollouts: its answers.
+        observations: of the split; `position` is the place in it.
+        majorities: of each observation with samples, the answer that most of them agree with, if any was read.
+    """
     greedy = [r for r in rollouts if r.attempt == Decoding.GREEDY]
     low, high = wilson(sum(r.correct for r in greedy), len(greedy))
     figures = {"accuracy": _share(greedy), "accuracy_low": low, "accuracy_high": high}
@@ -60,11 +65,11 @@ def evaluation_metrics(name: str, rollouts: Sequence[Rollout], observations: Seq
             if observation.level is not None:
                 cells[f"{observation.skill}/level_{observation.level}"].append(r)
     figures |= {cell: _share(cells[cell]) for cell in sorted(cells)}
-    figures |= _sampled_metrics([r for r in rollouts if r.attempt == Decoding.SAMPLED])
+    figures |= _sampled_metrics([r for r in rollouts if r.attempt == Decoding.SAMPLED], majorities)
     return {f"{name}/{key}": value for key, value in figures.items()}
 
 
-def _sampled_metrics(rollouts: Sequence[Rollout]) -> Metrics:
+def _sampled_metrics(rollouts: Sequence[Rollout], majorities: Mapping[int, str]) -> Metrics:
     groups: dict[int, list[Rollout]] = defaultdict(list)
     for r in rollouts:
         groups[r.position].append(r)
@@ -74,7 +79,7 @@ def _sampled_metrics(rollouts: Sequence[Rollout]) -> Metrics:
     ks = sorted({2**i for i in range(n.bit_length()) if 2**i <= n} | {n})
     correct = {position: sum(r.correct for r in group) for position, group in groups.items()}
     return {
-        f"maj@{n}": _mean([majority_correct(group) for group in groups.values()]),
+        f"maj@{n}": _mean([majority_correct(group, majorities.get(p)) for p, group in groups.items()]),
         **{f"pass@{k}": _mean([pass_at_k(n, c, k) for c in correct.values()]) for k in ks},
     }
 

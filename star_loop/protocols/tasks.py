@@ -21,6 +21,11 @@ class Verifier(Component, ABC):
     paid_for: ClassVar[bool] = False
     """Whether a verdict costs money, so that few of them prove it."""
 
+    @property
+    def takes_labels(self) -> bool:
+        """Tell whether it judges by the gold answer alone, so that another answer can stand in for it."""
+        return True
+
     @abstractmethod
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Compare the answer found in `text` with the observation's gold answer."""

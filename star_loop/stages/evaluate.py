@@ -4,10 +4,11 @@ from functools import partial
 
 from star_loop.accounting.metrics import evaluation_metrics
 from star_loop.models import Model
-from star_loop.records import Metrics, Rollout
+from star_loop.records import Decoding, Metrics, Rollout
 from star_loop.run.directory import IterationDirectory
 from star_loop.seeding import seed_for
 from star_loop.stages.judge import warn_too_long
+from star_loop.stages.labels import majorities
 from star_loop.stages.live import LiveRun
 from star_loop.stages.load import has_golds
 from star_loop.stages.rollouts import Journal, ask, serve
@@ -31,7 +32,10 @@ def evaluate(live: LiveRun, iteration: IterationDirectory, model: Model, *, shot
         if len(observations) and due and has_golds(experiment.task, observations):
             compute = partial(_answers, live, iteration.number, split, model, shots)
             rollouts = iteration.evaluation(name if shots else split, compute)
-            figures |= evaluation_metrics(name, rollouts, observations)
+            samples = [r for r in rollouts if r.attempt == Decoding.SAMPLED]
+            votes = majorities(experiment.task, observations, samples)
+            agreed = {position: answer for position, (answer, _) in votes.items()}
+            figures |= evaluation_metrics(name, rollouts, observations, agreed)
             figures[f"flops/{name}"] = live.cost.inference(rollouts)
     return figures
 

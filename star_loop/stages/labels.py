@@ -1,15 +1,17 @@
-"""Labels of one's own making: the answer that most rationales of a question give stands in for its gold answer.
+"""Labels of one's own making: the answer that most rationales of a question agree with stands in for its gold answer.
 
 Huang et al. 2022 (arXiv 2210.11610) train on what agrees with the majority; with golds, how often it is right is known.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import permutations
+from operator import itemgetter
 
 from star_loop.accounting.metrics import VETOED, VOTES, label_metrics
 from star_loop.protocols import Task
-from star_loop.records import Metrics, Observation, Rollout
+from star_loop.records import Metrics, Observation, Rollout, Verdict
 from star_loop.stages.judge import verdicts
 
 
@@ -24,16 +26,51 @@ def by_majority(
         rollouts: as they were judged by the golds; those that were cut off have no vote.
         before: rollouts of an earlier round, judged by majority: their label stays.
     """
-    labels = {**_majorities(rollouts), **_labels(before)}
+    won = majorities(task, observations, [r for r in rollouts if r.how not in VETOED])
+    labels = {**{position: answer for position, (answer, votes) in won.items() if votes >= VOTES}, **_labels(before)}
     places = [k for k, rollout in enumerate(rollouts) if rollout.how not in VETOED and rollout.position in labels]
     asked = [(labelled(observations, rollouts[k], labels), rollouts[k].text) for k in places]
     judged = dict(zip(places, verdicts(task, asked), strict=True))
     return [
-        replace(r, answer=judged[k].answer, correct=judged[k].correct, how=judged[k].how, score=judged[k].score)
+        _by_label(r, judged[k], labels[r.position])
         if k in judged
         else replace(r, correct=False, how=r.how if r.how in VETOED else "no majority")
         for k, r in enumerate(rollouts)
     ]
+
+
+def majorities(
+    task: Task, observations: Sequence[Observation], rollouts: Sequence[Rollout]
+) -> dict[int, tuple[str, int]]:
+    """Return the answer of each question that most of its rollouts agree with, and how many do; of equals, the first.
+
+    A rollout agrees with an answer where the verifier, given it in the gold answer's place, accepts the rollout: so
+    `0.5` and `1/2` vote together, and the gold answer has no part in it. Where the verifier judges by something else
+    (`Verifier.takes_labels`), or one spelling alone has more than half of the votes, spellings are counted.
+
+    Args:
+        task: whose verifier reads and compares.
+        observations: of the split; `position` is the place in it.
+        rollouts: those that have a vote, if an answer was read.
+    """
+    said: dict[int, dict[str, list[Rollout]]] = defaultdict(dict)
+    for r in rollouts:
+        if r.answer is not None:
+            said[r.position].setdefault(r.answer, []).append(r)
+    votes = {(p, answer): len(same) for p, answers in said.items() for answer, same in answers.items()}
+    pairs: list[tuple[int, str, str]] = []
+    asked: list[tuple[Observation, str]] = []
+    for p, answers in said.items():
+        numbers = [len(same) for same in answers.values()]
+        if 2 * max(numbers) <= sum(numbers) and task.verifier.choose(observations[p]).takes_labels:
+            given = {answer: replace(observations[p], answer=answer) for answer in answers}
+            pairs += [(p, one, other) for one, other in permutations(answers, 2)]
+            asked += [(given[one], answers[other][0].text) for one, other in permutations(answers, 2)]
+    for (p, one, other), verdict in zip(pairs, verdicts(task, asked), strict=True):
+        votes[p, one] += verdict.correct * len(said[p][other])
+    return {
+        p: max(((answer, votes[p, answer]) for answer in answers), key=itemgetter(1)) for p, answers in said.items()
+    }
 
 
 def labelled(observations: Sequence[Observation], rollout: Rollout, labels: Mapping[int, str]) -> Observation:
@@ -63,14 +100,10 @@ def judge_agreement(task: Task, observations: Sequence[Observation], rollouts: S
     return {"collect/judge_agreement": sum(told) / len(told)} if told else {}
 
 
-def _majorities(rollouts: Sequence[Rollout]) -> dict[int, str]:
-    """Return the most frequent answer of each question; of equals, the one that came first."""
-    answers: dict[int, Counter[str]] = defaultdict(Counter)
-    for r in rollouts:
-        if r.answer is not None and r.how not in VETOED:
-            answers[r.position][r.answer] += 1
-    most = {position: votes.most_common(1)[0] for position, votes in answers.items()}
-    return {position: answer for position, (answer, votes) in most.items() if votes >= VOTES}
+def _by_label(rollout: Rollout, verdict: Verdict, label: str) -> Rollout:
+    """What agrees with a label has it as its answer, so that a later round finds the label again."""
+    answer = label if verdict.correct else verdict.answer
+    return replace(rollout, answer=answer, correct=verdict.correct, how=verdict.how, score=verdict.score)
 
 
 def _labels(judged: Sequence[Rollout]) -> dict[int, str]:

@@ -39,6 +39,11 @@ class Code(Verifier):
         """
         self.sandbox.check()
 
+    @property
+    def takes_labels(self) -> bool:
+        """Judge by the tests."""
+        return False
+
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Run the block with the tests."""
         counted = reply(text)

@@ -47,6 +47,11 @@ class EnvironmentReward(Verifier):
     python: Path | None = None
     """The Python that has `verifiers` installed; the task gives its own (`task.python`)."""
 
+    @property
+    def takes_labels(self) -> bool:
+        """Judge by the environment's own reward."""
+        return False
+
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Ask for the reward."""
         counted = reply(text, thinking=self.thinking)

@@ -90,11 +90,10 @@ class Exact(Verifier):
         if not answer or taken_back(rest[:_FAR]) or another_number(answer, rest[:_FAR]):
             how = "taken back" if answer else "empty answer"
             return Verdict(answer=None, correct=False, how=how, reading=reading)
-        gold, words, stated = normalise(observation.answer), _bare(observation.answer), _bare(found)
-        correct = answer == gold or _same_value(words, stated)
-        if not correct and self.units and same_quantity(words, stated, observation.question):
-            answer, correct = gold, True
-        correct = correct and same_currency(words, stated, observation.question)
+        words, stated = _bare(observation.answer), _bare(found)
+        equal = answer == normalise(observation.answer) or _same_value(words, stated)
+        equal = equal or (self.units and same_quantity(words, stated, observation.question))
+        correct = equal and same_currency(words, stated, observation.question)
         return Verdict.compared(answer, correct, "marker" if self.marker else "whole text", reading=reading)
 
     def statement(self, observation: Observation) -> str:

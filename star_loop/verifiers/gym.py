@@ -37,6 +37,11 @@ class Gym(Verifier):
     timeout: float = Field(default=5.0, gt=0)
     """Seconds for one answer; then the scorer is killed, and the verdict is wrong."""
 
+    @property
+    def takes_labels(self) -> bool:
+        """Judge by the gold answer alone, but for the data set's own scorer."""
+        return self.scorer == "equal"
+
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Compare, then score; `answer` is as written."""
         counted = reply(text, thinking=self.thinking)

@@ -53,6 +53,11 @@ class Judged(Grader, Verifier):
         """Keep replies there from now on."""
         self._folder = folder
 
+    @property
+    def takes_labels(self) -> bool:
+        """Judge by what the model says."""
+        return False
+
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Ask about one text."""
         return self.judge_all([(observation, text)])[0]

@@ -114,6 +114,11 @@ class Rewards(Verifier):
         """
         return self._judged(observation, text)
 
+    @property
+    def takes_labels(self) -> bool:
+        """Judge by the gold answer where the first function asks for it."""
+        return bool({"answer", EVERYTHING} & {*self._greeting["asks"][0]})
+
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Ask the functions; where one of them fails, the text is wrong."""
         try:

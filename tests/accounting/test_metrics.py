@@ -17,7 +17,7 @@ from star_loop.accounting.metrics import (
     wilson,
 )
 from star_loop.accounting.statistics import concatenate, filling_prefix, first, tally
-from star_loop.records import How, Observation, Rollout
+from star_loop.records import Decoding, How, Observation, Rollout
 
 
 def rollout(position: int = 0, **fields) -> Rollout:
@@ -47,24 +47,27 @@ def test_wilson_of_a_textbook_example() -> None:
     assert wilson(4, 10) == pytest.approx((0.1682, 0.6873), abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    "answers, expected",
-    [
-        (["1", "2", "1"], True),
-        (["2", "2", "1"], False),
-        ([None, None, "1"], True),
-        ([None], False),
-        (["2", "1"], False),
-    ],
-)
-def test_majority(answers: list[str | None], expected: bool) -> None:
-    assert majority_correct([rollout(answer=a, correct=a == "1") for a in answers]) is expected
+@pytest.mark.parametrize("answer, expected", [("1", True), ("2", False), (None, False)])
+def test_the_answer_that_most_agree_with_is_right_or_wrong(answer: str | None, expected: bool) -> None:
+    group = [rollout(answer=each, correct=each == "1") for each in (None, "2", "1")]
+    assert majority_correct(group, answer) is expected
+
+
+def test_samples_are_measured_by_what_most_of_them_agree_with() -> None:
+    observations = [Observation(id=str(k), question="", answer="1") for k in range(3)]
+    answers = {0: ["1", "2"], 1: ["2", "1"], 2: [None, None]}
+    rollouts = [
+        rollout(k, attempt=Decoding.SAMPLED, sample=n, answer=answer, correct=answer == "1")
+        for k, group in answers.items() for n, answer in enumerate(group)
+    ]  # fmt: skip
+    m = evaluation_metrics("evaluation", rollouts, observations, {0: "1", 1: "2"})
+    assert (m["evaluation/maj@2"], m["evaluation/pass@2"]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
 
 
 def test_evaluation_by_skill_and_level() -> None:
     observations = [Observation(id=str(k), question="", answer="1", skill="s", level=k % 2) for k in range(4)]
     rollouts = [rollout(k, correct=k in (0, 1, 2), answer=None if k == 3 else "1") for k in range(4)]
-    m = evaluation_metrics("evaluation", rollouts, observations)
+    m = evaluation_metrics("evaluation", rollouts, observations, {})
     assert m["evaluation/accuracy"] == 0.75
     assert (m["evaluation/s"], m["evaluation/s/level_0"], m["evaluation/s/level_1"]) == (0.75, 1.0, 0.5)
     assert m["evaluation/unparsed"] == 0.25

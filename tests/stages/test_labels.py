@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,19 @@ from hypothesis import strategies as st
 from star_loop.config.build import build
 from star_loop.errors import ConfigError
 from star_loop.launch import advance
-from star_loop.records import Completion, How, Observation, Request, Rollout, Sampling
+from star_loop.protocols import Task, Verifier
+from star_loop.records import Completion, How, Observation, Request, Rollout, Sampling, Verdict
 from star_loop.run.directory import RunDirectory
 from star_loop.stages.judge import Drawn, judge_all
-from star_loop.stages.labels import agreement, by_majority
+from star_loop.stages.labels import agreement, by_majority, majorities
 from star_loop.tasks.file import File
+from star_loop.tasks.mixture import Mixture
 from star_loop.trackers.remarks import Remarks
+from star_loop.verifiers.code import Code
+from star_loop.verifiers.exact import Exact
+from star_loop.verifiers.guess import Guess
+from star_loop.verifiers.math import Math
+from star_loop.verifiers.rewards import Rewards
 from tests.quiz import QUIZ, Quiz, configure, contents, play
 
 TASK = Quiz(n=4)
@@ -24,17 +33,19 @@ GOLDS = TASK.train()
 OWN = [key for key in QUIZ if not key.startswith("task.")]
 
 
-def judged(texts: list[tuple[int, str]], attempt: int = 0) -> list[Rollout]:
-    """Rollouts of these positions, judged by the golds, which are the positions."""
+def judged(
+    texts: list[tuple[int, str]], attempt: int = 0, task: Task = TASK, golds: Sequence[Observation] = GOLDS
+) -> list[Rollout]:
+    """Rollouts of these positions, judged by the golds, which are the positions unless others are given."""
     counts: Counter[int] = Counter()
     drawn = []
     for position, text in texts:
-        request = Request(prompt="", observation=GOLDS[position], sampling=Sampling(temperature=1, max_tokens=9))
+        request = Request(prompt="", observation=golds[position], sampling=Sampling(temperature=1, max_tokens=9))
         finish = "length" if text.endswith("…") else "stop"
         completion = Completion(text=text.rstrip("…"), tokens=3, prompt_tokens=3, finish=finish)  # type: ignore[arg-type]
         drawn.append(Drawn(position, attempt, counts[position], request, completion))
         counts[position] += 1
-    return judge_all(TASK, drawn, reject_truncated=True)
+    return judge_all(task, drawn, reject_truncated=True)
 
 
 ANSWERS = st.sampled_from(["#### 0", "#### 1", "#### 2.0", "#### 2", "none", "#### 1…"])
@@ -53,6 +64,65 @@ def test_the_most_frequent_answer_that_two_gave_is_what_is_correct(texts: list[t
         correct = [r.correct for r in found if r.position == position]
         assert correct == [label is not None and r.answer == label and r.how != How.TRUNCATED for r in own]
     assert {r.how for r in found if r.how == How.TRUNCATED} == {r.how for r in rollouts if r.how == How.TRUNCATED}
+
+
+def votes(verifier: Verifier, form: str, answers: Sequence[str], gold: str) -> tuple[str, int] | None:
+    """The answer that won among some, and its votes, at a question with this gold answer."""
+    task, asked = Quiz(n=1, verifier=verifier), [Observation(id="1", question="How much is it?", answer=gold)]
+    rollouts = judged([(0, form.format(answer)) for answer in answers], task=task, golds=asked)
+    return majorities(task, asked, rollouts).get(0)
+
+
+SPELLINGS = [
+    (Exact(), "#### {}", ["0.5", "1/2", "50%", "7", "7"], "0.5", ("0.5", 3)),
+    (Exact(), "#### {}", ["7", "1/2", "7", "50%", "7.5"], "0.5", ("7", 2)),
+    (Guess(), "#### {}", ["7", "1/2", "7", "50%", "0.5"], "0.5", ("1/2", 3)),
+    (Math(processes=1), "\\boxed{{{}}}", ["7", "0.5", "\\frac{1}{2}", "7", "\\frac12"], "0.5", ("0.5", 3)),
+    (Exact(units=True), "#### {}", ["72 clips", "72", "72 apples", "70", "70"], "72", ("72", 3)),
+    (Exact(units=True), "#### {}", ["72 clips", "72", "72 apples", "70", "70"], "70", ("72", 3)),
+    (Exact(), "It is {}.", ["1", "2"], "1", None),
+]
+
+
+@pytest.mark.parametrize("verifier, form, answers, gold, won", SPELLINGS)
+def test_spellings_of_one_answer_vote_together_and_the_gold_has_no_vote(
+    verifier: Verifier, form: str, answers: Sequence[str], gold: str, won: tuple[str, int] | None
+) -> None:
+    assert votes(verifier, form, answers, gold) == won
+    if isinstance(verifier, Exact):  # the others read by the kind of their gold answer
+        assert votes(verifier, form, answers, "") == won
+
+
+class Agreeable(Exact):
+    """Takes any two answers as equal."""
+
+    def judge(self, observation: Observation, text: str) -> Verdict:
+        return replace(super().judge(observation, text), correct=True)
+
+
+class Elsewhere(Agreeable):
+    """Judges by something else than the gold answer."""
+
+    @property
+    def takes_labels(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    "verifier, answers, won", [(Agreeable(), "2111", 3), (Agreeable(), "2311", 4), (Elsewhere(), "2311", 2)]
+)
+def test_spellings_are_counted_where_one_has_more_than_half_or_nothing_is_compared(
+    verifier: Verifier, answers: str, won: int
+) -> None:
+    rollouts = judged([(1, f"#### {answer}") for answer in answers])
+    assert {votes for _, votes in majorities(Quiz(n=4, verifier=verifier), GOLDS, rollouts).values()} == {won}
+
+
+def test_what_agrees_with_a_label_is_correct_and_has_it_as_its_answer() -> None:
+    found = by_majority(TASK, GOLDS, judged([(1, f"#### {answer}") for answer in ("1", "1", "50%", "1/2", "0.5")]))
+    assert [(r.answer, r.correct) for r in found] == [("1", False)] * 2 + [("50%", True)] * 3
+    later = by_majority(TASK, GOLDS, judged([(1, "#### 1"), (1, "#### 0.5")], attempt=2), found)
+    assert [(r.answer, r.correct) for r in later] == [("1", False), ("50%", True)]
 
 
 def test_a_later_round_keeps_the_label_of_the_first() -> None:
@@ -94,6 +164,41 @@ def test_a_run_learns_from_what_agrees_and_is_measured_by_golds(tmp_path: Path) 
 def test_what_cannot_vote_or_shows_golds_is_refused(key: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         build(configure(*QUIZ, "task.labels=majority", "allocator.rollouts=4", key)).check()
+
+
+OTHERS = {
+    "code": "star_loop.verifiers.code.Code",
+    "judged": "star_loop.verifiers.judged.Judged",
+    "environment": "star_loop.verifiers.environment.EnvironmentReward",
+    "gym": "star_loop.verifiers.gym.Gym",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_verifier_that_does_not_judge_by_the_gold_answer_is_refused(name: str) -> None:
+    keys = [f"task.verifier._target_={OTHERS[name]}", *(["task.verifier.scorer=own"] if name == "gym" else [])]
+    refused = rf"task\.verifier: {OTHERS[name].rpartition('.')[2]} judges by something else than the gold answer"
+    with pytest.raises(ValueError, match=refused):
+        build(configure(*QUIZ, "task.labels=majority", "allocator.rollouts=4", *keys)).check()
+
+
+def test_a_mixture_names_the_task_whose_verifier_does_not_judge_by_the_gold_answer() -> None:
+    experiment = build(configure(*QUIZ, "allocator.rollouts=4"))
+    mixed = Mixture(tasks={"quiz": Quiz(labels="majority"), "programs": Quiz(labels="majority", verifier=Code())})
+    with pytest.raises(ValueError, match=r"task\.tasks\.programs\.verifier: Code judges"):
+        experiment.model_copy(update={"task": mixed}).check()
+
+
+@pytest.mark.parametrize("function, accepted", [("right", True), ("anything", True), ("brief", False)])
+def test_a_function_of_ones_own_takes_labels_where_it_asks_for_the_answer(
+    tmp_path: Path, function: str, accepted: bool
+) -> None:
+    module = tmp_path / "own_labels.py"
+    module.write_text(
+        "def right(text, answer):\n    return answer in text\n\n\ndef anything(text, **others):\n    return True\n\n\n"
+        "def brief(text):\n    return len(text) < 9\n"
+    )
+    assert Rewards(functions=(f"{module}:{function}",)).takes_labels is accepted
 
 
 def rows(tmp_path: Path, golds: bool) -> Path:
