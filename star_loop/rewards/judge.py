@@ -23,7 +23,7 @@ Then end with "Score: n", where n is a whole number from 0 (wrong) to 10 (nothin
 
 
 class Judge(Grader, Reward):
-    """The last number of a language model's reply, over the highest mark. A reply without one gives no mark.
+    """The number behind `Score:` in a language model's reply, or its last number, over the highest mark; see `Grader`.
 
     Replies are kept in the run, so nothing is paid for twice. A solution may try to talk the judge into a high mark:
     look at the agreement with the golds.

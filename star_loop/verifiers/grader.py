@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -18,7 +18,11 @@ from star_loop.verifiers.rewards import OWN, by_name, names
 
 logger = logging.getLogger(__name__)
 
-_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)")
+_NUMBER = r"(?<![\w.])-?\d+(?:\.\d+)?(?!\w|\.\d)"
+_MARK = re.compile(rf"(?P<mark>{_NUMBER})(?: *\(? *(?:/|out of|of) *(?P<highest>{_NUMBER})|(?P<percent> *%))?")
+"""A number, with the highest one that it is said to be of: `3/10`, `3 out of 10`, `3 (of 10)`."""
+_SCORE = re.compile(r"score\b[^\w\n]*(?:\([^()\n]*\)[^\w\n]*?)?[:：][^\w−–-]*", re.IGNORECASE)
+"""What announces a mark, up to it: `Score: `, `**Score (0-10):** `."""
 _NAME = re.compile(r"(?<![A-Za-z])\{([A-Za-z_]\w*)\}")
 """Not `\\boxed{n}`, which is mathematics."""
 _THIS_TEXT = (400, 413, 422)
@@ -26,7 +30,8 @@ _THIS_TEXT = (400, 413, 422)
 
 
 class Grader(Component):
-    """The last number of a language model's reply, over the highest mark. A reply without one gives no mark.
+    """The number behind the last `Score:` of a language model's reply, over the highest mark; where a reply has no
+    `Score:`, its last number. Without a number there, or with one of another highest mark (`3/5`), there is no mark.
 
     Replies are kept in a journal, so nothing is paid for twice.
     """
@@ -107,9 +112,14 @@ class Grader(Component):
 
     def mark(self, said: str) -> float | None:
         """Read the mark of a reply, behind its thinking."""
-        numbers = _NUMBER.findall(reply(said).replace(f"/{self.highest:g}", ""))
-        found = float(numbers[-1]) / self.highest if numbers else None
-        return found if found is not None and 0 <= found <= 1 else None
+        said = reply(said)
+        announced = [score.end() for score in _SCORE.finditer(said)]
+        found = [_MARK.match(said, announced[-1])] if announced else list(_MARK.finditer(said))
+        last = found[-1] if found else None
+        if last is None or last["percent"] or float(last["highest"] or self.highest) != self.highest:
+            return None
+        mark = float(last["mark"]) / self.highest
+        return mark if 0 <= mark <= 1 else None
 
     def question_about(self, observation: Observation, text: str) -> str:
         """Write what the judge is asked; what stands in the text is not filled in again, and half a pair is a `?`."""
@@ -133,4 +143,11 @@ class Grader(Component):
                 raise
             return "", refused
         message = choices[0].get("message") if choices else None
-        return str((message or {}).get("content") or ""), None
+        return _text((message or {}).get("content")), None
+
+
+def _text(content: Any) -> str:
+    """Return what a message says, which some servers give in parts."""
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
+    return "".join(str(text) for text in texts if text is not None)

@@ -16,6 +16,7 @@ from star_loop.report import write as write_report
 from star_loop.rewards.judge import Judge
 from star_loop.run.directory import RunDirectory
 from star_loop.servers import Server
+from star_loop.verifiers.judged import Judged
 from tests.quiz import QUIZ, configure, play
 from tests.scripted_server import Answer, Asked, chat, failure, scripted_server
 
@@ -31,10 +32,29 @@ def test_any_reply_gives_a_mark_between_0_and_1_or_none(said: str) -> None:
 @pytest.mark.parametrize(
     "said, mark",
     [("Score: 10", 1.0), ("Step 2 is wrong.\nScore: 3/10", 0.3), ("**Score: 7.5**", 0.75), ("<think>Score: 9</think>Score: 1.", 0.1),
-     ("Score: 12", None), ("Score: -3", None), ("7-8", 0.8), ("Score: x", None), ("", None), ("v1.2.3", None)],
+     ("Score: 12", None), ("Score: -3", None), ("7-8", 0.8), ("Score: x", None), ("", None), ("v1.2.3", None),
+     ("Score: 3 / 10", 0.3), ("Score: 3 out of 10", 0.3), ("Score: 3 (of 10)", 0.3), ("Score: 3.\nAll 10 steps.", 0.3),
+     ("Score (0-10): 4", 0.4), ("**Score**: **4**", 0.4), ("SCORE: `4`/10", 0.4), ("Score：4", 0.4), ("Score:\n4", 0.4),
+     ("Score: 9 at first, 2 errors later.\nScore: 2", 0.2), ("Step 10 is wrong. Score: none", None), ("Score: −3", None),
+     ("Score: 3/5", None), ("Score: 5%", None), ("It is 3 out of 10", 0.3), ("3 of 10 steps, so 8", 0.8), ("2/5", None)],
 )  # fmt: skip
-def test_the_last_number_is_the_mark(said: str, mark: float | None) -> None:
+def test_the_number_behind_score_or_else_the_last_one_is_the_mark(said: str, mark: float | None) -> None:
     assert Judge().mark(said) == mark
+
+
+@pytest.mark.parametrize("said", ["Score: 0 out of 1", "Score: 0 / 1", "Score: 0 (0 or 1)", "Score: 0, not 1"])
+def test_no_mark_is_not_the_highest_one(said: str) -> None:
+    assert Judged().mark(said) == 0
+
+
+def test_a_reply_in_parts_is_read_as_their_text() -> None:
+    parts = [
+        {"type": "reasoning", "text": "Score: 1"},
+        {"type": "text", "text": "Sco"},
+        {"type": "text", "text": "re: 4"},
+    ]
+    with scripted_server(lambda asked: chat(parts, tokens=3)) as server:  # type: ignore[arg-type]
+        assert Judge(server=Server(base_url=server.url)).marks([(CATS, "12")]) == [0.4]
 
 
 def test_the_prompt_is_filled_in_once() -> None:
