@@ -7,15 +7,17 @@ from typing import Any, ClassVar
 
 from star_loop.protocols import Verifier
 from star_loop.records import How, Observation, Verdict
+from star_loop.verifiers.fences import program
 from star_loop.verifiers.reply import reply
 from star_loop.verifiers.sandbox import PASSED, Sandbox, Usual
 
-_BLOCK = re.compile(r"```(?:python3?|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _COLUMN = re.compile(r"\{(\w+)\}")
 
 
 class Code(Verifier):
     """Correct: the last fenced block of Python, followed by the observation's tests, runs to its end without an error.
+
+    Where no block is said to be Python, the last one of no language counts.
 
     Tests are columns of the row, or of `observation.meta`: MBPP's `{test_list}`, HumanEval's
     `{test}\\ncheck({entry_point})`.
@@ -47,16 +49,16 @@ class Code(Verifier):
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Run the block with the tests."""
         counted = reply(text)
-        blocks = _BLOCK.findall(counted)
-        if not blocks or not blocks[-1].strip():
+        block = program(counted)
+        if block is None or not block.strip():
             return Verdict(answer=None, correct=False, how=How.NO_ANSWER, reading={"reply": counted})
-        block, columns = blocks[-1], observation.meta.get("row", observation.meta)
+        columns = observation.meta.get("row", observation.meta)
         tests = filled(self.tests, columns)
         if not tests.strip():
             return Verdict(answer=block, correct=False, how="no tests")
-        program = f"{filled(self.before, columns)}\n{block}\n{tests}\n"
-        how = self.sandbox.ending(program)
-        reading = {"reply": counted, "program": program}
+        whole = f"{filled(self.before, columns)}\n{block}\n{tests}\n"
+        how = self.sandbox.ending(whole)
+        reading = {"reply": counted, "program": whole}
         return Verdict(answer=block, correct=how == PASSED, how=f"{how} (marker)", reading=reading)
 
     def judge_all(self, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from star_loop.config.build import build
 from star_loop.records import Observation
 from star_loop.stages.load import load
 from star_loop.verifiers.code import Code
+from star_loop.verifiers.fences import program
 from star_loop.verifiers.sandbox import PROBES, Confined, Container, Sandbox, Usual, working
 from star_loop.verifiers.sandbox_process import rules
 from tests.quiz import configure
@@ -46,6 +49,45 @@ def test_the_last_block_and_the_tests_go_to_the_sandbox() -> None:
     assert Code(sandbox=Reader(wanted="")).judge(untested, RIGHT).how == "no tests"
     with pytest.raises(ValueError, match=r"c has no tests: task\.verifier\.tests='{tests}'"):
         Code(sandbox=Reader(wanted="")).probe(untested, RIGHT)
+
+
+PROGRAM = "def double(x):\n    return 2 * x\n"
+FENCED = {
+    "the output behind it": f"```python\n{PROGRAM}```\nIt prints:\n```text\n4\n```",
+    "a plain block behind it": f"```python\n{PROGRAM}```\nIt prints:\n```\n4\n```",
+    "a shell's block before it": f"```bash\npip install x\n```\n```python\n{PROGRAM}```",
+    "text before no language": f"```text\n4\n```\n```\n{PROGRAM}```",
+    "the last of two": f"```python\nno\n```\n```py\n{PROGRAM}```",
+    "lines of Windows": f"```python\n{PROGRAM}```\n".replace("\n", "\r\n"),
+    "a list": "1. So:\n\n   ```python\n   def double(x):\n       return 2 * x\n   ```\n",
+    "the item itself": "- ```python\n  def double(x):\n      return 2 * x\n  ```",
+    "an item without indentation": f"- ```python\n{PROGRAM}```",
+    "more words": f'```Python title="double.py"\n{PROGRAM}```',
+    "braces": f"``` {{.python}}\n{PROGRAM}```",
+    "tildes": f"~~~python\n{PROGRAM}~~~",
+    "a longer fence": f"````python\n{PROGRAM}````",
+    "behind words": f"The answer is ```python\n{PROGRAM}```.\n",
+    "a code span": f"Not ```x``` but\n```python\n{PROGRAM}```",
+    "an end behind code": f"```python\n{PROGRAM.strip()}```",
+    "a block never closed": f"```text\n4\n```python\n{PROGRAM}```",
+}
+
+
+@pytest.mark.parametrize("text", FENCED.values(), ids=FENCED)
+def test_the_last_block_of_python_is_the_program(text: str) -> None:
+    assert Code(sandbox=Reader(wanted="")).judge(ASKED, text).answer == PROGRAM
+
+
+def test_a_fence_in_a_docstring_and_the_body_of_a_function_stay_as_they_are() -> None:
+    documented = 'def double(x):\n    """\n    ```\n    4\n    ```\n    """\n    return 2 * x\n'
+    assert program(f"```python\n{documented}```") == documented
+    assert program("```\n    return 2 * x\n```") == "    return 2 * x\n"
+
+
+@given(st.lists(st.sampled_from(["```", "```python", "~~~", "- ```py", "    x = 1", "y ```", "````", "```text", ""])))
+def test_any_fences_give_a_program_of_lines_or_none(lines: list[str]) -> None:
+    found = program("\n".join(lines))
+    assert found is None or found == "" or found.endswith("\n")
 
 
 @pytest.mark.parametrize("text", [*NASTY, "```python\n", "```python\n```", "def double(x): return 2 * x"])
