@@ -97,7 +97,7 @@ class Harness(Component):
         with log.open("ab") as said:
             process = KillableProcess(_CHILD, log=said, environment={"TOKENIZERS_PARALLELISM": "false"})
             try:
-                process.send(asked)
+                process.send(asked, self.timeout)
                 reply: dict[str, Any] = process.receive(self.timeout)
                 return reply
             except SilentError as error:

@@ -83,14 +83,17 @@ class WorkerProcess:
         return self._process.pid
 
     def submit(self, operation: str, **arguments: Any) -> int:
-        """Send a request without waiting.
+        """Send a request without waiting for what comes of it.
 
         Raises:
-            WorkerError: the worker is dead.
+            WorkerError: the worker is dead, or does not read.
         """
         self._calls += 1
         try:
-            self._process.send({"id": self._calls, "operation": operation, **arguments})
+            self._process.send({"id": self._calls, "operation": operation, **arguments}, self.timeout)
+        except SilentError as silent:
+            what = f"has not read {operation} for {self.timeout:g} s ({self.key})"
+            raise self._failure(what) from silent
         except OSError as error:
             raise self._failure(f"died before {operation}") from error
         return self._calls

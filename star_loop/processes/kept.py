@@ -41,12 +41,12 @@ class KeptProcess:
         """Return what it says to this question.
 
         Raises:
-            Stopped: nothing within `seconds`, or the process died.
+            Stopped: it read nothing or said nothing for `seconds`, or the process died.
         """
         with self._lock:
             try:
                 process = self._running()
-                process.send(question)
+                process.send(question, seconds)
                 return process.receive(seconds)
             except (OSError, ValueError, SilentError, EndedError) as error:
                 self.stop()

@@ -18,7 +18,7 @@ AGES = 1e9
 
 
 class SilentError(RuntimeError):
-    """The process has written no line in time; it still runs."""
+    """The process has written no line in time, or read none; it still runs."""
 
 
 class EndedError(RuntimeError):
@@ -50,6 +50,7 @@ class KillableProcess:
         )  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None
         self._commands, self._replies = self._process.stdin, self._process.stdout
+        os.set_blocking(self._commands.fileno(), False)  # a write never waits longer than whoever sends
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._replies, selectors.EVENT_READ)
         self._received = b""
@@ -59,13 +60,20 @@ class KillableProcess:
         """Return the exit code; None: the process runs."""
         return self._process.poll()
 
-    def send(self, message: Any) -> None:
-        """Write one line.
+    def send(self, message: Any, seconds: float) -> None:
+        """Write one line, piece by piece as the process reads it.
 
         Raises:
+            SilentError: for so many seconds it read nothing. The line is torn: the process is of no use any more.
             OSError: the process has ended.
         """
-        self._commands.write(json.dumps(message).encode() + b"\n")
+        left = memoryview(json.dumps(message).encode() + b"\n")
+        with selectors.DefaultSelector() as room:
+            room.register(self._commands, selectors.EVENT_WRITE)
+            while left:
+                if not any(room.select(piece) for piece in pieces(seconds)):
+                    raise SilentError(f"nothing was read in {seconds:g} s")
+                left = left[os.write(self._commands.fileno(), left) :]
 
     def receive(self, seconds: float) -> Any:
         """Wait for one line and return what it says.

@@ -92,7 +92,7 @@ class EnvironmentProcess:
         with self._lock:
             try:
                 process = self._running()
-                process.send([index, text])
+                process.send([index, text], seconds)
                 said = process.receive(seconds)
             except SilentError:
                 self._stop()
