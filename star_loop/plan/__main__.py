@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -12,7 +13,7 @@ from typing import Any
 from star_loop.accounting.flops import Shapes, shapes_of
 from star_loop.config.screen import conclude, outlive_screen
 from star_loop.doctor import Size
-from star_loop.errors import a_path
+from star_loop.errors import a_path, natural
 from star_loop.experiment import Experiment
 from star_loop.generators.devices import stated
 from star_loop.models import Pretrained
@@ -35,25 +36,51 @@ class Configured(Pretrained):
         """Check nothing: its weights may be elsewhere."""
 
 
+def some(typed: str) -> int:
+    """Read a number of things that cannot be none, for argparse.
+
+    Raises:
+        ArgumentTypeError: it is no whole number, or less than 1.
+    """
+    if not typed.isdecimal() or int(typed) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1 is wanted, not {typed!r}")
+    return int(typed)
+
+
+def amount(typed: str) -> float:
+    """Read how much there is of something, for argparse.
+
+    Raises:
+        ArgumentTypeError: it is no number, 0 or less, or not finite.
+    """
+    try:
+        found = float(typed)
+    except ValueError:
+        found = math.nan
+    if not (math.isfinite(found) and found > 0):
+        raise argparse.ArgumentTypeError(f"a number above 0 is wanted, not {typed!r}")
+    return found
+
+
 def arguments() -> argparse.ArgumentParser:
     """Return the flags; what is not given is as in the run."""
     parser = argparse.ArgumentParser(prog="python -m star_loop.plan", description=__doc__)
     add = parser.add_argument
     add("--like", type=a_path, default=Path("outputs/default"), help="a finished run: its rates, lengths and yields")
     add("--model", help="another base (a Hub id, or a folder with config.json): rates scale with its weights and FLOPs")
-    add("--observations", type=int, nargs="+", default=OBSERVATIONS)
-    add("--gpus", type=int, nargs="+", default=GPUS)
-    add("--iterations", type=int)
-    add("--quota", type=int, help="accepted rationales of every iteration; 0: everything is asked")
-    add("--wave", type=int, help="schedule.wave")
-    add("--share", type=int, help="generator.share; not given: a wave is divided evenly")
-    add("--batch", type=int, help="schedule.batch")
-    add("--tokens", type=float, help="mean tokens of a rationale: the run's lengths are stretched to it")
-    add("--gpus-each", type=int, help="generator.tensor_parallel_size")
-    add("--flops", type=float, help="FLOP/s that one GPU reaches, instead of the rates of the run's machine")
-    add("--memory-bandwidth", type=float, help="bytes/s of that GPU's memory: a decoding step reads all weights once")
-    add("--network", type=float, default=Network().bandwidth, help="bytes/s between two nodes")
-    add("--node", type=int, default=Network().node, help="GPUs of a node")
+    add("--observations", type=some, nargs="+", default=OBSERVATIONS)
+    add("--gpus", type=some, nargs="+", default=GPUS)
+    add("--iterations", type=some)
+    add("--quota", type=natural, help="accepted rationales of every iteration; 0: everything is asked")
+    add("--wave", type=some, help="schedule.wave")
+    add("--share", type=some, help="generator.share; not given: a wave is divided evenly")
+    add("--batch", type=some, help="schedule.batch")
+    add("--tokens", type=amount, help="mean tokens of a rationale: the run's lengths are stretched to it")
+    add("--gpus-each", type=some, help="generator.tensor_parallel_size")
+    add("--flops", type=amount, help="FLOP/s that one GPU reaches, instead of the rates of the run's machine")
+    add("--memory-bandwidth", type=amount, help="bytes/s of that GPU's memory: a decoding step reads all weights once")
+    add("--network", type=amount, default=Network().bandwidth, help="bytes/s between two nodes")
+    add("--node", type=some, default=Network().node, help="GPUs of a node")
     add("--json", action="store_true", help="everything, for machines")
     return parser
 

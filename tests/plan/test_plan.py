@@ -137,6 +137,22 @@ def test_what_cannot_be_predicted_is_said(
     assert message in capsys.readouterr().err
 
 
+WHOLE = ("--observations", "--gpus", "--iterations", "--wave", "--share", "--batch", "--gpus-each", "--node")
+REAL = ("--tokens", "--flops", "--memory-bandwidth", "--network")
+
+
+@pytest.mark.parametrize(
+    "flag, typed",
+    [*((flag, typed) for flag in WHOLE for typed in ("0", "-1", "1.5")), ("--quota", "-1"),
+     *((flag, typed) for flag in REAL for typed in ("0", "-1", "nan", "inf", "many"))],
+)  # fmt: skip
+def test_an_impossible_number_is_refused_by_its_flag(flag: str, typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([f"{flag}={typed}"])
+    assert ended.value.code == 2
+    assert f"argument {flag}: a " in capsys.readouterr().err
+
+
 def test_a_run_of_several_engines_is_not_measured(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     text = OmegaConf.to_yaml(OmegaConf.create(configure("name=run", "generator.engines=2", "generator.share=8")))
     (run.path / "config.yaml").write_text(text)
