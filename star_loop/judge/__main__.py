@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 2 where nothing could be judged.
     """
     options = _options(arguments)
-    places = [word for word in options.what if "=" not in word or Path(word).exists()]  # a sweep's runs have a `=`
+    places = [word for word in options.what if "=" not in word or _exists(word)]  # a sweep's runs have a `=`
     overrides = [word for word in options.what if word not in places]
     given = {"answer": options.gold, "id": options.id, "question": options.question, "choices": options.choices}
-    given["numbers"] = [int(number) for number in options.numbers.split(",")] if options.numbers else None
+    given["numbers"] = options.numbers
     try:
         if len(places) > 1:
             raise ValueError(f"one run or file at a time, not {', '.join(places)}")
@@ -106,6 +106,20 @@ def _short(text: str) -> str:
     return shown if len(shown) <= _WIDE else f"… {shown[-_WIDE:]}"
 
 
+def _exists(typed: str) -> bool:
+    try:
+        return Path(typed).exists()
+    except OSError:  # longer than any path, as an override may be
+        return False
+
+
+def _numbers(typed: str) -> list[int]:
+    try:
+        return [int(number) for number in typed.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"whole numbers are wanted, as in 8,2,4, not {typed!r}") from error
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m star_loop.judge", description="What a verifier reads in a text.")
     parser.add_argument("what", nargs="*", help="a run, or a file of texts (default: standard input); and task=… keys")
@@ -113,7 +127,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--id", help="the task's observation that is answered, in place of --gold")
     parser.add_argument("--question", help="what was asked, for verifiers that look at it")
     parser.add_argument("--choices", help="its options: a|b|c|d")
-    parser.add_argument("--numbers", help="the numbers of a game: 8,2,4")
+    parser.add_argument("--numbers", type=_numbers, help="the numbers of a game: 8,2,4")
     parser.add_argument("--iteration", type=natural, help="of a run (default: the last, also one that is under way)")
     parser.add_argument("--wave", type=natural, help="of that iteration, from 0 (default: all)")
     parser.add_argument("--only", choices=ONLY, help="which verdicts are shown (default: wrong of a run, all else)")

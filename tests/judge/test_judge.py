@@ -117,6 +117,19 @@ def test_what_cannot_be_judged_is_said(run: Path, tmp_path: Path, capsys: pytest
     assert "no verifier of this name" in refused(capsys, "task.verifier=oracle", "--gold", "1", str(tmp_path / "a.txt"))
 
 
+def test_what_is_typed_is_no_path_and_no_number_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text("#### 8")
+    for numbers in ("8,x", "8,,2", "8;2"):
+        with pytest.raises(SystemExit) as ended:
+            main(["--numbers", numbers, "--gold", "1", str(tmp_path / "a.txt")])
+        assert ended.value.code == 2 and f"as in 8,2,4, not '{numbers}'" in capsys.readouterr().err
+    quiz = ("experiment=smoke", "task._target_=tests.quiz.Quiz", f"notes={'x' * 300}")
+    assert "1 text" in said(capsys, *quiz, "--gold", "8", str(tmp_path / "a.txt"))
+    assert refused(capsys, "--gold", "8", "x" * 300).count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "typed", [("--gold", "1"), ("--id", "train/0"), ("--question", "?"), ("--numbers", "1,2"), ("task.verifier=math",)]
 )
