@@ -4,11 +4,12 @@ It reads the source, so that neither a GPU nor an installation is needed. Withou
 installed.
 """
 
+import argparse
 import ast
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 from pathlib import Path
@@ -110,18 +111,27 @@ def _function(declared: ast.FunctionDef) -> Iterator[str]:
     yield from (f"{declared.name}({parameter.arg})" for parameter in parameters)
 
 
-def main(wheels: list[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print what is missing.
 
     Returns:
-        0: nothing is; otherwise 1.
+        0: nothing is; 1: something is; 2: a wheel cannot be read, or no vLLM is installed.
     """
-    readers = {wheel: in_wheel(Path(wheel)) for wheel in wheels} or {"installed": installed()}
-    gone = {name: missing(read) for name, read in readers.items()}
+    parser = argparse.ArgumentParser(prog="python -m star_loop.generators.vllm_window", description=__doc__)
+    parser.add_argument("wheels", nargs="*", metavar="WHEEL", help="a wheel of vLLM (default: what is installed)")
+    wheels: list[str] = parser.parse_args(arguments).wheels
+    gone: dict[str, list[str]] = {}
+    for name in wheels or ["installed"]:
+        try:
+            gone[name] = missing(in_wheel(Path(name)) if wheels else installed())
+        except (OSError, zipfile.BadZipFile, ModuleNotFoundError) as error:
+            remedy = "give the path of a wheel" if wheels else "install it, or give a wheel"
+            sys.stderr.write(f"star_loop.generators.vllm_window: {name}: {error}: {remedy}\n")
+            return 2
     for name, lines in gone.items():
         sys.stdout.write(f"{name}: {'all is there' if not lines else 'missing: ' + '; '.join(lines)}\n")
     return int(any(gone.values()))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -5,8 +5,10 @@ import zipfile
 from importlib.metadata import distributions
 from pathlib import Path
 
+import pytest
+
 from star_loop.generators.vllm_internals import USES
-from star_loop.generators.vllm_window import in_wheel, installed, missing, wanted_torch, window, within
+from star_loop.generators.vllm_window import in_wheel, installed, main, missing, wanted_torch, window, within
 
 PACKAGE = Path(__file__).parents[2] / "star_loop"
 
@@ -40,6 +42,17 @@ def test_what_a_wheel_has_no_more_is_named(tmp_path: Path) -> None:
         "lora/request.py", "v1/worker/gpu_model_runner.py", "utils/torch_utils.py"
     }  # fmt: skip
     assert "v1/worker/gpu_model_runner.py: GPUModelRunner.reload_weights(weights_iterator)" in gone
+
+
+def test_what_is_no_wheel_is_refused_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (other := tmp_path / "other.whl").write_text("no archive")
+    for wheel in (tmp_path / "nope", other, tmp_path):
+        assert main([str(wheel)]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and str(wheel) in said and said.endswith(": give the path of a wheel\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0 and "WHEEL" in capsys.readouterr().out
 
 
 def test_the_installed_vllm_is_within_the_window() -> None:
