@@ -8,13 +8,18 @@ from abc import abstractmethod
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from star_loop.config.component import Component
 from star_loop.processes.kept import KeptPool, KeptProcess, Stopped, as_many
 from star_loop.processes.killable import said_by
+
+Seconds = Annotated[float, Field(ge=0.1, le=86400)]
+"""From what a program takes to begin, to a day."""
+Megabytes = Annotated[int, Field(ge=64, le=1 << 24)]
+"""From what Python takes for itself, to more than any machine has."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +72,9 @@ class Confined(Sandbox):
     against a program that is written to pass for right: it can look into its own tests.
     """
 
-    timeout: float = Field(default=10.0, gt=0)
+    timeout: Seconds = 10.0
     """Seconds for a program with its tests."""
-    memory: int = Field(default=1024, ge=64)
+    memory: Megabytes = 1024
     """Megabytes of address space."""
     processes: int | None = Field(default=None, ge=1)
     """Programs that run at the same time; None: one for each core, at most 16."""
@@ -80,14 +85,15 @@ class Confined(Sandbox):
         Raises:
             ValueError: this system confines no process, or one of them succeeds.
         """
-        ended = self.ending("assert sum([1, 2]) == 3")
+        seconds = max(self.timeout, _GRACE)  # a short time of programs says nothing about the machine
+        ended = self._ending("assert sum([1, 2]) == 3", seconds)
         if ended != PASSED:
             raise ValueError(
                 f"task.verifier.sandbox: no program can be confined on this machine ({platform.system()} on "
                 f"{platform.machine()}: {ended}); it takes Linux with seccomp on x86-64 or aarch64. Take {REMEDY}"
             )
         for what, (program, wanted) in PROBES.items():
-            if (ended := self.ending(program)) != wanted:
+            if (ended := self._ending(program, seconds)) != wanted:
                 raise ValueError(
                     f"task.verifier.sandbox: on this machine a confined program {what} ({ended}): take {REMEDY}"
                 )
@@ -103,9 +109,12 @@ class Confined(Sandbox):
 
     def ending(self, program: str) -> str:
         """Run the program; its error is named."""
+        return self._ending(program, self.timeout)
+
+    def _ending(self, program: str, seconds: float) -> str:
         with self._pool.lent() as process:
             try:
-                return str(process.reply(self.timeout + _GRACE, [self.timeout, self.memory, program]))
+                return str(process.reply(seconds + _GRACE, [seconds, self.memory, program]))
             except Stopped as stopped:
                 return str(stopped)
 
@@ -123,9 +132,9 @@ class Container(Sandbox):
     """The command that runs containers; None: docker, or podman where there is no docker."""
     image: str = "python:3.12-slim"
     """Must be on this machine: nothing is pulled."""
-    timeout: float = Field(default=30.0, gt=0)
+    timeout: Seconds = 30.0
     """Seconds for a program with its tests, and for its container."""
-    memory: int = Field(default=1024, ge=64)
+    memory: Megabytes = 1024
     """Megabytes."""
     processes: int = Field(default=4, ge=1)
     """Containers at the same time."""
@@ -173,9 +182,9 @@ class Usual(Sandbox):
     Where it can have neither, nothing starts.
     """
 
-    timeout: float = Field(default=10.0, gt=0)
+    timeout: Seconds = 10.0
     """Seconds for a program with its tests."""
-    memory: int = Field(default=1024, ge=64)
+    memory: Megabytes = 1024
     """Megabytes."""
     processes: int | None = Field(default=None, ge=1)
     """Programs that run at the same time; None: one for each core, at most 16."""

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star_loop.config.build import build
+from star_loop.errors import ConfigError
 from star_loop.records import Observation
 from star_loop.stages.load import load
 from star_loop.verifiers.code import Code
@@ -142,6 +143,23 @@ def test_what_never_ends_is_killed_with_its_threads_and_the_next_one_runs() -> N
     thread = "import threading\nthreading.Thread(target=lambda: [None for _ in iter(int, 1)]).start()\n"
     assert sandbox.ending(f"{thread}while True: pass") == "too long"
     assert sandbox.passes("x = 1")
+    sandbox._pool.stop()
+
+
+@pytest.mark.parametrize("kind", ["Confined", "Container", "Usual"])
+@pytest.mark.parametrize("key, value", [("timeout", 0.001), ("timeout", 1e12), ("memory", 8), ("memory", 10**14)])
+def test_a_time_or_a_memory_that_no_program_can_have_is_refused_by_its_key(kind: str, key: str, value: float) -> None:
+    keys = [
+        f"task.verifier.sandbox._target_=star_loop.verifiers.sandbox.{kind}",
+        f"task.verifier.sandbox.{key}={value}",
+    ]
+    with pytest.raises(ConfigError, match=rf"task\.verifier\.sandbox\.{key}"):
+        build(configure("experiment=smoke", "task=mbpp", *keys))
+
+
+def test_the_shortest_time_and_the_least_memory_are_not_the_machine_s_fault() -> None:
+    sandbox = Confined(timeout=0.1, memory=64, processes=1)
+    sandbox.check()
     sandbox._pool.stop()
 
 
