@@ -1,13 +1,14 @@
 """How a model is measured: greedily on held-out observations, optionally with samples beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import Field
 
+from star_loop.accounting.metrics import best_on_validation
 from star_loop.config.component import MOST_DRAWS, Component
 from star_loop.external import Harness
-from star_loop.records import Decoding, Observation, Request, Sampling
+from star_loop.records import Decoding, Metrics, Observation, Request, Sampling
 from star_loop.seeding import seed_for
 
 
@@ -26,15 +27,25 @@ class Evaluation(Component):
     limit: int | None = Field(None, ge=1)
     """Ask so many questions of each held-out split, spread evenly over it; None: all."""
     test_every: int = Field(1, ge=1)
-    """Measure the test split every so many iterations; always before the first and after the last."""
+    """Measure the test split every so many iterations; always before the first and after the last, which `patience` may
+    decide."""
     external: Harness | None = None
     """Benchmarks of lm-eval-harness that are measured beside."""
     patience: int | None = Field(None, ge=1)
     """Stop after so many iterations without a better validation accuracy; null: never."""
 
-    def measures_test(self, iteration: int, last: int) -> bool:
-        """Tell whether the test split is measured after this iteration."""
-        return iteration % self.test_every == 0 or iteration == last
+    def settled(self, curve: Sequence[Metrics]) -> bool:
+        """Tell whether validation accuracy has not risen for `patience` iterations.
+
+        Args:
+            curve: the metrics of all iterations, from 0.
+        """
+        best = best_on_validation(dict(enumerate(curve))) or 0
+        return self.patience is not None and len(curve) - 1 - best >= self.patience
+
+    def measures_test(self, iteration: int, *, last: bool) -> bool:
+        """Tell whether the test split is measured after this iteration, which may be the run's last."""
+        return iteration % self.test_every == 0 or last
 
     def positions(self, observations: int) -> list[int]:
         """Return which of a split's observations are asked.

@@ -13,9 +13,6 @@
 Every numbered line leaves files behind; a line whose files exist is not repeated. That is all that resuming is.
 """
 
-from collections.abc import Sequence
-
-from star_loop.accounting.metrics import best_on_validation
 from star_loop.records import Columns, Metrics
 from star_loop.stages import load
 from star_loop.stages.checkpoint import Checkpoint, first_checkpoint, last_checkpoint
@@ -39,7 +36,7 @@ def loop(live: LiveRun) -> Checkpoint:
     columns, prepared = prepare(live)
     checkpoint = last_checkpoint(live.experiment, live.run, columns) or begin(live, columns, prepared)
     curve = live.run.committed_metrics()
-    while checkpoint.iteration < live.experiment.iterations and not settled(curve, live.experiment.evaluation.patience):
+    while checkpoint.iteration < live.experiment.iterations and not live.experiment.evaluation.settled(curve):
         checkpoint = iterate(live, checkpoint, prepared)
         curve.append(live.run.iteration(checkpoint.iteration).metrics())
     return checkpoint
@@ -53,7 +50,7 @@ def begin(live: LiveRun, columns: Columns, prepared: Metrics) -> Checkpoint:
     evaluated = evaluate(live, iteration, checkpoint.model)
     if live.experiment.evaluation.shots and live.has_examples:
         evaluated |= evaluate(live, iteration, checkpoint.model, shots=True)
-    evaluated |= external(live, iteration, checkpoint.model)
+    evaluated |= external(live, iteration, checkpoint.model, evaluated)
     spent = {f"{kind}/cumulative": prepared.get(f"{kind}/prepare", 0.0) for kind in ("flops", "flops_exact")}
     return commit(live, iteration, checkpoint, data | evaluated | prepared | spent)
 
@@ -75,19 +72,9 @@ def iterate(live: LiveRun, before: Checkpoint, prepared: Metrics) -> Checkpoint:
 
     evaluated = evaluate(live, iteration, model)  # 4
     scored_again = score_again(live, iteration, collected, model)
-    evaluated |= external(live, iteration, model)
+    evaluated |= external(live, iteration, model, evaluated)
 
     figures = yielded | trained | evaluated  # 5
     figures |= prepared if iteration.number == live.first_iteration else {}
     figures |= shown | searched | piloted | rewarded | scored | selected | scored_again
     return learn(live, iteration, before, collected, model, figures)
-
-
-def settled(curve: Sequence[Metrics], patience: int | None) -> bool:
-    """Tell whether validation accuracy has not risen for `patience` iterations; None: never.
-
-    Args:
-        curve: the metrics of all iterations, from 0.
-    """
-    best = best_on_validation(dict(enumerate(curve))) or 0
-    return patience is not None and len(curve) - 1 - best >= patience

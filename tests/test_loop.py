@@ -15,7 +15,9 @@ import pytest
 from star_loop.protocols import BootstrapError, TrainingError
 from star_loop.records import Example, Rollout
 from star_loop.run.directory import RunDirectory
-from tests.quiz import HINT, contents, play
+from star_loop.run.disk import Disk
+from tests.quiz import HINT, QUIZ, configure, contents, play
+from tests.run.test_resume import FailingDisk, Interrupted, run_with
 
 ALWAYS_OR_NEVER = ("generator.table=[1.0,1.0,0.0]", "schedule.growth=1.0", "trainer.rate=0")
 
@@ -213,6 +215,20 @@ def test_the_test_split_may_be_measured_less_often(tmp_path: Path) -> None:
     measured = [t for t in range(4) if "evaluation/accuracy" in metrics(tmp_path, t)]
     assert measured == [0, 2, 3]
     assert all("validation/accuracy" in metrics(tmp_path, t) for t in range(4))
+
+
+def test_the_iteration_at_which_patience_ends_a_run_is_measured_on_test(tmp_path: Path) -> None:
+    """Wherever it is interrupted: whether it is the last is decided by files that are there."""
+    keys = (*ALWAYS_OR_NEVER, "iterations=9", "evaluation.patience=2", "evaluation.test_every=100")
+    config, disk = configure(*QUIZ, *keys), FailingDisk()
+    run_with(disk, tmp_path / "whole", config)
+    measured = [t for t in range(3) if "evaluation/accuracy" in metrics(tmp_path / "whole", t)]
+    assert measured == [0, 2] and not (tmp_path / "whole/iterations/0003").exists()
+    for at in range(disk.effects - 24, disk.effects, 2):  # those of the last iteration
+        with pytest.raises(Interrupted):
+            run_with(FailingDisk(at), tmp_path / str(at), config)
+        run_with(Disk(), tmp_path / str(at), config)
+        assert contents(tmp_path / str(at)) == contents(tmp_path / "whole"), f"interrupted at effect {at}"
 
 
 def test_samples_give_maj_and_pass_at_k(tmp_path: Path) -> None:

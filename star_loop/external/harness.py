@@ -42,9 +42,9 @@ class Harness(Component):
         """Tell that the base is what is measured, where there are tasks."""
         return bool(self.tasks)
 
-    def due(self, iteration: int, last: int) -> bool:
-        """Tell whether they are measured after this iteration."""
-        return bool(self.tasks) and (iteration % self.every == 0 or iteration == last)
+    def due(self, iteration: int, *, last: bool) -> bool:
+        """Tell whether they are measured after this iteration, which may be the run's last."""
+        return bool(self.tasks) and (iteration % self.every == 0 or last)
 
     def check(self) -> None:
         """Look for lm-eval-harness and the folder.

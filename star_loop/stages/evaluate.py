@@ -28,8 +28,11 @@ def evaluate(live: LiveRun, iteration: IterationDirectory, model: Model, *, shot
     suffix = "_shots" if shots else ""
     for split, name in (("validation", f"validation{suffix}"), ("test", f"evaluation{suffix}")):
         observations = live.splits[split]
-        due = split == "validation" or experiment.evaluation.measures_test(iteration.number, experiment.iterations)
-        if len(observations) and due and has_golds(experiment.task, observations):
+        if (
+            len(observations)
+            and _due(live, iteration.number, split, figures)
+            and has_golds(experiment.task, observations)
+        ):
             compute = partial(_answers, live, iteration.number, split, model, shots)
             rollouts = iteration.evaluation(name if shots else split, compute)
             samples = [r for r in rollouts if r.attempt == Decoding.SAMPLED]
@@ -38,6 +41,22 @@ def evaluate(live: LiveRun, iteration: IterationDirectory, model: Model, *, shot
             figures |= evaluation_metrics(name, rollouts, observations, agreed)
             figures[f"flops/{name}"] = live.cost.inference(rollouts)
     return figures
+
+
+def _due(live: LiveRun, iteration: int, split: str, evaluated: Metrics) -> bool:
+    last = ends(live, iteration, evaluated)
+    return split == "validation" or live.experiment.evaluation.measures_test(iteration, last=last)
+
+
+def ends(live: LiveRun, iteration: int, evaluated: Metrics) -> bool:
+    """Tell whether the run ends with this iteration: the last one asked for, or that at which patience is at its end.
+
+    Args:
+        evaluated: the iteration's figures on validation; those of the iterations before it are committed.
+    """
+    evaluation, last = live.experiment.evaluation, live.experiment.iterations
+    curve = live.run.committed_metrics() if evaluation.patience else []
+    return iteration == last or evaluation.settled([*curve, evaluated])
 
 
 def examine(

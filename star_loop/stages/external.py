@@ -7,6 +7,7 @@ from star_loop.external.overlap import occurring
 from star_loop.models import Model
 from star_loop.records import Metrics
 from star_loop.run.directory import IterationDirectory, RunDirectory
+from star_loop.stages.evaluate import ends
 from star_loop.stages.live import LiveRun
 from star_loop.stages.load import Splits
 
@@ -16,8 +17,11 @@ NAMED = 3
 """Questions that are named in a warning."""
 
 
-def external(live: LiveRun, iteration: IterationDirectory, model: Model) -> Metrics:
+def external(live: LiveRun, iteration: IterationDirectory, model: Model, evaluated: Metrics) -> Metrics:
     """Measure the benchmarks of `evaluation.external` that are due.
+
+    Args:
+        evaluated: the iteration's figures on validation, by which the run may end with it.
 
     Returns:
         `external/<task>/<metric>`, as `external.json` has them.
@@ -26,7 +30,7 @@ def external(live: LiveRun, iteration: IterationDirectory, model: Model) -> Metr
         EngineError: they cannot be measured; the iteration's other files stay.
     """
     harness = live.experiment.evaluation.external
-    if harness is None or not harness.due(iteration.number, live.experiment.iterations):
+    if harness is None or not harness.due(iteration.number, last=ends(live, iteration.number, evaluated)):
         return {}
 
     def compute() -> Metrics:

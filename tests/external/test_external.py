@@ -124,10 +124,18 @@ def test_nothing_is_measured_where_nothing_is_named(tmp_path: Path) -> None:
     play(tmp_path, "iterations=1")
     assert not list(tmp_path.glob("iterations/*/external.json"))
     assert (
-        not Harness().due(0, 1)
-        and Harness(tasks=("a",), every=3).due(4, 4)
-        and not Harness(tasks="a", every=3).due(4, 5)
+        not Harness().due(0, last=True)
+        and Harness(tasks=("a",), every=3).due(4, last=True)
+        and not Harness(tasks="a", every=3).due(4, last=False)
     )
+
+
+def test_the_iteration_at_which_patience_ends_a_run_is_measured(tmp_path: Path) -> None:
+    notes, run = tmp_path / "notes", tmp_path / "run"
+    still = ("schedule.growth=1", "trainer.rate=0", "iterations=9", "evaluation.patience=2")
+    play(run, *counted(notes, *still, "evaluation.external.every=9"))
+    figures = [m.get("external/legs/acc") for m in RunDirectory(run).committed_metrics()]
+    assert figures == [0.25, None, 0.375]
 
 
 def test_the_comparison_has_its_rows(tmp_path: Path) -> None:
