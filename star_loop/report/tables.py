@@ -104,19 +104,24 @@ class Phase:
 
 
 _PHASE_FLOPS = {
-    "collect": ("flops/generate",),
-    "train": ("flops/train",),
-    "evaluate": ("flops/validation", "flops/evaluation"),
-    "external": (),
+    "prepare": ("prepare",),
+    "search": ("shots", "search", "pilot"),
+    "collect": ("generate",),
+    "score": ("score",),
+    "train": ("train",),
+    "evaluate": ("validation", "evaluation", "validation_shots", "evaluation_shots"),
 }
+"""Phase, in the order of an iteration -> what its FLOPs are spent on, as `flops/…` names it."""
 
 
 def phase_rows(metrics: Sequence[Metrics]) -> list[Phase]:
-    """Return time and FLOPs by phase; a phase that left no figure is left out."""
+    """Return time and FLOPs of every phase; one that left no figure is left out."""
     spent = total(metrics, "seconds/total")
+    timed = sorted({name.removeprefix("seconds/") for m in metrics for name in m if name.startswith("seconds/")})
     rows = []
-    for name, parts in _PHASE_FLOPS.items():
+    for name in dict.fromkeys((*_PHASE_FLOPS, *(name for name in timed if name != "total"))):
         seconds = total(metrics, f"seconds/{name}")
+        parts = [f"flops/{part}" for part in _PHASE_FLOPS.get(name, ())]
         known = [flops for part in parts if (flops := total(metrics, part)) is not None]
         if seconds is not None or known:
             share = seconds / spent if seconds is not None and spent else None
@@ -134,8 +139,8 @@ def _utilisation(metrics: Sequence[Metrics], phase: str) -> float | None:
     return sum(m[name] * m[seconds] for m in said) / spent if spent else None
 
 
-_LOOP = ("data", "evaluation", "validation", "collect", "train", "tokens", "flops", "flops_exact", "seconds", "machine",
-         "external")  # fmt: skip
+_LOOP = ("data", "evaluation", "validation", "evaluation_shots", "validation_shots", "collect", "train", "tokens",
+         "flops", "flops_exact", "seconds", "machine", "external")  # fmt: skip
 """What every run has; any other figure is the method's own."""
 
 
