@@ -119,12 +119,13 @@ def collect_metrics(outcome: Outcome, rollouts: Sequence[Rollout], quota: int | 
 
 
 ZERO_SHOT, WITH_EXAMPLES = "zero-shot", "with worked examples"
-_BASELINES = {ZERO_SHOT: "evaluation", WITH_EXAMPLES: "evaluation_shots"}
+BASELINES = {ZERO_SHOT: "evaluation", WITH_EXAMPLES: "evaluation_shots"}
+"""How the base model is asked, and what the figures of the test split begin with then."""
 
 
 def baselines(metrics: Metrics) -> dict[str, float]:
     """Return an iteration's test accuracies by how it was asked; only iteration 0 was asked with worked examples."""
-    named = {how: f"{split}/accuracy" for how, split in _BASELINES.items()}
+    named = {how: f"{split}/accuracy" for how, split in BASELINES.items()}
     return {how: metrics[name] for how, name in named.items() if name in metrics}
 
 

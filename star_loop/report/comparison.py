@@ -34,7 +34,8 @@ class Group:
     def baseline(self, how: str) -> Mean | None:
         """Return the base model's test accuracy when asked so; None: a run did not."""
         values = [run.baselines.get(how) for run in self.runs]
-        return mean([v for v in values if v is not None]) if None not in values else None
+        own = self.runs[0].baseline_interval(how)
+        return mean([v for v in values if v is not None], own) if None not in values else None
 
     @property
     def benchmarks(self) -> Mapping[str, tuple[float, float]]:

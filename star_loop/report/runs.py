@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from star_loop.accounting.metrics import base_accuracy, baselines, best_on_validation
+from star_loop.accounting.metrics import BASELINES, base_accuracy, baselines, best_on_validation
 from star_loop.records import Metrics
 from star_loop.run.configuration import flatten
 from star_loop.run.directory import FREE_KEYS, OWN_FOLDERS, RunDirectory
@@ -13,8 +13,6 @@ from star_loop.run.disk import RunError
 
 _PARTS = ("iterations", "attempts")
 """Folders by which a run directory is known; the second also where nothing was committed."""
-_TEST = ("evaluation", "evaluation_shots")
-"""Figures of the test split, bare and after worked examples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +40,18 @@ class Run:
     def interval(self, iteration: int) -> tuple[float, float] | None:
         """Return the ends of that accuracy's own 95 % interval; None: the run does not say."""
         accuracy, metrics = self.accuracy(iteration), self.metrics[iteration]
-        return next((_ends(metrics, kind) for kind in _TEST if metrics.get(f"{kind}/accuracy") == accuracy), None)
+        return next(
+            (_ends(metrics, kind) for kind in BASELINES.values() if metrics.get(f"{kind}/accuracy") == accuracy), None
+        )
 
     @property
     def baselines(self) -> Mapping[str, float]:
         """Return the base model's test accuracies, by how it was asked."""
         return baselines(self.metrics[self.measured[0]])
+
+    def baseline_interval(self, how: str) -> tuple[float, float] | None:
+        """Return the ends of such a baseline's own 95 % interval; None: the run does not say."""
+        return _ends(self.metrics[self.measured[0]], BASELINES[how])
 
     def benchmark(self, name: str) -> tuple[float, float] | None:
         """Return the first and the last figure of an outside benchmark; None: it was not measured."""

@@ -63,6 +63,9 @@ def make(
             metrics |= {f"{name}_low": value - spread, f"{name}_high": value + spread}
         if shots is not None and t == 0:
             metrics["evaluation_shots/accuracy"] = shots
+            if spread:
+                ends = {"low": shots - spread, "high": shots + spread}
+                metrics |= {f"evaluation_shots/accuracy_{end}": value for end, value in ends.items()}
         metrics |= more or {}
         run.iteration(t).commit(adapter=None, metrics=metrics, statistics=Statistics.empty(1), beliefs={})
     return path
@@ -164,6 +167,14 @@ def test_both_baselines_have_rows_and_changes_count_from_the_better(tmp_path: Pa
     assert re.search(r"\| with worked examples \| 2 \| 33\.0 % \| 0\.0–71\.1 \|", markdown)
     assert "33.0 % → 40.0 %" in markdown and "+7.0" in markdown
     assert Page((tmp_path / "comparison.html").read_text(encoding="utf-8")).text.count("Baselines") == 1
+
+
+def test_the_baselines_of_one_seed_have_its_own_intervals(tmp_path: Path) -> None:
+    make(tmp_path / "run", (0.2, 0.4), 0, shots=0.3, spread=0.05)
+    write_comparison([tmp_path])
+    markdown = (tmp_path / "comparison.md").read_text(encoding="utf-8")
+    assert "| zero-shot | 1 | 20.0 % | 15.0–25.0 |" in markdown
+    assert "| with worked examples | 1 | 30.0 % | 25.0–35.0 |" in markdown
 
 
 def test_a_target_that_some_seeds_reach_says_how_many(sweep: Path) -> None:
