@@ -50,7 +50,7 @@ base model and of the questions hold for it.
 |---|---|---|
 | test accuracy | {_accuracy(before, "evaluation")} | {_accuracy(after, "evaluation")} |
 {_worked(before)}| validation accuracy | {_accuracy(before, "validation")} | {_accuracy(after, "validation")} |
-| FLOPs so far (generation and training, papers' convention) | 0 | {after.get("flops/cumulative", 0.0):.3g} |
+| FLOPs so far (all but evaluation, papers' convention) | {_flops(before)} | {_flops(after)} |
 
 {_provenance(run, experiment)}
 {listed}
@@ -221,6 +221,10 @@ def _worked(before: Metrics) -> str:
 
 def _cell(value: Any) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _flops(metrics: Metrics) -> str:
+    return f"{metrics.get('flops/cumulative', 0.0):.3g}"
 
 
 def _accuracy(metrics: Metrics, split: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from star_loop.accounting.metrics import base_accuracy, baselines
 from star_loop.accounting.statistics import Statistics
 from star_loop.records import Metrics
 from star_loop.report import charts, quantities
@@ -63,11 +64,14 @@ def _accuracy_by_iteration(metrics: Sequence[Metrics], asked: str) -> Iterator[F
 
 
 def _accuracy_by_flops(metrics: Sequence[Metrics]) -> Iterator[Figure]:
-    curve = _curve("test accuracy", metrics, "evaluation/accuracy", x="flops/cumulative", scale=100)
+    counted = [m if (best := base_accuracy(m)) is None else {**m, "best": best} for m in metrics]
+    curve = _curve("test accuracy", counted, "best", x="flops/cumulative", scale=100)
     if len(curve.x) > 1:
         alt = f"{_said(curve, ' %')} at {quantities.scientific(curve.x[-1])} FLOPs"
         drawing = charts.lines("flops", [curve], x="cumulative FLOPs", y="test accuracy, %", alt=alt)
         caption = "2·P per token read or generated, 6·P per token trained on (P parameters); evaluation apart."
+        if len(baselines(metrics[0])) > 1:
+            caption += " It begins with the better of the base model's two baselines."
         yield Figure(title="Accuracy for compute", drawing=drawing, caption=caption)
 
 

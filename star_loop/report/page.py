@@ -44,6 +44,7 @@ def environment() -> Environment:
 
 def render(summary: Summary) -> str:
     """Return the page as HTML. Every text that the run brought along is escaped."""
+    asked = quantities.asked(summary.settings)
     page = (
         environment()
         .get_template("report.html.j2")
@@ -52,7 +53,8 @@ def render(summary: Summary) -> str:
             subtitle=subtitle(summary.settings),
             notation=notation(summary.settings),
             headline=headline(summary.metrics),
-            figures=list(figures(summary.metrics, quantities.asked(summary.settings))),
+            asked=asked,
+            figures=list(figures(summary.metrics, asked)),
             skills=skill_table(summary),
             iterations=iteration_rows(summary.metrics),
             phases=phase_rows(summary.metrics),
@@ -112,18 +114,18 @@ def headline(metrics: Sequence[Metrics]) -> list[Tile]:
         remark = f"{gained}95 % interval {ends}"
         tiles.append(Tile(title="Test accuracy", value=grown, remark=remark))
     generated, trained = (total(metrics, f"tokens/{name}") for name in ("generated", "trained"))
-    flops = metrics[-1].get("flops/cumulative")
+    flops, iterations = metrics[-1].get("flops/cumulative"), len(metrics) - 1
     return [
         *tiles,
-        Tile(title="FLOPs", value=quantities.scientific(flops), remark="generation and training"),
+        Tile(title="FLOPs", value=quantities.scientific(flops), remark="all that was spent but evaluation"),
         Tile(
             title="Tokens generated",
             value=quantities.count(generated),
-            remark=f"{quantities.count(trained)} trained on",
+            remark=f"in collecting; {quantities.count(trained)} trained on",
         ),
         Tile(
             title="Time",
             value=quantities.duration(total(metrics, "seconds/total")),
-            remark=f"{len(metrics) - 1} iterations",
+            remark=f"{iterations} iteration{'s' * (iterations != 1)}",
         ),
     ]

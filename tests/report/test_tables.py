@@ -1,13 +1,18 @@
 """The page's tables and figures add up to what the run says of itself, whatever it was made of."""
 
+from pathlib import Path
+
 import pytest
 
 from star_loop.config.build import build
 from star_loop.launch import advance
 from star_loop.records import Metrics
+from star_loop.report import write
 from star_loop.report.tables import method_rows, phase_rows
 from star_loop.run.directory import RunDirectory
-from tests.quiz import QUIZ, configure
+from tests.quiz import QUIZ, configure, play
+from tests.report.test_comparison import make
+from tests.report.test_report import Page
 
 RUNS = {
     "search": (*QUIZ, "search=balance", "search.temperatures=[0.5,1.0]", "search.questions=3"),
@@ -40,3 +45,26 @@ def test_every_phase_and_everything_that_was_spent_has_a_row(metrics: list[Metri
 def test_figures_of_evaluation_are_not_the_methods(metrics: list[Metrics]) -> None:
     names = [name for name, _ in method_rows(metrics)]
     assert names and not [name for name in names if name.startswith(("evaluation", "validation"))]
+
+
+def test_what_the_base_did_with_worked_examples_begins_every_count(tmp_path: Path) -> None:
+    """The headline, the change and accuracy for compute begin with the better baseline; the page says which."""
+    make(tmp_path / "examples", (0.2, 0.4), 0, shots=0.3)
+    make(tmp_path / "bare", (0.2, 0.4), 0)
+    labels = [value for name, value in shown(tmp_path / "examples").attributes if name == "aria-label"]
+    assert "test accuracy from 30 % to 40 % at 1.00e12 FLOPs" in labels
+    assert "begins with the better of the base model's two baselines" in shown(tmp_path / "examples").text
+    assert "30.0 % → 40.0 %" in shown(tmp_path / "examples").text
+    assert "baselines" not in shown(tmp_path / "bare").text
+
+
+def test_a_table_of_skills_says_how_the_questions_were_asked(tmp_path: Path) -> None:
+    play(tmp_path, "iterations=1")
+    text = shown(tmp_path).text
+    assert "Per cent of the test questions, asked zero-shot, iteration 0 → 1" in text
+    assert "Test questions, asked zero-shot and answered greedily by iteration 0 and by iteration 1" in text
+    assert "1 iteration " in text and "1 iterations" not in text
+
+
+def shown(run: Path) -> Page:
+    return Page(write(run).read_text(encoding="utf-8"))
