@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from star_loop.experiment import Experiment
+from star_loop.export.made import how_made
 from star_loop.models import Pretrained
 from star_loop.records import TURN, Example, Metrics
 from star_loop.report.quantities import asked, interval, percent
@@ -41,10 +42,9 @@ tags: [star_loop, {"full" if whole else "lora"}, self-improvement]
 ---
 # {experiment.name}, iteration {here.number}
 
-`{base.name_or_path}` after {here.number} {"iteration" if here.number == 1 else "iterations"} of teaching itself with
-star_loop: it wrote rationales, those that reached the right answer were kept, and
-{"all its weights were" if whole else "a LoRA adapter was"} trained on them. The licences of the
-base model and of the questions hold for it.
+`{base.name_or_path}` after {here.number} {"iteration" if here.number == 1 else "iterations"} of learning with
+star_loop, {"all weights" if whole else "an adapter"} trained on rationales. They were {how_made(experiment)}
+The licences of the base model and of the questions hold for it.
 
 | | base model | iteration {here.number} |
 |---|---|---|
@@ -157,7 +157,13 @@ def in_head(text: str) -> str:
 
 
 def data_card(run: RunDirectory, experiment: Experiment, last: int, license: str, rows: dict[str, int]) -> str:
-    """Describe what the two tables hold, in the form that `datasets.load_dataset` reads."""
+    """Describe what the two tables hold, in the form that `datasets.load_dataset` reads.
+
+    Args:
+        rows: of each table, and `wrong` ones that were trained on to be written less, which are in neither as such.
+    """
+    trained = f"the right ones that were trained on; {rows['wrong']} wrong ones, to be written less, are left out"
+    trained = trained if rows["wrong"] else "all that was trained on"
     return f"""---
 license: {in_head(license)}
 tags: [star_loop, synthetic, reasoning]
@@ -169,13 +175,12 @@ configs:
 ---
 # Rationales of {experiment.name}, iterations 1 to {last}
 
-Written by `{experiment.model.name_or_path}` and the models that it became, and judged by their final answers only: a
-rationale that is right in its answer may be wrong in a step. The licences of the base model and of the questions hold
-for them.
+They were {how_made(experiment)}
+The licences of the questions and of the models that wrote hold for them.
 
 | table | rows | columns |
 |---|---|---|
-| `rationales` | {rows["rationales"]} | `prompt`, `completion`, `weight`, `id`, `iteration`: all that was trained on |
+| `rationales` | {rows["rationales"]} | `prompt`, `completion`, `weight`, `id`, `iteration`: {trained} |
 | `pairs` | {rows["pairs"]} | `prompt`, `chosen`, `rejected`, `id`, `iteration`: a right and a wrong rationale |
 
 {_provenance(run, experiment)}

@@ -141,12 +141,16 @@ def copy_adapter(adapter: Path, base: Pretrained, into: Path) -> None:
 
 def _write_data(run: RunDirectory, experiment: Experiment, last: int, into: Path) -> dict[str, int]:
     into.mkdir()
+    left_out = 0
     observations = experiment.task.train()
     rationales: dict[str, list[Any]] = {name: [] for name in ("prompt", "completion", "weight", "id", "iteration")}
     pairs: dict[str, list[Any]] = {name: [] for name in ("prompt", "chosen", "rejected", "id", "iteration")}
     for t in range(1, last + 1):
         here = run.iteration(t)
-        for example in (each for each in here.examples(absent) if each.weight > 0):
+        for example in here.examples(absent):
+            left_out += example.weight < 0
+            if example.weight <= 0:
+                continue
             row = {"prompt": example.prompt, "completion": example.completion, "weight": example.weight}
             _append(rationales, row | {"id": example.id, "iteration": t})
         for right, wrong in _pairs(here.rollouts()):
@@ -155,7 +159,7 @@ def _write_data(run: RunDirectory, experiment: Experiment, last: int, into: Path
             _append(pairs, row | {"id": right.id, "iteration": t})
     (into / "rationales.parquet").write_bytes(parquet_bytes(rationales))
     (into / "pairs.parquet").write_bytes(parquet_bytes(pairs))
-    return {"rationales": len(rationales["id"]), "pairs": len(pairs["id"])}
+    return {"rationales": len(rationales["id"]), "pairs": len(pairs["id"]), "wrong": left_out}
 
 
 def _pairs(rollouts: Sequence[Rollout]) -> Iterator[tuple[Rollout, Rollout]]:

@@ -20,12 +20,13 @@ from star_loop.embedded import TINY
 from star_loop.export.__main__ import main
 from star_loop.export.card import command, in_head, model_card, name_of
 from star_loop.export.files import choose, copy_adapter, export
+from star_loop.export.made import how_made
 from star_loop.launch import launch
 from star_loop.models import Pretrained
 from star_loop.records import Example
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
-from tests.quiz import configure, play
+from tests.quiz import QUIZ, configure, play
 from tests.small_models import write_adapter, write_llama
 
 ROOT = Path(__file__).parent.parent.parent
@@ -109,6 +110,38 @@ def test_the_cards_say_where_it_all_comes_from(scripted: Path) -> None:
     for card in (model, data):
         assert all(part in card for part in ("| task | Quiz |", "AdaStar", "| seed | 0 |", "`python -m star_loop"))
         assert str(scripted) not in card
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ((), "written by a script in place of a model, judged by `Exact`, and chosen by"),
+        (("generator=openai", "generator.model=big", "generator.base_url=http://there/v1"),
+         "written by `big` on a server, not by the model that learns, judged"),
+        (("generator=openai", "generator.model=big", "generator.base_url=http://there/v1", "generator.until=2"),
+         "written up to iteration 2 by `big` on a server, then by `scripted` and the models that it became, judged"),
+        (("generator=teachers", "generator.path=mine.jsonl"), "read from a file; where it held none"),
+        (("generator=pool", "generator.path=mine.jsonl"), "read from a file, whose writers it names or nobody knows"),
+        (("generator=vllm",), "written by `scripted` and the models that it became, judged by `Exact`, and chosen by"),
+        (("selectors=faithful", "task.labels=majority", "allocator.rollouts=8"),
+         "judged by `Exact`, against the answer of the majority, and chosen by `Faithful`"),
+        (("task.verifier._target_=star_loop.verifiers.chain.Chain",), "judged by `Chain`"),
+        (("reward=judge", "reward.server.base_url=http://there/v1", "reward.server.model=big"), "marked by `Judge`"),
+    ],
+)  # fmt: skip
+def test_the_cards_say_who_wrote_who_judged_and_what_chose(keys: tuple[str, ...], said: str) -> None:
+    assert said in how_made(build(configure(*QUIZ, "trainer=scripted", *keys)))
+
+
+def test_wrong_rationales_that_were_trained_on_are_counted(scripted: Path, tmp_path: Path) -> None:
+    play(tmp_path, "selectors=contrast", "second_try=none", "generator.table=[0.7,0.5,0.3]")
+    examples = [example for t in (1, 2, 3) for example in RunDirectory(tmp_path).iteration(t).examples(list)]
+    wrong = sum(example.weight < 0 for example in examples)
+    data = export(tmp_path, "last", ["data"]) / "data"
+    card = (data / "README.md").read_text()
+    assert wrong > 0 and f"{wrong} wrong ones, to be written less, are left out" in card
+    assert parquet.read_metadata(data / "rationales.parquet").num_rows == len(examples) - wrong
+    assert "all that was trained on" in (export(scripted, "last", ["data"]) / "data/README.md").read_text()
 
 
 def test_the_model_card_says_how_to_load_it_and_what_it_was_trained_with(scripted: Path) -> None:
