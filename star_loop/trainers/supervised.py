@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset, disable_progress_bars
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
@@ -29,7 +30,8 @@ from star_loop.trainers.students import causal_of, load_base
 
 SET = {
     "output_dir", "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
-    "learning_rate", "lr_scheduler_type", "warmup_steps", "warmup_ratio", "weight_decay", "adam_beta1", "adam_beta2",
+    "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "warmup_ratio", "weight_decay",
+    "adam_beta1", "adam_beta2",
     "max_grad_norm", "seed", "use_cpu", "bf16", "fp16", "gradient_checkpointing", "packing", "max_length",
     "train_sampling_strategy", "report_to", "save_strategy", "eval_strategy", "logging_steps", "logging_strategy",
     "logging_nan_inf_filter", "disable_tqdm", "remove_unused_columns", "shuffle_dataset", "completion_only_loss",
@@ -71,7 +73,8 @@ def fit(
     try:
         with tempfile.TemporaryDirectory() as work:
             watch = _Watch(student, batches, progress)
-            trainer = SFTTrainer(
+            trainer = _OurRates(
+                settings,
                 model=student.model,
                 args=_config(sft, settings, forward, batches, work),
                 train_dataset=Dataset.from_list([_row(one) for batch in batches for one in batch]),
@@ -91,8 +94,7 @@ def _config(
 ) -> SFTConfig:
     chosen = {
         "output_dir": work, "max_steps": len(batches), "per_device_train_batch_size": len(batches[0]),
-        "learning_rate": settings.learning_rate, "lr_scheduler_type": settings.lr_scheduler_type,
-        "warmup_steps": settings.warmup_steps, "weight_decay": settings.weight_decay,
+        "learning_rate": settings.learning_rate, "weight_decay": settings.weight_decay,
         "adam_beta1": settings.betas[0], "adam_beta2": settings.betas[1],
         "max_grad_norm": settings.max_grad_norm or 0.0, "seed": torch.initial_seed() % 2**32,
         "use_cpu": not torch.cuda.is_available(), "bf16": forward.half, "gradient_checkpointing": False,
@@ -103,6 +105,22 @@ def _config(
         return SFTConfig(**chosen, **sft)
     except (TypeError, ValueError) as error:
         raise ValueError(f"trainer.sft={dict(sft)}: TRL refuses it: {error}") from error
+
+
+class _OurRates(SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer with the learning rates of a round: its own warm-up begins at 0 and `constant` has none."""
+
+    def __init__(self, settings: LoraKeys, **given: Any) -> None:
+        self.settings = settings
+        super().__init__(**given)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
+        """Return what gives the optimiser the rate of each step."""
+        highest = self.settings.learning_rate or 1.0  # of no rate every share is none
+        self.lr_scheduler = LambdaLR(
+            optimizer or self.optimizer, lambda step: self.settings.rate(step, num_training_steps) / highest
+        )
+        return self.lr_scheduler
 
 
 def _row(one: Encoded) -> dict[str, list[int]]:

@@ -11,13 +11,13 @@ from star_loop.protocols import Progress
 from star_loop.trainers.batches import Encoded, Step
 from star_loop.trainers.lora import Lora
 
-OWN = ("loss", "optimizer", "rate_factors", "packing", "max_tokens_per_batch", "min_lr_ratio", "decay_ratio")
+OWN = ("loss", "optimizer", "rate_factors", "packing", "max_tokens_per_batch")
 """Keys that mean nothing to TRL."""
 
 
 class Trl(Lora):
-    """TRL trains; what is asked of a round stays: the batches, LoRA matrices that moved and nothing else, finite
-    numbers, a canary, PEFT's files.
+    """TRL trains; what is asked of a round stays: the batches, the learning rate of each step, LoRA matrices that moved
+    and nothing else, finite numbers, a canary, PEFT's files.
 
     Example:
         >>> Trl(r=8, sft={"neftune_noise_alpha": 5}).batch_size_of(100)
@@ -39,8 +39,6 @@ class Trl(Lora):
         for key in OWN:
             if getattr(self, key) != usual[key].default:
                 raise ValueError(f"trainer.{key}={getattr(self, key)}: trainer=trl does not heed it: take trainer=lora")
-        if self.lr_scheduler_type == "wsd":
-            raise ValueError("trainer.lr_scheduler_type=wsd: trainer=trl has linear, cosine and constant")
         if base.quantization:
             raise ValueError(
                 f"model.quantization={base.quantization}: TRL would keep LoRA's matrices in bfloat16: take trainer=lora"
