@@ -5,7 +5,7 @@
   base/          what the adapter belongs to, where it came with a Python package (as `tiny` does)
   merged/        a whole model, base and adapter summed, or as trainer=full made it: transformers, vLLM
   data/          a data set, with its card:
-    rationales.parquet   prompt, completion, …: every rationale that was trained on (TRL's prompt/completion layout)
+    rationales.parquet   prompt, completion, …: every right rationale that was trained on (TRL's layout)
     pairs.parquet        prompt, chosen, rejected, …: a correct and an incorrect rationale of the same question, for
                          DPO or a verifier (V-STaR, arXiv 2402.06457)
   README.md      the model card: figures, how to load it, its prompt, its settings, its command
