@@ -96,9 +96,9 @@ class Experiment(Component):
         return {**keys, "task": task.in_turns(model.chat_template)} if known else keys
 
     def check(self) -> None:
-        """Look for a selector that wants scores and has no scorer, for a scorer whose engine cannot tell, for turns
-        without a chat template, for a model that has no weights or that the trainer cannot train, and for the mirror's
-        place.
+        """Look for a selector that wants scores and has no scorer, or weighs for a trainer that does not heed weights,
+        for a scorer whose engine cannot tell, for turns without a chat template, for a model that has no weights or
+        that the trainer cannot train, and for the mirror's place.
 
         Raises:
             ValueError: names it.
@@ -109,11 +109,7 @@ class Experiment(Component):
             raise ValueError("task.turns=true needs a model with a chat template: set model.chat_template=true")
         if self.scorer is not None and self.scorer.asks_engine and not self.generator.scores:
             raise ValueError("scorer=engine asks vLLM for probabilities: take generator=vllm, or scorer=student")
-        for name, selector in self.selectors.items():
-            parts = selector.parts.items() if isinstance(selector, Contrast) else ()
-            for key, part in ((name, selector), *((f"{name}.{inner}", part) for inner, part in parts)):
-                if part.scored and self.scorer is None:
-                    raise ValueError(f"selectors.{key} weighs rationales by their scores: add scorer=student")
+        self._check_selectors()
         self._check_contrast()
         if self.task.labels == "majority":
             self._check_votes()
@@ -135,6 +131,18 @@ class Experiment(Component):
                 f"model=scripted has no weights and no tokenizer for {', '.join(keys)}: take {', '.join(take)}, or "
                 "another model="
             )
+
+    def _check_selectors(self) -> None:
+        for name, selector in self.selectors.items():
+            parts = selector.parts.items() if isinstance(selector, Contrast) else ()
+            for key, part in ((name, selector), *((f"{name}.{inner}", part) for inner, part in parts)):
+                if part.scored and self.scorer is None:
+                    raise ValueError(f"selectors.{key} weighs rationales by their scores: add scorer=student")
+                if part.weighs and not self.trainer.heeds_weights:
+                    raise ValueError(
+                        f"selectors.{key} gives rationales different weights, of which the trainer knows nothing: take "
+                        "trainer=lora, or selectors that do not weigh"
+                    )
 
     def _check_contrast(self) -> None:
         """Wrong rationales are trained on where they are meant, and nowhere else."""

@@ -65,6 +65,8 @@ def test_law_selections_are_subsequences_pure_and_idempotent(selectors: dict[str
         assert all(any(k.rollout is item.rollout for item in remaining) for k in kept)
         if selector.idempotent:
             assert selector.select(kept, CONTEXT, rng(0, name)) == kept
+        if not selector.weighs:
+            assert all(abs(k.weight) == 1 for k in kept if k.rollout.correct)
 
 
 @given(candidates)

@@ -82,6 +82,8 @@ class Trainer(Component, ABC):
 
     whole: ClassVar[bool] = False
     """Whether a round writes a whole model instead of an adapter."""
+    heeds_weights: ClassVar[bool] = True
+    """Whether examples of different weight count differently."""
 
     @abstractmethod
     def train(

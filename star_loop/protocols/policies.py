@@ -77,13 +77,15 @@ class Allocator(Component, ABC):
 class Selector(Component, ABC):
     """Chooses which rationales to learn from, and with what weight.
 
-    Laws: the output is a sub-sequence of the input (weights may change); idempotent where the class says so.
+    Laws: the output is a sub-sequence of the input (weights change where the class says so); idempotent where it does.
     """
 
     idempotent: ClassVar[bool] = True
     """Whether selecting from what was selected changes nothing."""
     scored: ClassVar[bool] = False
     """Whether it looks at the candidates' scores, so that a scorer must be configured."""
+    weighs: ClassVar[bool] = False
+    """Whether it gives right rationales different weights, which the trainer must heed."""
 
     @abstractmethod
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:

@@ -34,6 +34,7 @@ class Lark(Selector):
 
     idempotent: ClassVar[bool] = False
     scored: ClassVar[bool] = True
+    weighs: ClassVar[bool] = True
 
     budget: int = Field(3, ge=1)
     """B: rationales of an observation that keep a weight."""

@@ -19,6 +19,7 @@ class Mass(Selector):
     """
 
     idempotent: ClassVar[bool] = False  # up to rounding
+    weighs: ClassVar[bool] = True
 
     def select(self, candidates: Sequence[Candidate], context: Selection, rng: np.random.Generator) -> list[Candidate]:
         """Select all of them but those of groups without mass.

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import Progress
@@ -23,6 +23,8 @@ class Trl(Lora):
         >>> Trl(r=8, sft={"neftune_noise_alpha": 5}).batch_size_of(100)
         8
     """
+
+    heeds_weights: ClassVar[bool] = False
 
     sft: Mapping[str, Any] = {}
     """Further fields of TRL's `SFTConfig`, such as optim, loss_type, neftune_noise_alpha, padding_free."""

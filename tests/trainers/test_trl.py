@@ -12,6 +12,7 @@ from peft import PeftModel
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
+from star_loop.config.build import build
 from star_loop.models import Model, Pretrained, fingerprint
 from star_loop.models.weights import load_merged, load_model, sequence_logprobs
 from star_loop.protocols import TrainingError
@@ -19,6 +20,7 @@ from star_loop.records import Metrics
 from star_loop.trainers.lora import Lora
 from star_loop.trainers.students import load_base
 from star_loop.trainers.trl import Trl
+from tests.quiz import QUIZ, configure
 from tests.small_models import write_llama
 from tests.trainers.test_lora import EXAMPLES, FILES, example
 
@@ -121,6 +123,15 @@ def test_what_it_would_not_heed_is_refused_before_the_run(base: Pretrained, keys
         Trl(**KEYS).check_base(base.model_copy(update={"quantization": "nf4"}))
     with pytest.raises(ValidationError):
         Trl(strategy="ddp")
+
+
+@pytest.mark.parametrize(("selectors", "named"), [("lark", "lark"), ("[]", "mass")])
+def test_selectors_that_weigh_are_refused_before_the_run(selectors: str, named: str) -> None:
+    more = ("+selectors.mass._target_=star_loop.selectors.mixture.Mass", "sampler=skill_it", "sampler.by=[level]")
+    keys = (*QUIZ, "model=tiny", "scorer=student", f"selectors={selectors}", *(more if named == "mass" else ()))
+    build(configure(*keys, "trainer=lora")).check()
+    with pytest.raises(ValueError, match=rf"selectors\.{named} gives rationales different weights.*take trainer=lora"):
+        build(configure(*keys, "trainer=trl")).check()
 
 
 def test_weights_are_refused(base: Pretrained, tmp_path: Path) -> None:
