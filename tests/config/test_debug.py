@@ -29,7 +29,11 @@ def test_it_is_the_same_method_in_a_run_of_its_own(debug: str) -> None:
     assert build(configure(f"debug={debug}", "iterations=5", "name=mine")).iterations == 5
 
 
-@pytest.mark.parametrize("experiment", ["adastar", "star_full"])
+def test_fast_trains_by_what_is_configured() -> None:
+    assert build(configure("experiment=star_acc_full", "debug=fast")).schedule.train_by == "epochs"
+
+
+@pytest.mark.parametrize("experiment", ["adastar", "star_full", "star_acc_full"])
 def test_fast_goes_through_every_stage_with_little_to_do(tmp_path: Path, experiment: str) -> None:
     launch(configure(f"experiment={experiment}", "debug=fast", *SCRIPTED), tmp_path)
     for t in range(3):
