@@ -140,7 +140,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--skill", help="what kind of question it is")
     parser.add_argument("--level", type=int, help="how hard the question is")
     parser.add_argument("--attempt", type=natural, help="0: first tries, 1: second; of a test split 1: sampled answers")
-    parser.add_argument("--id", help="one question: train/00012")
+    parser.add_argument("--id", help="one question, as rollouts name it: train/0000012, train/00012, …")
     parser.add_argument("--shortest", type=natural, metavar="TOKENS", help="at least so long")
     parser.add_argument("--longest", type=natural, metavar="TOKENS", help="at most so long")
     parser.add_argument("--iteration", default="last", help="its number, `all`, or `last` (the default)")
