@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from star_loop.config.build import build
+from star_loop.config.help import parts
 from star_loop.config.secrets import guard_secrets
 from star_loop.errors import ConfigError, counted
 from star_loop.experiment import Experiment
 from star_loop.loop import loop
 from star_loop.models import fingerprint as fingerprint_weights
-from star_loop.protocols import BootstrapError, Engine, EngineError, TrainingError
+from star_loop.protocols import BootstrapError, Engine, EngineError, Generator, TrainingError
 from star_loop.report import write as write_report
 from star_loop.run.directory import FREE_KEYS, RunDirectory
 from star_loop.run.disk import Disk, RunError
 from star_loop.run.fork import FETCHED, adopt, clear_fetched, fetch, guard_source
 from star_loop.run.guard import (
     EXAMPLES,
+    RATIONALES,
     VERIFIER,
     besides,
     bind,
@@ -88,7 +90,7 @@ def advance(
     load.check(experiment)
     experiment.task.verifier.keep(run.workspace)
     splits = load.load(experiment.task)
-    load.prove_reward(experiment, splits)
+    load.prove_parts(experiment, splits)
     with load.refusing():
         identity = _identity(experiment, splits, config)
     source = None
@@ -193,6 +195,9 @@ def _identity(experiment: Experiment, splits: load.Splits, config: Mapping[str, 
         installed[VERIFIER] = judged_by
     if isinstance(experiment.task, SplitTask) and (examples := experiment.task.worked_examples()) is not None:
         installed[EXAMPLES] = examples
+    written = [part.fingerprint() for _, part in parts(experiment) if isinstance(part, Generator)]
+    if rationales := [found for found in written if found is not None]:
+        installed[RATIONALES] = "+".join(rationales)
     return {
         "observations": fingerprint(splits),
         "choices_and_meta": besides(splits),

@@ -3,7 +3,9 @@
 One JSON object per line: `id` (of the observation), `text` (the rationale), `source` (who wrote it; optional).
 """
 
+import hashlib
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from star_loop.accounting.cost import Cost
+from star_loop.errors import counted
 from star_loop.generators.scripted import cost_of
 from star_loop.generators.told import placed
 from star_loop.models import Model, Pretrained
@@ -20,9 +23,14 @@ from star_loop.seeding import rng
 from star_loop.tasks.cells import text
 from star_loop.tasks.table import read
 
+logger = logging.getLogger(__name__)
+
 
 class Pool(Generator):
     """Draws from what the file holds for an observation; for an id that it does not hold, the empty text.
+
+    Ids are those of the task: `train/0000092` of a file of one's own, `train/00092` of a benchmark's, or what `task.id`
+    names. A later launch of a run wants the same rationales.
 
     Draws are without replacement until the observation's rationales are used up, then from the start again. A greedy
     request gets the first one. FLOPs are counted as if the base model had written. Without a `student` the served model
@@ -47,6 +55,35 @@ class Pool(Generator):
             raise ValueError(f"generator.path={self.path} holds no rationale{wanted}: check generator.sources")
         if self.student is not None:
             self.student.check()
+
+    def fingerprint(self) -> str:
+        """Return what changes with the rationales, of whatever sources, and with nothing else in the file.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        return hashlib.sha256(json.dumps(self._texts, sort_keys=True).encode()).hexdigest()
+
+    def prove(self, ids: Iterable[str]) -> None:
+        """Count the training questions that the file has a rationale for, and tell where it has none for some.
+
+        Raises:
+            ValueError: it has one for none of them.
+        """
+        asked = list(ids)
+        held = sum(id in self._texts for id in asked)
+        if not held:
+            there, questions = next(iter(self._texts)), counted(len(asked), "training question")
+            raise ValueError(
+                f"generator.path={self.path} has a rationale for none of {questions}: an id there is {there!r}, "
+                f"an id here {asked[0]!r}: give each rationale its question's id"
+            )
+        if held < len(asked):
+            others = "the empty text is taken" if self.student is None else "the student is asked"
+            logger.warning(
+                "generator.path=%s has a rationale for %s of %s: for the others %s",
+                self.path, f"{held:,}", counted(len(asked), "training question"), others,
+            )  # fmt: skip
 
     def cost(self, base: Pretrained) -> Cost:
         """Return the cost of the base, if it has weights."""

@@ -1,7 +1,7 @@
 """What generates, what fine-tunes, and who is told. Engines own resources, as contexts."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -75,6 +75,21 @@ class Generator(Component, ABC):
     def cost(self, base: Pretrained) -> Cost:
         """Return what a token of this base costs, in FLOPs."""
         return Cost.of(base)
+
+    def fingerprint(self) -> str | None:
+        """Return what changes with a file of the user's own that rationales are taken from; None: there is none.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
+        return None
+
+    def prove(self, ids: Iterable[str]) -> None:
+        """Look whether it can answer the training questions, of which these are the ids, before anything starts.
+
+        Raises:
+            ValueError: none of them.
+        """
 
 
 class Trainer(Component, ABC):

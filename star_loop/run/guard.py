@@ -41,7 +41,11 @@ FOLDERS = (*OWN_FOLDERS, ".engine")
 FILES = (".lock", ".lock.holder", *(name for name in (*OF_A_RUN, *BESIDE) if name not in FOLDERS))
 
 EXAMPLES = "worked_examples"
-"""Fingerprint of a file of the user's own that stands in the prompts; a fork may take another one."""
+"""Fingerprint of a file of the user's own that stands in the prompts."""
+RATIONALES = "rationales"
+"""Fingerprint of a file of the user's own that is learned from instead of what a model writes."""
+FORKABLE = (EXAMPLES, RATIONALES)
+"""Fingerprints that never change in a run, and may in a fork."""
 VERIFIER = "verifier"
 """Fingerprint of code that judges and is none of this project's."""
 
@@ -56,7 +60,7 @@ def bind(run: RunDirectory, config: Mapping[str, Any], identity: Mapping[str, An
     """
     path = run.path / "identity.json"
     made_of = read_json(run.ledger.check(path.name)) if path.exists() else identity
-    others = any(differs(made_of, identity, key) for key in HARD)
+    others = any(differs(made_of, identity, key) for key in (*HARD, *FORKABLE))
     if others or _differing(run, config, free):
         logger.warning("nothing was committed here under other settings; what they left is in %s", _set_aside(run))
     guard_config(run, config, free)
@@ -124,14 +128,14 @@ def guard_identity(run: RunDirectory, identity: Mapping[str, Any]) -> list[str]:
         The soft differences (versions of packages, code that judges), a clause each.
 
     Raises:
-        RunError: one of `HARD` differs.
+        RunError: one of `HARD` or `FORKABLE` differs.
     """
     path = run.path / "identity.json"
     if _is_new(run, path):
         run.ledger.publish(path.name, json_bytes(identity))
         return []
     before = read_json(run.ledger.check(path.name))
-    for key in (*HARD, EXAMPLES):
+    for key in (*HARD, *FORKABLE):
         if differs(before, identity, key):
             raise RunError(
                 f"the {key.replace('_', ' ')} changed since {run.path} began (fingerprint {before.get(key)}, now "
@@ -142,13 +146,13 @@ def guard_identity(run: RunDirectory, identity: Mapping[str, Any]) -> list[str]:
         if key == VERIFIER
         else f"the version of {key} was {before.get(key)}, now {value}: results may differ slightly"
         for key, value in identity.items()
-        if key not in (*HARD, EXAMPLES, "settings") and before.get(key) != value
+        if key not in (*HARD, *FORKABLE, "settings") and before.get(key) != value
     ]
 
 
 def differs(before: Mapping[str, Any], now: Mapping[str, Any], key: str) -> bool:
     """Tell whether a run was made of something else; one that knows nothing of options yet cannot tell of them."""
-    known = key in before or key not in ("choices_and_meta", EXAMPLES)
+    known = key in before or key not in ("choices_and_meta", *FORKABLE)
     return known and before.get(key) != now.get(key)
 
 

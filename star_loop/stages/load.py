@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from star_loop.config.component import Component
 from star_loop.errors import ConfigError, counted
 from star_loop.experiment import Experiment
-from star_loop.protocols import Task, Verifier
+from star_loop.protocols import Generator, Task, Verifier
 from star_loop.records import Columns, Metrics, Observation
 from star_loop.run.disk import RunError
 from star_loop.schedule import Schedule
@@ -178,16 +178,19 @@ def _prove(task: Task, splits: Splits) -> None:
 
 
 @refusing()
-def prove_reward(experiment: Experiment, splits: Splits) -> None:
-    """Show a reward the first question of each task.
+def prove_parts(experiment: Experiment, splits: Splits) -> None:
+    """Show a reward the first question of each task, and generators the ids of all that may be asked.
 
     Raises:
-        ConfigError: it asks for what the question does not have.
+        ConfigError: it asks for what the question does not have, or knows none of them.
     """
     reward, task, train = experiment.reward, experiment.task, splits["train"]
     if reward is not None:
         for place in task.first(1, train):
             reward.prove(task.own(train[place]))
+    for part in _parts(experiment):
+        if isinstance(part, Generator):
+            part.prove(id for rows in train.rows() for id in rows["id"].to_pylist())
 
 
 def has_golds(task: Task, observations: Subset) -> bool:

@@ -1,17 +1,23 @@
 """Rationales from a file: what is drawn, and each of the six benchmarks through a whole iteration of the loop."""
 
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from star_loop.config.build import build
+from star_loop.errors import ConfigError
 from star_loop.generators.pool import Pool, write_golds
 from star_loop.generators.scripted import Scripted
 from star_loop.launch import launch
 from star_loop.models import Model, Pretrained
 from star_loop.records import Completion, Observation, Request, Sampling
-from tests.quiz import Quiz, configure
+from star_loop.run.directory import RunDirectory
+from star_loop.run.disk import RunError
+from star_loop.run.guard import guard_identity
+from tests.quiz import Quiz, configure, play
 from tests.tasks.test_tasks import DATA, FIXTURES, NAMES, folder
 
 BASE = Pretrained(name_or_path="tiny")
@@ -104,6 +110,75 @@ def test_golds_become_a_pool(tmp_path: Path) -> None:
     golds = Pool(path=tmp_path / "golds.jsonl")
     golds.check()
     assert draw(golds, tmp_path, n=1, id="train/3") == ["It is 3.\n#### 3"]
+
+
+def quiz_pool(tmp_path: Path, ids: Iterable[str], word: str = "It is") -> Path:
+    path = tmp_path / "pool.jsonl"
+    rows = ({"id": id, "text": f"{word} {id.partition('/')[2]}.\n#### {id.partition('/')[2]}"} for id in ids)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+TAUGHT = ("generator=teachers", "generator@generator.student=scripted", "schedule.quota=null", "iterations=1")
+
+
+def test_a_pool_of_other_questions_is_refused_by_name(tmp_path: Path) -> None:
+    path = quiz_pool(tmp_path, [f"train/{k:05}" for k in range(12)])
+    for keys in (TAUGHT, ("generator=pool", *TAUGHT[2:])):
+        said = (
+            f"generator.path={path} has a rationale for none of 12 training questions: an id there is 'train/00000', "
+        )
+        with pytest.raises(ConfigError, match=re.escape(f"{said}an id here 'train/0': give each")):
+            play(tmp_path / "run", *keys, f"generator.path={path}")
+        assert not (tmp_path / "run/identity.json").exists()
+
+
+def test_a_pool_of_some_of_the_questions_tells_how_many(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = quiz_pool(tmp_path, ["train/3", "train/5", "test/1", "unknown"])
+    play(tmp_path / "taught", *TAUGHT, f"generator.path={path}")
+    assert caplog.text.count(f"generator.path={path} has a rationale for 2 of 12 training questions") == 1
+    assert "for the others the student is asked" in caplog.text
+    assert "for the others the empty text is taken" not in caplog.text
+    Pool(path=path).prove(["train/3", "train/4"])
+    assert "for 1 of 2 training questions: for the others the empty text is taken" in caplog.text
+    caplog.clear()
+    Pool(path=path).prove(["train/3", "train/5"])
+    assert not caplog.text
+
+
+def test_other_rationales_do_not_continue_a_run(tmp_path: Path) -> None:
+    ids = [f"train/{k}" for k in range(12)]
+    path = quiz_pool(tmp_path, ids)
+    keys = (*TAUGHT, f"generator.path={path}")
+    play(tmp_path / "run", *keys)
+    quiz_pool(tmp_path, ids, word="Its number is")
+    with pytest.raises(
+        RunError, match=r"the rationales changed since .*/run began \(fingerprint .*restore them to cont"
+    ):
+        play(tmp_path / "run", *keys, "iterations=2")
+    path.write_text("".join(reversed(quiz_pool(tmp_path, ids).read_text().splitlines(keepends=True))))
+    assert play(tmp_path / "run", *keys, "iterations=2").iteration == 2, "the same ones in another order"
+    quiz_pool(tmp_path, ids, word="Its number is")
+    fork = f"fork={tmp_path / 'run/iterations/0001'}"
+    assert play(tmp_path / "fork", *keys, fork, "iterations=2").iteration == 2, "a fork may learn from others"
+
+
+def test_a_run_that_knows_nothing_of_its_rationales_goes_on(tmp_path: Path) -> None:
+    """As one that an earlier version has begun."""
+    now = {"observations": "a", "choices_and_meta": "b", "base_weights": "c", "rationales": "d"}
+    with RunDirectory(tmp_path).locked():
+        assert guard_identity(RunDirectory(tmp_path), {k: v for k, v in now.items() if k != "rationales"}) == []
+        assert guard_identity(RunDirectory(tmp_path), now) == []
+
+
+def test_a_launch_that_failed_before_anything_was_there_binds_nobody(tmp_path: Path) -> None:
+    ids = [f"train/{k}" for k in range(12)]
+    keys = (*TAUGHT, f"generator.path={quiz_pool(tmp_path, ids)}")
+    run = RunDirectory(tmp_path / "run")
+    play(tmp_path / "run", *keys, "iterations=0")
+    (run.iteration(0).path / "state.json").unlink()
+    quiz_pool(tmp_path, ids, word="Its number is")
+    assert play(tmp_path / "run", *keys).iteration == 1
 
 
 def iterate(name: str, root: Path, tmp_path: Path, *overrides: str) -> dict[str, float]:
