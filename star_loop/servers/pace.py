@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from threading import Lock
 
@@ -61,9 +60,12 @@ def stated(headers: Mapping[str, str]) -> float | None:
         (0.25, None)
     """
     for name, read in (("retry-after-ms", _milliseconds), ("retry-after", float), ("retry-after", _until)):
-        with suppress(KeyError, ValueError, OverflowError):
-            if (seconds := read(headers[name])) <= _LONGEST_OBEYED:
-                return max(seconds, 0.0)
+        try:
+            seconds = read(headers[name])
+        except (KeyError, ValueError, OverflowError):
+            continue
+        if seconds <= _LONGEST_OBEYED:
+            return max(seconds, 0.0)
     return None
 
 
