@@ -24,6 +24,7 @@ from star_loop.models.skeleton import skeleton
 from star_loop.models.tied import refuse_tied
 from star_loop.models.weights import read_adapter
 from star_loop.trainers.keys import LoraKeys, method_of
+from star_loop.trainers.optimizers import check_factors
 
 OWN = {
     "r": "trainer.r", "lora_alpha": "trainer.lora_alpha", "alpha": "trainer.lora_alpha",
@@ -116,8 +117,8 @@ def check_targets(settings: LoraKeys, base: Pretrained) -> None:
     """Try the matrices on a model without weights.
 
     Raises:
-        ValueError: the base has none of `target_modules`, PEFT refuses a field, or what is trained cannot be merged
-            (`refuse_tied`).
+        ValueError: the base has none of `target_modules`, PEFT refuses a field, what is trained cannot be merged
+            (`refuse_tied`), or a rate factor is of nothing that is trained (`check_factors`).
     """
     config, model = peft_config(settings), skeleton(base)
     modules = {name.rpartition(".")[2] for name, _ in model.named_modules()} - {""}
@@ -133,6 +134,7 @@ def check_targets(settings: LoraKeys, base: Pretrained) -> None:
             named = targets if isinstance(targets, str) else list(targets)
             raise ValueError(f"trainer.target_modules={named}: {error}") from error
     refuse_tied(adapted, base)
+    check_factors(settings, adapted)
 
 
 def continue_from(model: Any, adapter: Path, config: PeftConfig) -> None:

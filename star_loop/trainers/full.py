@@ -43,6 +43,11 @@ class Full(Round):
                 f"model.quantization={base.quantization}: weights of so few bits cannot be trained: take trainer=lora"
             )
         check_memory(base, self.bytes_each)
+        if self.rate_factors:
+            from star_loop.models.skeleton import skeleton
+            from star_loop.trainers.optimizers import check_factors
+
+            check_factors(self, skeleton(base))
 
     def check_beside(self, rank: int) -> None:
         """Refuse an engine that merges nothing: there is no adapter."""

@@ -28,7 +28,7 @@ class Lora(LoraKeys, Round):
             raise ValueError(
                 f"model.quantization={base.quantization} is for LoRA: leave trainer.peft.peft_type={self.method} out"
             )
-        if self.target_modules != "all-linear" or self.peft:
+        if self.target_modules != "all-linear" or self.peft or self.rate_factors:
             from star_loop.trainers.adapter import check_targets
 
             check_targets(self, base)

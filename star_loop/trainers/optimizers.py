@@ -13,8 +13,9 @@ def optimizer_of(settings: RoundKeys, model: Any) -> torch.optim.Optimizer:
     """Make the optimiser of all trainable parameters; each group's `factor` multiplies the schedule's learning rate.
 
     Raises:
-        ValueError: Muon is given a parameter that is no matrix.
+        ValueError: Muon is given a parameter that is no matrix; or see `check_factors`.
     """
+    check_factors(settings, model)
     groups: dict[float, list[Any]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -35,6 +36,22 @@ def optimizer_of(settings: RoundKeys, model: Any) -> torch.optim.Optimizer:
         found: torch.optim.Optimizer = make(listed, lr=rate, betas=settings.betas, weight_decay=decay)
         return found
     return torch.optim.AdamW(listed, lr=rate, betas=settings.betas, weight_decay=decay, fused=True)
+
+
+def check_factors(settings: RoundKeys, model: Any) -> None:
+    """Look whether every part of a name in `rate_factors` is in the name of a parameter that is trained.
+
+    Raises:
+        ValueError: one is in none.
+    """
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    for part in settings.rate_factors:
+        if not any(part in name for name in names):
+            there = sorted({word for name in names for word in name.split(".") if not word.isdigit()})
+            raise ValueError(
+                f"trainer.rate_factors: {part!r} is in the name of no parameter that is trained; they are made of "
+                f"{', '.join(there)}"
+            )
 
 
 def factor_of(settings: RoundKeys, name: str) -> float:

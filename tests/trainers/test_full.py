@@ -126,6 +126,12 @@ def test_a_round_in_which_nothing_moves_writes_nothing(base: Pretrained, tmp_pat
     assert list((tmp_path / "model").iterdir()) == list((tmp_path / "wild").iterdir()) == []
 
 
+def test_a_rate_factor_of_no_parameter_is_refused_before_anything_starts(base: Pretrained) -> None:
+    FAST.model_copy(update={"rate_factors": {"q_proj": 2}}).check_base(base)
+    with pytest.raises(ValueError, match=r"trainer\.rate_factors: 'lora_B' is in the name of no parameter"):
+        FAST.model_copy(update={"rate_factors": {"q_proj": 2, "lora_B": 16}}).check_base(base)
+
+
 def test_what_does_not_fit_the_memory_is_refused_before_anything_starts(base: Pretrained, tmp_path: Path) -> None:
     FAST.check_base(base)
     LlamaConfig(hidden_size=16384, intermediate_size=65536, num_hidden_layers=80).save_pretrained(tmp_path)

@@ -359,6 +359,16 @@ def test_a_rate_factor_names_parts_of_parameters():
     assert [factor_of(settings, name) for name in ("k_proj.lora_A", "k_proj.lora_B", "q_proj.lora_B")] == [1, 16, 8]
 
 
+def test_a_rate_factor_of_no_parameter_is_refused_before_anything_starts(base, fit):
+    for factors in ({"lora_B": 16}, {"lora_B": 16, "q_proj": 2}):
+        FAST.model_copy(update={"rate_factors": factors}).check_base(base)
+    refused = r"trainer\.rate_factors: 'lora_b' is in the name of no parameter that is trained; .* lora_A, lora_B, "
+    with pytest.raises(ValueError, match=refused):
+        FAST.model_copy(update={"rate_factors": {"lora_B": 16, "lora_b": 16}}).check_base(base)
+    with pytest.raises(ValueError, match=refused):
+        fit(steps=1, rate_factors={"lora_b": 16})
+
+
 class Narrow(Placement):
     """Memory that holds micro-batches of at most `room` padded tokens: more is an out-of-memory halfway through."""
 
