@@ -1,5 +1,7 @@
 """Skill-It's graph from a file, copied into the run so that what it rests on stays as it was."""
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,10 @@ import numpy as np
 
 from star_loop.preparations import Bench, Preparation, Prepared
 from star_loop.records import Columns
-from star_loop.run.disk import read_json
+
+_MOST = sys.float_info.max
+_WIDE = 80
+"""Characters of what is wrong that are shown."""
 
 
 class GraphFile(Preparation):
@@ -23,7 +28,7 @@ class GraphFile(Preparation):
         """The file must hold a graph.
 
         Raises:
-            ValueError: it does not; names the edge.
+            ValueError: it does not; names the file and the edge.
         """
         self._edges()
 
@@ -39,17 +44,28 @@ class GraphFile(Preparation):
         )  # fmt: skip
 
     def _edges(self) -> dict[str, dict[str, float]]:
+        file = f"preparation.graph_file.path={self.path}"
         if self.path is None or not self.path.is_file():
-            raise ValueError(f"preparation.graph_file.path={self.path}: there is no such file")
-        found: dict[str, Any] = read_json(self.path)
+            raise ValueError(f"{file}: there is no such file")
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{file} is no JSON: {error}") from error
+        if not isinstance(found, dict):
+            raise ValueError(f"{file} has {_short(found)}, expected an object, {{from: {{to: strength}}}}")
         for name, row in found.items():
             if not isinstance(row, dict):
-                raise ValueError(f"{self.path}: {name!r} has {row!r}, expected an object of strengths by group")
+                raise ValueError(f"{file}: {name!r} has {_short(row)}, expected an object of strengths by group")
             for to, strength in row.items():
-                if isinstance(strength, bool) or not isinstance(strength, int | float) or not np.isfinite(strength):
+                if isinstance(strength, bool) or not isinstance(strength, int | float) or not abs(strength) <= _MOST:
                     raise ValueError(
-                        f"{self.path}: the edge {name!r} → {to!r} is {strength!r}, expected a finite number"
+                        f"{file}: the edge {name!r} → {to!r} is {_short(strength)}, expected a finite number"
                     )
         if not found:
-            raise ValueError(f"{self.path} names no group")
+            raise ValueError(f"{file} names no group")
         return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _WIDE else f"{text[:_WIDE]}…"

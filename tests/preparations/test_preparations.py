@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from star_loop.errors import ConfigError
 from star_loop.generators.pool import write_golds
 from star_loop.models import Model, Pretrained
 from star_loop.preparations.clustering import farthest_points, kmeans, nearest, principal_components, standardised
@@ -404,14 +405,18 @@ def test_a_graph_from_a_file_is_kept_in_the_run(tmp_path: Path) -> None:
     path.write_text('{"s1": {"s1": 1}}')
     play(tmp_path / "run", *options, "iterations=2")
     for text, wrong in (
-        ('{"s1": {"s2": "much"}}', "the edge 's1' → 's2' is 'much', expected a finite number"),
-        ('{"s1": 3}', "'s1' has 3, expected an object"),
-        ("{}", "names no group"),
-        ("[]", "is not a JSON object"),
+        ('{"s1": {"s2": "much"}}', ": the edge 's1' → 's2' is \"much\", expected a finite number"),
+        ('{"s1": {"s2": NaN}}', ": the edge 's1' → 's2' is NaN, expected"),
+        (f'{{"s1": {{"s2": {10**400}}}}}', ": the edge 's1' → 's2' is "),
+        ('{"s1": 3}', ": 's1' has 3, expected an object"),
+        ("{}", " names no group"),
+        ("[1, 2]", r" has \[1, 2\], expected an object, {from: {to: strength}}"),
+        ("{", " is no JSON: "),
     ):
         path.write_text(text)
-        with pytest.raises(ValueError, match=wrong):
+        with pytest.raises(ConfigError, match=rf"^preparation\.graph_file\.path={path}{wrong}"):
             play(tmp_path / "bad", *options)
+    assert not (tmp_path / "bad/config.yaml").exists()
     path.unlink()
     with pytest.raises(ValueError, match=r"graph_file\.path=.*: there is no such file"):
         play(tmp_path / "bad", *options)
