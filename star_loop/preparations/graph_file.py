@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from star_loop.preparations import Bench, Preparation, Prepared
+from star_loop.protocols import Sampler
 from star_loop.records import Columns
+from star_loop.samplers.grouped import Grouped, label
 
 _MOST = sys.float_info.max
 _WIDE = 80
@@ -32,16 +34,39 @@ class GraphFile(Preparation):
         """
         self._edges()
 
+    def prove(self, columns: Columns, sampler: Sampler) -> None:
+        """Look for the sampler's groups in the graph, where it takes one and no other preparation makes the groups.
+
+        Args:
+            columns: of the observations to learn from.
+            sampler: of the experiment.
+
+        Raises:
+            ValueError: the graph lacks one; names it and the file.
+        """
+        learned = isinstance(sampler, Grouped) and getattr(sampler.mixture, "graph", None) == "learned"
+        if not isinstance(sampler, Grouped) or not learned or not {*sampler.by} <= {*columns}:
+            return
+        known = self._names(self._edges())
+        if missing := [name for name in label(columns, sampler.by)[1] if name not in {*known, *sampler.without}]:
+            raise ValueError(
+                f"preparation.graph_file.path={self.path} has no group {missing[0]!r}, only {known}: name each group "
+                f"of sampler.by=[{','.join(sampler.by)}]"
+            )
+
     def prepare(self, columns: Columns, bench: Bench) -> Prepared:
         """Return the graph (groups, groups) of all groups that the file names."""
         edges = self._edges()
-        names = sorted({*edges, *(to for row in edges.values() for to in row)})
+        names = self._names(edges)
         graph = np.array([[edges.get(i, {}).get(j, 0.0) for j in names] for i in names])
         count = np.count_nonzero(graph) - np.count_nonzero(np.diag(graph))
         return Prepared(
             columns={"skill_graph": graph, "graph_names": np.array(names, np.str_)},
             metrics={"edges": float(count)}, spent=np.zeros(3),
         )  # fmt: skip
+
+    def _names(self, edges: dict[str, dict[str, float]]) -> list[str]:
+        return sorted({*edges, *(to for row in edges.values() for to in row)})
 
     def _edges(self) -> dict[str, dict[str, float]]:
         file = f"preparation.graph_file.path={self.path}"

@@ -410,6 +410,8 @@ def test_a_graph_from_a_file_is_kept_in_the_run(tmp_path: Path) -> None:
         (f'{{"s1": {{"s2": {10**400}}}}}', ": the edge 's1' → 's2' is "),
         ('{"s1": 3}', ": 's1' has 3, expected an object"),
         ("{}", " names no group"),
+        ('{"nosuch": {"other": 1}}', r" has no group 's1', only \['nosuch', 'other'\]: name each group of sampler\.by"),
+        ('{"s1": {"s2": 1}}', r" has no group 's3', only \['s1', 's2'\]"),
         ("[1, 2]", r" has \[1, 2\], expected an object, {from: {to: strength}}"),
         ("{", " is no JSON: "),
     ):
