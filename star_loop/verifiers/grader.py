@@ -5,14 +5,16 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from star_loop.config.component import Component
+from star_loop.errors import EngineError
 from star_loop.records import Observation
 from star_loop.servers import Client, Server
 from star_loop.servers.client import CHAT, Refused
+from star_loop.servers.replies import NoChoice, text_of
 from star_loop.verifiers.reply import reply
 from star_loop.verifiers.rewards import OWN, by_name, names
 
@@ -130,24 +132,17 @@ class Grader(Component):
     def _client(self, folder: Path | None) -> Client:
         return Client(self.server, None if folder is None else folder / self.journal)
 
-    def _reply(self, client: Client, question: str) -> tuple[str, Refused | None]:
+    def _reply(self, client: Client, question: str) -> tuple[str, EngineError | None]:
         """(what the judge says, why it refuses to)"""
         body = {
             "model": client.model, "messages": [{"role": "user", "content": question}],
             "temperature": self.temperature, "max_tokens": self.max_tokens,
         }  # fmt: skip
         try:
-            choices = client.ask(CHAT, body)["choices"]
+            return text_of(client.ask(CHAT, body)["choices"][0]), None
+        except NoChoice as nothing:
+            return "", nothing
         except Refused as refused:
             if refused.status not in _THIS_TEXT:
                 raise
             return "", refused
-        message = choices[0].get("message") if choices else None
-        return _text((message or {}).get("content")), None
-
-
-def _text(content: Any) -> str:
-    """Return what a message says, which some servers give in parts."""
-    parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
-    texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") == "text"]
-    return "".join(str(text) for text in texts if text is not None)

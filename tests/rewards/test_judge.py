@@ -114,22 +114,24 @@ def test_columns_reach_the_judge_from_within_mixtures(tmp_path: Path) -> None:
 
 
 def grader(asked: Asked) -> Answer:
-    """Give 10 where the solution ends in the reference answer, 2 else; refuse what is too long."""
+    """Give 10 where the solution ends in the reference answer, 2 else; refuse what is too long, and filter what is bad."""
     said = asked.body["messages"][0]["content"]
     answer, text = re.findall(r"Reference answer: (.*)\n\nSolution:\n(.*)\n\nDoes it reach", said, re.DOTALL)[0]
     if "long" in text:
         return failure(400)
+    if "bad" in text:
+        return chat()
     return chat(f"Score: {10 if text.endswith(f'#### {answer}') else 2}")
 
 
 def test_marks_come_in_order_and_no_text_is_paid_for_twice(tmp_path: Path) -> None:
-    texts = ["#### 12", "#### 13 \ud800", "long", "#### 12"]
+    texts = ["#### 12", "#### 13 \ud800", "long", "#### 12", "bad"]
     with scripted_server(grader) as server:
-        judge = Judge(server=Server(base_url=server.url, concurrency=2))
+        judge = Judge(server=Server(base_url=server.url, concurrency=2, retries=0))
         judge.check()
         for _ in range(2):
-            assert judge.marks([(CATS, text) for text in texts], folder=tmp_path) == [1.0, 0.2, None, 1.0]
-        assert sum("long" not in json.dumps(asked.body) for asked in server.asked) == 2
+            assert judge.marks([(CATS, text) for text in texts], folder=tmp_path) == [1.0, 0.2, None, 1.0, None]
+        assert sum(not re.search("long|bad", json.dumps(asked.body)) for asked in server.asked) == 2
         with pytest.raises(EngineError, match="refuses the request"):
             judge.marks([(CATS, "long")], folder=tmp_path)
     assert judge.marks([]) == []
