@@ -29,10 +29,15 @@ def a_path(typed: str) -> Path:
     """Read a path, for argparse.
 
     Raises:
-        ArgumentTypeError: it is empty, as a shell's variable that is not set; Python would take the current folder.
+        ArgumentTypeError: it is empty, as a shell's variable that is not set; Python would take the current folder. Or
+            the system knows no path like it.
     """
     if not typed:
         raise ArgumentTypeError("it is empty: give a path")
+    try:
+        Path(typed).exists()
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise ArgumentTypeError(f"{typed[:40]}…: {error.strerror}") from error
     return Path(typed)
 
 

@@ -1,4 +1,5 @@
-"""A path that is empty, as a shell's variable that is not set, is refused; Python would take the current folder."""
+"""A path that is empty, as a shell's variable that is not set, is refused; Python would take the current folder. So is one
+that is longer than any."""
 
 from collections.abc import Callable
 
@@ -30,3 +31,14 @@ def test_an_empty_path_is_refused(
     except SystemExit as ended:
         code = int(ended.code or 0)
     assert code == 2 and "is empty: give" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [export, judge, report, show])
+def test_a_path_that_no_system_knows_is_refused(
+    command: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = command(["long" * 100])
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    assert code == 2 and "File name too long" in capsys.readouterr().err

@@ -43,6 +43,11 @@ def command(*overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["model.name_or_path=./nowhere"], "./nowhere", 2),
         (["model.name_or_path=empty"], "empty has no config.json", 2),
         (["task.n=0"], "the training set is empty", 2),
+        (
+            ["task.n=1", "evaluation.patience=2"],
+            "evaluation.patience=2 watches the accuracy on validation questions",
+            2,
+        ),
         (["task.duplicate=true"], "duplicate id 'train/0'", 2),
         (["task.wrong_gold=true"], "rejects the gold answer '1'", 2),
         (["task.leak=true"], "test observation 'test/0' asks the same as train observation 'leaked'", 2),
