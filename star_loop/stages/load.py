@@ -179,8 +179,7 @@ def _prove(task: Task, splits: Splits) -> None:
 
 @refusing()
 def prove_parts(experiment: Experiment, splits: Splits) -> None:
-    """Show a reward the first question of each task, generators the ids of all that may be asked, and patience what it
-    watches.
+    """Show a reward the first question of each task, generators all ids, and patience what it watches.
 
     Raises:
         ConfigError: it asks for what the question does not have, knows none of them, or watches nothing.
@@ -188,10 +187,8 @@ def prove_parts(experiment: Experiment, splits: Splits) -> None:
     reward, task, train = experiment.reward, experiment.task, splits["train"]
     patience, watched = experiment.evaluation.patience, splits["validation"]
     if patience is not None and not (len(watched) and has_golds(task, watched)):
-        raise ConfigError(
-            f"evaluation.patience={patience} watches the accuracy on validation questions, and there are none with "
-            "gold answers: give some (task.validation_size, task.validation_path), or leave it out"
-        )
+        what = f"evaluation.patience={patience} watches the accuracy on validation questions, and there are none with"
+        raise ConfigError(f"{what} gold answers: give some (task.validation_size, task.validation_path), or leave it out")
     if reward is not None:
         for place in task.first(1, train):
             reward.prove(task.own(train[place]))
