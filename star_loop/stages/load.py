@@ -188,7 +188,7 @@ def prove_parts(experiment: Experiment, splits: Splits) -> None:
     patience, watched = experiment.evaluation.patience, splits["validation"]
     if patience is not None and not (len(watched) and has_golds(task, watched)):
         what = f"evaluation.patience={patience} watches the accuracy on validation questions, and there are none with"
-        raise ConfigError(f"{what} gold answers: give some (task.validation_size, task.validation_path), or leave it out")
+        raise ConfigError(f"{what} gold answers: give some (task.validation_size), or leave it out")
     if reward is not None:
         for place in task.first(1, train):
             reward.prove(task.own(train[place]))
