@@ -13,6 +13,8 @@
 Every numbered line leaves files behind; a line whose files exist is not repeated. That is all that resuming is.
 """
 
+from collections.abc import Sequence
+
 from star_loop.records import Columns, Metrics
 from star_loop.stages import load
 from star_loop.stages.checkpoint import Checkpoint, first_checkpoint, last_checkpoint
@@ -37,7 +39,7 @@ def loop(live: LiveRun) -> Checkpoint:
     checkpoint = last_checkpoint(live.experiment, live.run, columns) or begin(live, columns, prepared)
     curve = live.run.committed_metrics()
     while checkpoint.iteration < live.experiment.iterations and not live.experiment.evaluation.settled(curve):
-        checkpoint = iterate(live, checkpoint, prepared)
+        checkpoint = iterate(live, checkpoint, prepared, curve)
         curve.append(live.run.iteration(checkpoint.iteration).metrics())
     return checkpoint
 
@@ -47,16 +49,20 @@ def begin(live: LiveRun, columns: Columns, prepared: Metrics) -> Checkpoint:
     iteration = live.run.iteration(0)
     checkpoint = first_checkpoint(live.experiment, len(live.splits["train"]), columns)
     data = load.figures(live.experiment.task, live.splits)
-    evaluated = evaluate(live, iteration, checkpoint.model)
+    evaluated = evaluate(live, iteration, checkpoint.model, [])
     if live.experiment.evaluation.shots and live.has_examples:
-        evaluated |= evaluate(live, iteration, checkpoint.model, shots=True)
-    evaluated |= external(live, iteration, checkpoint.model, evaluated)
+        evaluated |= evaluate(live, iteration, checkpoint.model, [], shots=True)
+    evaluated |= external(live, iteration, checkpoint.model, [evaluated])
     spent = {f"{kind}/cumulative": prepared.get(f"{kind}/prepare", 0.0) for kind in ("flops", "flops_exact")}
     return commit(live, iteration, checkpoint, data | evaluated | prepared | spent)
 
 
-def iterate(live: LiveRun, before: Checkpoint, prepared: Metrics) -> Checkpoint:
-    """Run iteration t, from where the run stood after t-1; the first of a fork says what the fork has prepared."""
+def iterate(live: LiveRun, before: Checkpoint, prepared: Metrics, curve: Sequence[Metrics]) -> Checkpoint:
+    """Run iteration t, from where the run stood after t-1; the first of a fork says what the fork has prepared.
+
+    Args:
+        curve: the metrics of iterations 0 to t-1.
+    """
     iteration = live.run.iteration(before.iteration + 1)
 
     live, shown = decide_shots(live, iteration, before.model)  # 1
@@ -70,9 +76,9 @@ def iterate(live: LiveRun, before: Checkpoint, prepared: Metrics) -> Checkpoint:
 
     model, trained = train(live, iteration, before.model, examples)  # 3
 
-    evaluated = evaluate(live, iteration, model)  # 4
+    evaluated = evaluate(live, iteration, model, curve)  # 4
     scored_again = score_again(live, iteration, collected, model)
-    evaluated |= external(live, iteration, model, evaluated)
+    evaluated |= external(live, iteration, model, [*curve, evaluated])
 
     figures = yielded | trained | evaluated  # 5
     figures |= prepared if iteration.number == live.first_iteration else {}

@@ -1,5 +1,6 @@
 """4 evaluate: a model on held-out observations, greedy, without worked examples but for `task.bare_shots`."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from star_loop.accounting.metrics import evaluation_metrics
@@ -14,10 +15,13 @@ from star_loop.stages.load import has_golds
 from star_loop.stages.rollouts import Journal, ask, serve
 
 
-def evaluate(live: LiveRun, iteration: IterationDirectory, model: Model, *, shots: bool = False) -> Metrics:
+def evaluate(
+    live: LiveRun, iteration: IterationDirectory, model: Model, curve: Sequence[Metrics], *, shots: bool = False
+) -> Metrics:
     """Measure the model on validation, for decisions, and on test where it is due, for the record.
 
     Args:
+        curve: the metrics of the iterations before, by which the run may end with this one.
         shots: whether the questions come after the worked examples of collecting.
 
     Returns:
@@ -28,11 +32,10 @@ def evaluate(live: LiveRun, iteration: IterationDirectory, model: Model, *, shot
     suffix = "_shots" if shots else ""
     for split, name in (("validation", f"validation{suffix}"), ("test", f"evaluation{suffix}")):
         observations = live.splits[split]
-        if (
-            len(observations)
-            and _due(live, iteration.number, split, figures)
-            and has_golds(experiment.task, observations)
-        ):
+        due = split == "validation" or experiment.evaluation.measures_test(
+            iteration.number, last=ends(live, iteration.number, [*curve, figures])
+        )
+        if len(observations) and due and has_golds(experiment.task, observations):
             compute = partial(_answers, live, iteration.number, split, model, shots)
             rollouts = iteration.evaluation(name if shots else split, compute)
             samples = [r for r in rollouts if r.attempt == Decoding.SAMPLED]
@@ -43,20 +46,13 @@ def evaluate(live: LiveRun, iteration: IterationDirectory, model: Model, *, shot
     return figures
 
 
-def _due(live: LiveRun, iteration: int, split: str, evaluated: Metrics) -> bool:
-    last = ends(live, iteration, evaluated)
-    return split == "validation" or live.experiment.evaluation.measures_test(iteration, last=last)
-
-
-def ends(live: LiveRun, iteration: int, evaluated: Metrics) -> bool:
+def ends(live: LiveRun, iteration: int, curve: Sequence[Metrics]) -> bool:
     """Tell whether the run ends with this iteration: the last one asked for, or that at which patience is at its end.
 
     Args:
-        evaluated: the iteration's figures on validation; those of the iterations before it are committed.
+        curve: the metrics of all iterations up to this one, of which the figures on validation are enough.
     """
-    evaluation, last = live.experiment.evaluation, live.experiment.iterations
-    curve = live.run.committed_metrics() if evaluation.patience else []
-    return iteration == last or evaluation.settled([*curve, evaluated])
+    return iteration == live.experiment.iterations or live.experiment.evaluation.settled(curve)
 
 
 def examine(

@@ -1,6 +1,7 @@
 """Benchmarks that are not the run's own: whether they were learned from, and how the model does on them."""
 
 import logging
+from collections.abc import Sequence
 
 from star_loop.experiment import Experiment
 from star_loop.external.overlap import occurring
@@ -17,11 +18,11 @@ NAMED = 3
 """Questions that are named in a warning."""
 
 
-def external(live: LiveRun, iteration: IterationDirectory, model: Model, evaluated: Metrics) -> Metrics:
+def external(live: LiveRun, iteration: IterationDirectory, model: Model, curve: Sequence[Metrics]) -> Metrics:
     """Measure the benchmarks of `evaluation.external` that are due.
 
     Args:
-        evaluated: the iteration's figures on validation, by which the run may end with it.
+        curve: the metrics of all iterations up to this one, by which the run may end with it.
 
     Returns:
         `external/<task>/<metric>`, as `external.json` has them.
@@ -30,7 +31,7 @@ def external(live: LiveRun, iteration: IterationDirectory, model: Model, evaluat
         EngineError: they cannot be measured; the iteration's other files stay.
     """
     harness = live.experiment.evaluation.external
-    if harness is None or not harness.due(iteration.number, last=ends(live, iteration.number, evaluated)):
+    if harness is None or not harness.due(iteration.number, last=ends(live, iteration.number, curve)):
         return {}
 
     def compute() -> Metrics:
