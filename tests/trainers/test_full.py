@@ -191,6 +191,6 @@ def test_a_run_keeps_resumes_forks_and_exports_whole_models(tmp_path: Path) -> N
     assert forked.iteration == 5
     folder = export(tmp_path / "run", "last")
     assert {path.name for path in folder.iterdir()} == {"merged", "data", "README.md"}
-    assert "all its weights were trained on" in " ".join((folder / "README.md").read_text().split())
+    assert "all weights trained on rationales" in " ".join((folder / "README.md").read_text().split())
     exported, made = (load_file(place / "model.safetensors") for place in (folder / "merged", last.path / "adapter"))
     assert all(torch.equal(exported[name], made[name]) for name in made)
