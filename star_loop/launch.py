@@ -17,7 +17,6 @@ from star_loop.errors import ConfigError, counted
 from star_loop.experiment import Experiment
 from star_loop.loop import loop
 from star_loop.models import fingerprint as fingerprint_weights
-from star_loop.preparations.graph_file import GraphFile
 from star_loop.protocols import BootstrapError, Engine, EngineError, Generator, TrainingError
 from star_loop.report import write as write_report
 from star_loop.run.directory import FREE_KEYS, RunDirectory
@@ -92,8 +91,10 @@ def advance(
     experiment.task.verifier.keep(run.workspace)
     splits = load.load(experiment.task)
     load.prove_parts(experiment, splits)
-    if not begun:  # a run has its own copy of the graph
-        _prove_graph(experiment, splits)
+    if not begun:  # a run has its own copy of what was prepared
+        with load.refusing():
+            for preparation in experiment.preparation.values():
+                preparation.prove(load.columns(splits["train"]), experiment.sampler)
     with load.refusing():
         identity = _identity(experiment, splits, config)
     source = None
@@ -121,14 +122,6 @@ def advance(
     checkpoint = _loop(experiment, run, splits, engine)
     clear_fetched(run)
     return checkpoint
-
-
-@load.refusing()
-def _prove_graph(experiment: Experiment, splits: load.Splits) -> None:
-    """Show a graph from a file the groups of the training observations."""
-    for preparation in experiment.preparation.values():
-        if isinstance(preparation, GraphFile):
-            preparation.prove(load.columns(splits["train"]), experiment.sampler)
 
 
 def show(config: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from star_loop.accounting.cost import Cost, Spent
 from star_loop.config.component import Component
 from star_loop.models import Model, Pretrained
-from star_loop.protocols import Task
+from star_loop.protocols import Sampler, Task
 from star_loop.records import Columns, Example, Metrics, Observation, Rollout
 from star_loop.run.preparation import Arrays, Folder
 
@@ -70,6 +70,17 @@ class Preparation(Component, ABC):
 
     Law: pure but for files of its folder, which depend on the configuration, the observations and the base alone.
     """
+
+    def prove(self, columns: Columns, sampler: Sampler) -> None:
+        """Look whether the sampler can use what is prepared, as far as is known before a run begins.
+
+        Args:
+            columns: of the observations to learn from.
+            sampler: of the experiment.
+
+        Raises:
+            ValueError: it cannot.
+        """
 
     @abstractmethod
     def prepare(self, columns: Columns, bench: Bench) -> Prepared:

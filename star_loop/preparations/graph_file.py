@@ -37,10 +37,6 @@ class GraphFile(Preparation):
     def prove(self, columns: Columns, sampler: Sampler) -> None:
         """Look for the sampler's groups in the graph, where it takes one and no other preparation makes the groups.
 
-        Args:
-            columns: of the observations to learn from.
-            sampler: of the experiment.
-
         Raises:
             ValueError: the graph lacks one; names it and the file.
         """
