@@ -16,7 +16,7 @@ from star_loop.generators.serving import cut_at_stop
 from star_loop.generators.teaching import Taught
 from star_loop.generators.told import telling
 from star_loop.models import Model, Pretrained, chat
-from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress
+from star_loop.protocols import Arrived, Engine, EngineError, Generator, Progress, themselves
 from star_loop.records import Completion, Request, Sampling
 from star_loop.seeding import seed_for
 from star_loop.servers import Client, Reply, Server
@@ -75,6 +75,12 @@ class OpenAI(Server, Generator):
             )
         if self.student is not None:
             self.student.check()
+
+    def writer(self, base: str) -> str:
+        """Say up to when the server writes."""
+        if self.until is None:
+            return f"written by `{self.model}` on a server, not by the model that learns"
+        return f"written up to iteration {self.until} by `{self.model}` on a server, then by {themselves(base)}"
 
     def cost(self, base: Pretrained) -> Cost:
         """Return what the student says, or the cost of the base, if it has weights."""

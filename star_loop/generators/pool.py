@@ -17,7 +17,7 @@ from star_loop.errors import counted
 from star_loop.generators.scripted import cost_of
 from star_loop.generators.told import placed
 from star_loop.models import Model, Pretrained
-from star_loop.protocols import Arrived, Engine, Generator, Progress, Task
+from star_loop.protocols import Arrived, Engine, Generator, Progress, Task, themselves
 from star_loop.records import Completion, Observation, Request
 from star_loop.seeding import rng
 from star_loop.tasks.cells import text
@@ -84,6 +84,12 @@ class Pool(Generator):
                 "generator.path=%s has a rationale for %s of %s: for the others %s",
                 self.path, f"{held:,}", counted(len(asked), "training question"), others,
             )  # fmt: skip
+
+    def writer(self, base: str) -> str:
+        """Say that they are read, and who writes where there is nothing to read."""
+        if self.student is None:
+            return "read from a file, whose writers it names or nobody knows; not written by the model that learns"
+        return f"read from a file; where it held none for a question, written by {themselves(base)}"
 
     def cost(self, base: Pretrained) -> Cost:
         """Return the cost of the base, if it has weights."""

@@ -51,6 +51,10 @@ class Scripted(Generator):
     seeding: Literal["wave", "request"] = "wave"
     """`request`: what is finished of a wave is kept, as by vLLM, although asking again costs nothing here."""
 
+    def writer(self, base: str) -> str:
+        """Say that no model writes."""
+        return "written by a script in place of a model"
+
     def cost(self, base: Pretrained) -> Cost:
         """Return the parameters as declared; no matrix shapes."""
         return Cost(parameters=self.parameters)

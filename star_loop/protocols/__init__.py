@@ -13,6 +13,7 @@ from star_loop.protocols.engines import Progress as Progress
 from star_loop.protocols.engines import Session as Session
 from star_loop.protocols.engines import Tracker as Tracker
 from star_loop.protocols.engines import Trainer as Trainer
+from star_loop.protocols.engines import themselves as themselves
 from star_loop.protocols.policies import Allocator as Allocator
 from star_loop.protocols.policies import Sampler as Sampler
 from star_loop.protocols.policies import Selector as Selector

@@ -37,6 +37,11 @@ class Engine(Protocol):
         """Give an accelerator's memory back until the next `serve`, so that training can have it."""
 
 
+def themselves(base: str) -> str:
+    """Name the models of a run, for a card."""
+    return f"`{base}` and the models that it became"
+
+
 class Generator(Component, ABC):
     """A source of rationales."""
 
@@ -75,6 +80,14 @@ class Generator(Component, ABC):
     def cost(self, base: Pretrained) -> Cost:
         """Return what a token of this base costs, in FLOPs."""
         return Cost.of(base)
+
+    def writer(self, base: str) -> str:
+        """Say who writes the rationales, in a clause for a card.
+
+        Args:
+            base: what the model that learns is called.
+        """
+        return f"written by {themselves(base)}"
 
     def fingerprint(self) -> str | None:
         """Return what changes with a file of the user's own that rationales are taken from; None: there is none.
