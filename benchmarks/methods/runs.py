@@ -139,16 +139,11 @@ def perform(run: Run, outputs: Path, engines: Engines) -> Row:
     standing = launch(config, directory, engine=engines(experiment))
     assert standing.iteration == experiment.iterations
     left = RunDirectory(directory)
-    points = list(curve(left))
+    points = dict(curve(left))
     if taught:
-        for t, point in zip(tested(left), points, strict=True):
+        for t, point in points.items():
             point["loss"] = loss(experiment, left, t)
-    return Row(run=run, curve=points)
-
-
-def tested(run: RunDirectory) -> list[int]:
-    """The committed iterations whose models were tested."""
-    return [t for t, metrics in enumerate(run.committed_metrics()) if "evaluation/accuracy" in metrics]
+    return Row(run=run, curve=list(points.values()))
 
 
 def warm_up() -> None:
@@ -180,8 +175,8 @@ def loss(x: Experiment, run: RunDirectory, t: int) -> float:
     return sum(score.loss * score.tokens for score in scores) / sum(score.tokens for score in scores)
 
 
-def curve(run: RunDirectory) -> Iterator[Point]:
-    """One point of each committed iteration whose model was tested, with the sums up to it and since the last one."""
+def curve(run: RunDirectory) -> Iterator[tuple[int, Point]]:
+    """Each committed iteration whose model was tested, and its point: the sums up to it and since the last one."""
     since: Point = {}
     sums = dict.fromkeys(("generate", "train", "rollouts", "tokens", "seconds"), 0.0)
     trained: set[int] = set()
@@ -199,16 +194,19 @@ def curve(run: RunDirectory) -> Iterator[Point]:
             continue
         statistics = here.statistics()
         visited = int(np.count_nonzero(statistics.attempts + statistics.hinted_attempts))
-        yield {
-            "accuracy": metrics["evaluation/accuracy"],
-            "skills_alike": skills_alike(metrics),
-            "validation": metrics["validation/accuracy"],
-            "flops": metrics["flops_exact/cumulative"],
-            **sums,
-            "visited": visited,
-            "trained": len(trained),
-            **since,
-        }
+        yield (
+            t,
+            {
+                "accuracy": metrics["evaluation/accuracy"],
+                "skills_alike": skills_alike(metrics),
+                "validation": metrics["validation/accuracy"],
+                "flops": metrics["flops_exact/cumulative"],
+                **sums,
+                "visited": visited,
+                "trained": len(trained),
+                **since,
+            },
+        )
         since = {}
 
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from star_loop.accounting.metrics import WITH_EXAMPLES, base_accuracy
 from star_loop.config.target import PACKAGE, component_class
-from star_loop.errors import ConfigError
+from star_loop.errors import ConfigError, counted
 from star_loop.records import Metrics
 from star_loop.report import quantities
 from star_loop.report.figures import figures, sampling
@@ -114,7 +114,7 @@ def headline(metrics: Sequence[Metrics]) -> list[Tile]:
         remark = f"{gained}95 % interval {ends}"
         tiles.append(Tile(title="Test accuracy", value=grown, remark=remark))
     generated, trained = (total(metrics, f"tokens/{name}") for name in ("generated", "trained"))
-    flops, iterations = metrics[-1].get("flops/cumulative"), len(metrics) - 1
+    flops = metrics[-1].get("flops/cumulative")
     return [
         *tiles,
         Tile(title="FLOPs", value=quantities.scientific(flops), remark="all that was spent but evaluation"),
@@ -126,6 +126,6 @@ def headline(metrics: Sequence[Metrics]) -> list[Tile]:
         Tile(
             title="Time",
             value=quantities.duration(total(metrics, "seconds/total")),
-            remark=f"{iterations} iteration{'s' * (iterations != 1)}",
+            remark=counted(len(metrics) - 1, "iteration"),
         ),
     ]
