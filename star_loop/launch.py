@@ -92,9 +92,7 @@ def advance(
     splits = load.load(experiment.task)
     load.prove_parts(experiment, splits)
     if not begun:  # a run has its own copy of what was prepared
-        with load.refusing():
-            for preparation in experiment.preparation.values():
-                preparation.prove(load.columns(splits["train"]), experiment.sampler)
+        _prove_preparations(experiment, splits)
     with load.refusing():
         identity = _identity(experiment, splits, config)
     source = None
@@ -122,6 +120,13 @@ def advance(
     checkpoint = _loop(experiment, run, splits, engine)
     clear_fetched(run)
     return checkpoint
+
+
+@load.refusing()
+def _prove_preparations(experiment: Experiment, splits: load.Splits) -> None:
+    """Show preparations what is known of the training observations before they are asked."""
+    for preparation in experiment.preparation.values():
+        preparation.prove(load.columns(splits["train"]), experiment.sampler)
 
 
 def show(config: Mapping[str, Any]) -> str:
