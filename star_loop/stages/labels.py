@@ -6,13 +6,16 @@ Huang et al. 2022 (arXiv 2210.11610) train on what agrees with the majority; wit
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import product
 from operator import itemgetter
 
 from star_loop.accounting.metrics import VETOED, VOTES, label_metrics
 from star_loop.protocols import Task
 from star_loop.records import Metrics, Observation, Rollout, Verdict
 from star_loop.stages.judge import verdicts
+
+CANDIDATES = 8
+"""Spellings of a question's answers that the others are compared with, at most: all pairs of 64 are 4,032 verdicts."""
 
 
 def by_majority(
@@ -45,8 +48,9 @@ def majorities(
     """Return the answer of each question that most of its rollouts agree with, and how many do; of equals, the first.
 
     A rollout agrees with an answer where the verifier, given it in the gold answer's place, accepts the rollout: so
-    `0.5` and `1/2` vote together, and the gold answer has no part in it. Where the verifier judges by something else
-    (`Verifier.takes_labels`), or one spelling alone has more than half of the votes, spellings are counted.
+    `0.5` and `1/2` vote together, and the gold answer has no part in it. Of many spellings the eight most frequent can
+    win. Where the verifier judges by something else (`Verifier.takes_labels`), or one spelling alone has more than half
+    of the votes, spellings are counted.
 
     Args:
         task: whose verifier reads and compares.
@@ -63,9 +67,11 @@ def majorities(
     for p, answers in said.items():
         numbers = [len(same) for same in answers.values()]
         if 2 * max(numbers) <= sum(numbers) and task.verifier.choose(observations[p]).takes_labels:
-            given = {answer: replace(observations[p], answer=answer) for answer in answers}
-            pairs += [(p, one, other) for one, other in permutations(answers, 2)]
-            asked += [(given[one], answers[other][0].text) for one, other in permutations(answers, 2)]
+            frequent = sorted(answers, key=lambda answer: -len(answers[answer]))[:CANDIDATES]
+            compared = [(one, other) for one, other in product(frequent, answers) if one != other]
+            given = {answer: replace(observations[p], answer=answer) for answer in frequent}
+            pairs += [(p, one, other) for one, other in compared]
+            asked += [(given[one], answers[other][0].text) for one, other in compared]
     for (p, one, other), verdict in zip(pairs, verdicts(task, asked), strict=True):
         votes[p, one] += verdict.correct * len(said[p][other])
     return {

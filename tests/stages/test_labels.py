@@ -17,7 +17,7 @@ from star_loop.protocols import Task, Verifier
 from star_loop.records import Completion, How, Observation, Request, Rollout, Sampling, Verdict
 from star_loop.run.directory import RunDirectory
 from star_loop.stages.judge import Drawn, judge_all
-from star_loop.stages.labels import agreement, by_majority, majorities
+from star_loop.stages.labels import CANDIDATES, agreement, by_majority, majorities
 from star_loop.tasks.file import File
 from star_loop.tasks.mixture import Mixture
 from star_loop.trackers.remarks import Remarks
@@ -116,6 +116,19 @@ def test_spellings_are_counted_where_one_has_more_than_half_or_nothing_is_compar
 ) -> None:
     rollouts = judged([(1, f"#### {answer}") for answer in answers])
     assert {votes for _, votes in majorities(Quiz(n=4, verifier=verifier), GOLDS, rollouts).values()} == {won}
+
+
+def test_of_many_spellings_only_the_frequent_ones_can_win() -> None:
+    asked: list[str] = []
+
+    class Counted(Exact):
+        def judge(self, observation: Observation, text: str) -> Verdict:
+            asked.append(text)
+            return super().judge(observation, text)
+
+    rollouts = judged([(1, f"#### {answer}") for answer in [*range(60), *range(4), "0.5", "0.5", "1/2"]])
+    assert majorities(Quiz(n=4, verifier=Counted()), GOLDS, rollouts)[1] == ("0.5", 3)
+    assert len(asked) == CANDIDATES * 61, "each with the 61 spellings that are not its own"
 
 
 def test_what_agrees_with_a_label_is_correct_and_has_it_as_its_answer() -> None:
