@@ -21,6 +21,7 @@ USES = {
     "config/vllm.py": ("VllmConfig.scheduler_config",),
     "config/model.py": ("ModelConfig.dtype", "ModelConfig.max_model_len", "ModelConfig.get_vocab_size"),
     "config/reasoning.py": ("ReasoningConfig.reasoning_start_str", "ReasoningConfig.reasoning_end_str"),
+    "engine/arg_utils.py": ("EngineArgs.block_size",),
     "entrypoints/llm.py": (
         "LLM.collective_rpc", "LLM.reset_prefix_cache", "LLM.sleep", "LLM.wake_up", "LLM.__init__(seed)",
         "LLM.__init__(enforce_eager)", "LLM.__init__(kv_cache_memory_bytes)",

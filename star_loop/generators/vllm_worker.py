@@ -22,6 +22,9 @@ Known = Mapping[int, Any]
 """Token -> vLLM's `Logprob`, for one place: its own token and the most probable ones."""
 CPU_SLOTS = 256
 """Completions in flight on a CPU where it is not said: more make it no faster."""
+CPU_BLOCK = 32
+"""Tokens in a block of the prefix cache, which knows whole blocks only: with vLLM's 128 on a CPU, most questions
+are read anew for each of their rationales. Its fast kernels want multiples of 32."""
 FITTING = -1
 """vLLM's word for the longest context that its cache can hold, which on a CPU is smaller than many models' own."""
 STREAM_TICK = 0.25
@@ -150,7 +153,7 @@ class VllmWorker:
             arguments |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
         if self.on_cpu:
             space = wanted["cpu_kvcache_space"] or (0.25 if is_small(self.base) else 1.0)
-            arguments["kv_cache_memory_bytes"] = int(space * 2**30)
+            arguments |= {"kv_cache_memory_bytes": int(space * 2**30), "block_size": CPU_BLOCK}
             if wanted["seeding"] == "request":
                 # A CPU generator cannot be rewound, which vLLM does when a seeded request's prefill is chunked.
                 arguments["enable_chunked_prefill"] = False

@@ -187,6 +187,14 @@ class TestBothEngines:
 
 
 @pytest.mark.engine
+def test_a_question_is_read_once_for_all_its_rationales(engines, base):
+    """As far as whole blocks of the prefix cache go; vLLM's own on a CPU are longer than most questions."""
+    engines["vllm"].serve(Model(base=base))
+    (drawn,) = engines["vllm"].generate(ask(["x" * 80], n=3), seed=0)
+    assert {completion.cached_tokens for completion in drawn} == {64}, "vLLM counts for all of a request together"
+
+
+@pytest.mark.engine
 def test_both_engines_write_the_same_greedy_text(engines, base, adapted):
     for model in (Model(base=base), adapted):
         written = []
