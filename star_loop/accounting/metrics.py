@@ -195,6 +195,8 @@ _UTILISED = {"generate": "collect", "train": "train"}
 def machine_metrics(timings: Sequence[Mapping[str, Any]], figures: Metrics) -> Metrics:
     """Seconds by phase and rates: the only figures that may differ between two identical runs.
 
+    Utilisation is of what was computed: tokens whose keys and values were cached are taken off at a token's mean cost.
+
     Args:
         timings: the journal's lines about the iteration.
         figures: the iteration's other metrics; without `machine/peak_flops` there is no utilisation.
@@ -211,9 +213,13 @@ def machine_metrics(timings: Sequence[Mapping[str, Any]], figures: Metrics) -> M
     if (generated := figures.get("tokens/generated")) and phases.get("collect"):
         found["machine/tokens_per_second"] = generated / phases["collect"]
     if (peak := figures.get("machine/peak_flops")) is not None:
+        tokens = figures.get("tokens/prompt", 0.0) + figures.get("tokens/generated", 0.0)
+        cached = sum(entry.get("cached_tokens", 0) for entry in sound if entry["phase"] == "collect")
+        computed = {"generate": max(1 - cached / max(tokens, 1.0), 0.0), "train": 1.0}
         for what, phase in _UTILISED.items():
             if phases.get(phase):
-                found[f"machine/utilisation_{what}"] = figures[f"flops_exact/{what}"] / phases[phase] / peak
+                flops = figures[f"flops_exact/{what}"] * computed[what]
+                found[f"machine/utilisation_{what}"] = flops / phases[phase] / peak
     return found
 
 

@@ -98,19 +98,21 @@ def test_faithful_is_the_share_of_accepted_rationales_whose_every_step_is_right(
 
 
 def test_times_of_several_launches_add_up() -> None:
-    lines = [{"phase": "collect", "seconds": 1.0, "cached_tokens": 3}, {"phase": "collect", "seconds": 2.0}]
+    lines = [{"phase": "collect", "seconds": 1.0, "cached_tokens": 30}, {"phase": "collect", "seconds": 2.0}]
     figures = {
+        "tokens/prompt": 90.0,
         "tokens/generated": 30.0,
         "flops_exact/generate": 6e9,
         "flops_exact/train": 2e9,
         "machine/peak_flops": 4e9,
     }
-    m = machine_metrics([*lines, {"phase": "train", "seconds": 4.0}], figures)
+    others = [{"phase": "train", "seconds": 4.0}, {"phase": "evaluate", "seconds": 1.0, "cached_tokens": 7}]
+    m = machine_metrics([*lines, *others], figures)
     assert m["seconds/collect"] == 3.0
-    assert m["seconds/total"] == 7.0
+    assert m["seconds/total"] == 8.0
     assert m["machine/tokens_per_second"] == 10.0
-    assert m["machine/cached_tokens"] == 3.0
-    assert (m["machine/utilisation_generate"], m["machine/utilisation_train"]) == (0.5, 0.125)
+    assert m["machine/cached_tokens"] == 37.0
+    assert (m["machine/utilisation_generate"], m["machine/utilisation_train"]) == (0.375, 0.125), "a quarter was cached"
 
 
 counts = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12)
