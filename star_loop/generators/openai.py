@@ -27,6 +27,8 @@ from star_loop.servers.replies import NoChoice, Usage, reasoning_of, text_of
 logger = logging.getLogger(__name__)
 
 JOURNAL = "requests.jsonl"
+IN_A_ROW = 5
+"""Questions without an answer, one after another, after which it is the server's way and no matter of the questions."""
 _STOPS = 4
 """Stop strings that OpenAI takes; all of them are heeded when a reply is read."""
 
@@ -107,6 +109,7 @@ class OpenAIEngine:
 
     def __init__(self, settings: OpenAI, base: Pretrained, client: Client) -> None:
         self.settings, self.base, self.client = settings, base, client
+        self._in_a_row = 0
 
     def serve(self, model: Model) -> None:
         """Do nothing: the server has a model of its own."""
@@ -122,7 +125,14 @@ class OpenAIEngine:
         self, requests: Sequence[Request], *, seed: int,
         progress: Progress | None = None, arrived: Arrived | None = None,
     ) -> list[list[Completion]]:  # fmt: skip
-        """Ask for all of them; a prompt that the server finds too long gives empty completions that were cut off."""
+        """Ask for all of them.
+
+        A prompt that the server finds too long gives empty completions that were cut off; one that it refuses, or
+        answers with nothing however often it is asked, gives empty ones.
+
+        Raises:
+            EngineError: it answers none of several questions in a row, or not at all; see `Client.ask`.
+        """
 
         told = telling(arrived, progress)
         completions = self.client.each([partial(self._complete, request) for request in requests], told)
@@ -136,31 +146,46 @@ class OpenAIEngine:
         while len(drawn) < request.n:
             try:
                 reply = self.client.ask(*self._question(request, len(drawn)))
-            except Refused as refused:
-                self._look_at(refused, request)
-                return [Completion(text="", tokens=0, prompt_tokens=0, finish="length")] * request.n
-            except NoChoice as nothing:
-                raise NoChoice(f"{request.observation.id}: {nothing}") from nothing
+            except (Refused, NoChoice) as failure:
+                return drawn + [self._left_out(failure, request)] * (request.n - len(drawn))
+            self._in_a_row = 0
             drawn += self._read(reply, request)
         return drawn[: request.n]
 
-    def _look_at(self, refused: Refused, request: Request) -> None:
-        """Return where the prompt is too long for the server.
+    def _left_out(self, failure: Refused | NoChoice, request: Request) -> Completion:
+        """Return what stands for a rationale where it is this prompt that the server does not answer.
 
         Raises:
-            Refused: the request is refused for another reason.
-            EngineError: `max_tokens` are too many for the server, after this prompt or any.
+            Refused: it is not.
+            EngineError: too many in a row had no answer; or see `_too_long`.
         """
+        if long := self._too_long(failure, request):
+            logger.warning("%s is left out, its prompt is too long: %s", request.observation.id, failure)
+        elif isinstance(failure, Refused) and not failure.of_text:
+            raise failure
+        else:
+            self._in_a_row += 1
+            if self._in_a_row >= IN_A_ROW:
+                raise EngineError(f"{request.observation.id}, as {IN_A_ROW - 1} before it: {failure}") from failure
+            logger.warning("%s is left out: %s", request.observation.id, failure)
+        return Completion(text="", tokens=0, prompt_tokens=0, finish="length" if long else "stop")
+
+    def _too_long(self, failure: Refused | NoChoice, request: Request) -> bool:
+        """Tell whether the server finds the prompt too long.
+
+        Raises:
+            EngineError: `max_tokens` are too many for it, after this prompt or any.
+        """
+        if isinstance(failure, NoChoice) or not failure.of_text:
+            return False
         most = request.sampling.max_tokens
-        what = too_long(refused.said, most) if refused.status in (400, 413, 422) else None
-        if what is None:
-            raise refused
+        what = too_long(failure.said, most)
         if what == "max_tokens":
             raise EngineError(
                 f"generator.max_tokens={most} leaves {self.settings.base_url} no room for the prompt of "
-                f"{request.observation.id}: lower it (the server: {refused.said})"
+                f"{request.observation.id}: lower it (the server: {failure.said})"
             )
-        logger.warning("%s is left out, its prompt is too long: %s", request.observation.id, refused.said)
+        return what is not None
 
     def _question(self, request: Request, begun: int) -> tuple[str, Mapping[str, Any]]:
         settings, how = self.settings, request.sampling

@@ -44,6 +44,11 @@ class Refused(EngineError):
         super().__init__(message)
         self.status, self.said = status, said
 
+    @property
+    def of_text(self) -> bool:
+        """Tell whether it may be this text alone that the server will not read: it is too long, or it is filtered."""
+        return self.status in (400, 413, 422)
+
 
 class Client:
     """A server that is asked from several threads. What its errors say never holds the key.

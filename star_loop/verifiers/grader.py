@@ -27,8 +27,6 @@ _SCORE = re.compile(r"score\b[^\w\n]*(?:\([^()\n]*\)[^\w\n]*?)?[:：][^\w−–-
 """What announces a mark, up to it: `Score: `, `**Score (0-10):** `."""
 _NAME = re.compile(r"(?<![A-Za-z])\{([A-Za-z_]\w*)\}")
 """Not `\\boxed{n}`, which is mathematics."""
-_THIS_TEXT = (400, 413, 422)
-"""What a server answers to a text that is too long for it, or that it will not read."""
 
 
 class Grader(Component):
@@ -143,6 +141,6 @@ class Grader(Component):
         except NoChoice as nothing:
             return "", nothing
         except Refused as refused:
-            if refused.status not in _THIS_TEXT:
+            if not refused.of_text:
                 raise
             return "", refused
