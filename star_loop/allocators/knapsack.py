@@ -1,10 +1,11 @@
 """Knapsack RL: the numbers of rollouts that promise most mixed outcomes (arXiv 2509.25849)."""
 
 import heapq
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from star_loop.allocators.neyman import Floats, spread, success
 from star_loop.config.component import MOST_DRAWS
@@ -28,11 +29,17 @@ class Knapsack(Allocator):
     most: int = Field(128, ge=2, le=MOST_DRAWS)
     """Draws that no observation exceeds."""
 
+    @model_validator(mode="after")
+    def _most_is_no_less_than_the_mean(self) -> Self:
+        if self.most < self.rollouts:
+            raise ValueError(f"most={self.most} draws of each are less than rollouts={self.rollouts} on average")
+        return self
+
     def allocate(self, proposal: Proposal, state: State, rng: np.random.Generator) -> NDArray[np.int64]:
         """`rollouts` times the number of positions, divided."""
         p = success(state, proposal.positions)
         least = min(self.least, self.rollouts)
-        return filled(p, self.rollouts * len(p), least, max(self.most, self.rollouts))
+        return filled(p, self.rollouts * len(p), least, self.most)
 
     def metrics(self, outcome: Outcome) -> Metrics:
         """Return the spread of N_i, and the share of observations whose draws were neither all right nor all wrong."""

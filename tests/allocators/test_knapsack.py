@@ -36,6 +36,12 @@ def test_no_other_numbers_promise_more(p: list[float], least: int, most: int, sp
     assert sum(map(value, drawn.tolist(), p)) == pytest.approx(best(p, total, least, most), abs=1e-12)
 
 
+def test_a_bound_below_the_mean_is_refused() -> None:
+    with pytest.raises(ValueError, match="most=3 draws of each are less than rollouts=8 on average"):
+        Knapsack(rollouts=8, most=3)
+    assert Knapsack(rollouts=8, most=8).most == 8
+
+
 def test_the_seldom_solved_get_most_draws_and_the_certain_fewest() -> None:
     state = {"alpha": np.array([0.0, 1.0, 5.0, 9.9]), "beta": np.array([10.0, 9.0, 5.0, 0.1])}
     drawn = Knapsack(rollouts=8).allocate(Proposal(positions=np.arange(4)), state, rng(0))
