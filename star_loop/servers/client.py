@@ -83,7 +83,7 @@ class Client:
             raise ValueError(str(error)) from error
         wanted = self.server.model
         if wanted is None and len(names) != 1:
-            raise ValueError(f"{self.server.base_url} has {len(names)} models: give model=…, one of {_listed(names)}")
+            raise ValueError(self._unclear(names))
         if wanted is not None and names and not any(name in (wanted, f"models/{wanted}") for name in names):
             raise ValueError(f"{self.server.base_url} has no model {wanted!r}; it has {_listed(names)}")
 
@@ -96,7 +96,7 @@ class Client:
         """
         names = [self.server.model] if self.server.model is not None else self.models()
         if len(names) != 1:
-            raise EngineError(f"{self.server.base_url} has {len(names)} models: give model=…, one of {_listed(names)}")
+            raise EngineError(self._unclear(names))
         return names[0]
 
     def models(self) -> list[str]:
@@ -280,6 +280,11 @@ class Client:
         budget, spent = self.server.budget, self.server.money(self.journal.spent)
         if budget is not None and spent >= budget:
             raise EngineError(f"budget={budget:g} is spent ({self.spent()}): raise it and run the same command again")
+
+    def _unclear(self, names: Sequence[str]) -> str:
+        """Say that the model is to be named; where the server lists none, only it knows which."""
+        has = f"has {len(names)} models: give model=…, one of {_listed(names)}" if names else "lists none: give model=…"
+        return f"{self.server.base_url} {has}"
 
     def _no_server(self, path: str, why: object) -> EngineError:
         what = f"{self.server.base_url}{path} is no OpenAI-compatible server: {self._without_key(str(why))}"

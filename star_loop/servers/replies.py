@@ -112,8 +112,10 @@ def cards_of(reply: Any) -> list[Mapping[str, Any]]:
     """Return what a server says of each of its models; empty where it says nothing.
 
     Raises:
-        ValueError: what it lists are no models, with names.
+        ValueError: what it lists are no models, with names, or it answers with a text, such as a page.
     """
+    if isinstance(reply, str):
+        raise ValueError(f"it answered {shown(reply)}")
     if not isinstance(reply, dict) or reply.get("data") is None:
         return []
     cards = reply["data"]

@@ -455,6 +455,15 @@ def test_an_odd_list_of_models_is_told_before_anything_starts(cards: object, sai
         Client(Server(base_url=server.url)).check()
 
 
+@pytest.mark.parametrize(("listing", "said"), [
+    ("<html>Welcome</html>", "/v1/models is no OpenAI-compatible server: it answered '<html>Welcome</html>': see that"),
+    ({"data": []}, "/v1 lists none: give model=…$"), ({}, "/v1 lists none: give model=…$"),
+])  # fmt: skip
+def test_a_server_that_lists_no_model_is_told_so(listing: object, said: str) -> None:
+    with scripted_server(echo, listing=listing) as server, pytest.raises(ValueError, match=said):
+        Client(Server(base_url=server.url, model=None)).check()
+
+
 def test_whole_counts_are_counts_however_they_are_written() -> None:
     assert Usage.of({"usage": {"prompt_tokens": 12.0, "completion_tokens": None}}) == Usage(
         requests=1, prompt_tokens=12
