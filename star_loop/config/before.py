@@ -62,8 +62,11 @@ def folder_of_sweep(asked: Namespace) -> str:
     """Tell where a sweep puts the directories of its jobs, which are looked at one by one when each begins.
 
     Raises:
-        HydraException, OmegaConfBaseException, ConfigError: what they share cannot be composed, or holds a secret.
+        HydraException, OmegaConfBaseException, ConfigError: what they share cannot be composed, or holds a secret;
+            or there is no job.
     """
+    if empty := hydra_internals.empty_ranges(asked.overrides):
+        raise ConfigError(f"{empty[0]} holds no number, so that there is no job: see where it begins and ends")
     config, _ = loaded(asked, RunMode.MULTIRUN)
     guard_secrets(resolved(config, config.hydra), os.environ)
     return str(config.hydra.sweep.dir)

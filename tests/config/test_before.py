@@ -1,6 +1,7 @@
 """What is refused before a directory is made: with exit code 2, in the words of whoever typed it."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from star_loop.config.before import options, settings_of_run
+from star_loop.config.before import folder_of_sweep, options, settings_of_run
 from star_loop.config.explain import explain
 from star_loop.config.hydra import register, root_keys
 from star_loop.config.source import Sources
@@ -73,6 +74,14 @@ def test_what_cannot_run_is_refused_in_the_words_that_were_typed(typed: str, ans
     said = refusal(*typed.split())
     assert answer in said
     assert "++" not in said and "full_key" not in said
+
+
+@pytest.mark.parametrize("empty", ["seed=range(0,0)", "++seed=range(5,1)", "seed=shuffle(range(0))"])
+def test_a_sweep_without_a_job_is_refused(empty: str) -> None:
+    register()
+    with pytest.raises(ConfigError, match=re.escape(f"{empty} holds no number, so that there is no job")):
+        folder_of_sweep(options(["-m", "experiment=smoke", "sampler=uniform,adastar", empty]))
+    folder_of_sweep(options(["-m", "experiment=smoke", "sampler=uniform,adastar", "seed=range(1)"]))
 
 
 def test_a_group_that_is_switched_off_is_left_out() -> None:
