@@ -171,14 +171,21 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     keys = dict.fromkeys(key for mapping in settings for key in mapping)
     different = [key for key in keys if len({_text(mapping, key) for mapping in settings}) > 1]
-    replaced = tuple(key.removesuffix("_target_") for key in different if key.endswith("._target_"))
-    return [
-        key
-        for key in different
-        if key.endswith("._target_")
-        or not key.startswith(replaced)
-        or len({_text(mapping, key) for mapping in settings if key in mapping}) > 1
-    ]
+    replaced = [key for key in different if key.endswith("._target_")]
+    return [key for key in different if key in replaced or not _follows(key, replaced, settings)]
+
+
+def _follows(key: str, replaced: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether a key differs only because some have another component; of equal ones it differs by itself.
+
+    A key that one of two equal components leaves at its default is in the settings of the other alone.
+    """
+    above = [target for target in replaced if key.startswith(target.removesuffix("_target_"))]
+    values: dict[tuple[str | None, ...], set[str | None]] = {}
+    for mapping in settings:
+        values.setdefault(tuple(_text(mapping, target) for target in above), set()).add(_text(mapping, key))
+    written = set().union(*values.values()) - {None}
+    return len(written) == 1 and all(len(own) == 1 for own in values.values())
 
 
 def _text(settings: Mapping[str, Any], key: str) -> str | None:

@@ -326,6 +326,15 @@ def test_configurations_that_read_the_same_have_different_labels(tmp_path: Path)
     assert compare([tmp_path / "seeds"]).labels == ["0"]
 
 
+def test_a_setting_that_another_run_leaves_at_its_default_is_shown_beside_other_components(tmp_path: Path) -> None:
+    make(tmp_path / "a", (0.1, 0.4), 0, sampler=ADASTAR)
+    make(tmp_path / "b", (0.1, 0.3), 0, sampler={"_target_": ADASTAR["_target_"]})
+    make(tmp_path / "c", (0.1, 0.2), 0)
+    comparison = compare([tmp_path])
+    assert comparison.keys == ["sampler._target_", "sampler.power"]
+    assert comparison.labels == ["sampler=AdaStar, sampler.power=2.0", "sampler=AdaStar", "sampler=Uniform"]
+
+
 def test_many_configurations_can_be_told_apart(tmp_path: Path) -> None:
     for k in range(14):
         make(tmp_path / f"r={k}", (0.1, 0.2 + 0.01 * k), 0, trainer={"r": k})
@@ -363,6 +372,16 @@ def test_a_sweep_over_names_ends_with_the_folder_that_was_written(tmp_path: Path
         ([{"s._target_": "A", "s.x": 1}, {"s._target_": "B"}], ["s._target_"]),
         ([{"s._target_": "A", "s.x": 1}, {"s._target_": "A", "s.x": 2}, {"s._target_": "B"}], ["s._target_", "s.x"]),
         ([{"s._target_": "A", "sx": 1}, {"s._target_": "B"}], ["s._target_", "sx"]),
+        ([{"s._target_": "A", "s.x": 1}, {"s._target_": "A"}, {"s._target_": "B"}], ["s._target_", "s.x"]),
+        (
+            [
+                {"s.t._target_": "A", "s._target_": "S", "s.t.x": 1},
+                {"s.t._target_": "A", "s._target_": "S"},
+                {"s.t._target_": "A", "s._target_": "R"},
+                {"s._target_": "S"},
+            ],
+            ["s.t._target_", "s._target_", "s.t.x"],
+        ),
         ([{"a": 1}, {"a": True}], ["a"]),
         ([{"a": 1}], []),
     ],
