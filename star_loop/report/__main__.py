@@ -1,6 +1,7 @@
 """`python -m star_loop.report RUN_OR_FOLDER…`: a report of each run, a comparison of several, and where they are."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,9 +76,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1: give a share, such as 0.6")
+        raise argparse.ArgumentTypeError(f"a share between 0 and 1 is wanted, such as 0.61, not {text!r}")
     return value
 
 

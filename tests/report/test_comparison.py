@@ -257,6 +257,14 @@ def test_names_on_the_command_line_are_reported_and_compared(
     assert f"--into {one / 'config.yaml'} is no folder: name one" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("typed", ["61%", "61", "-0.1", "nan", ""])
+def test_a_target_that_is_no_share_is_refused(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["outputs", f"--target={typed}"])
+    said = capsys.readouterr().err
+    assert f"argument --target: a share between 0 and 1 is wanted, such as 0.61, not {typed!r}\n" in said
+
+
 def test_a_single_run_has_a_report_and_no_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make(tmp_path / "run", (0.1, 0.2), 0)
     assert main([str(run)]) == 0
