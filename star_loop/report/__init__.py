@@ -39,13 +39,13 @@ def write_comparison(
         targets: test accuracies in [0, 1] whose FLOPs are compared; empty: round ones.
 
     Returns:
-        The page's path, and for each run that is not in it the reason.
+        The page's path, and what its reader must know: why accuracies may not be comparable, and why a run is left out.
 
     Raises:
         star_loop.run.disk.RunError: no run can be compared, or `into` is no folder.
     """
     from star_loop.report.comparison import common_folder, compare
-    from star_loop.report.comparison_page import as_csv, as_html, as_markdown
+    from star_loop.report.comparison_page import as_csv, as_html, as_markdown, caution
     from star_loop.run.disk import Disk, RunError
 
     if into is not None and into.exists() and not into.is_dir():
@@ -53,4 +53,5 @@ def write_comparison(
     comparison, into = compare(folders, targets), into or common_folder(folders)
     for suffix, text in (("csv", as_csv), ("md", as_markdown), ("html", as_html)):
         Disk().publish(into / f"comparison.{suffix}", text(comparison).encode())
-    return into / "comparison.html", comparison.left_out
+    remarks = [said] if (said := caution(comparison)) else []
+    return into / "comparison.html", [*remarks, *(f"left out: {reason}" for reason in comparison.left_out)]

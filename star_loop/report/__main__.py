@@ -45,13 +45,13 @@ def _report(run: Path) -> int:
 
 def _compare(folders: Sequence[Path], into: Path | None, targets: Sequence[float]) -> int:
     try:
-        page, left_out = write_comparison(folders, into, targets)
+        page, remarks = write_comparison(folders, into, targets)
     except (RunError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     sys.stdout.write(f"{page}\n")
-    for reason in left_out:
-        sys.stderr.write(f"left out: {reason}\n")
+    for remark in remarks:
+        sys.stderr.write(f"{remark}\n")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,11 @@ from star_loop.report.tables import benchmarks
 from star_loop.run.disk import RunError
 
 _MOST_TARGETS = 4
+_SAME_QUESTIONS = re.compile(
+    r"task(\.tasks\.[^.]+)*\.(train_\w+|weights\..+|labels|rationale|exemplars|shots|bare_shots|hint|instruction|before"
+    r"|after|turns)"
+)
+"""Keys of a task, or of one in a mixture, that change what is learned or how is asked, not what, nor who judges."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +113,15 @@ class Comparison:
     def ranked(self) -> bool:
         """Tell whether every group has a validation accuracy."""
         return all(group.validation is not None for group in self.groups)
+
+    @property
+    def other_questions(self) -> list[str]:
+        """List the keys, as they are typed, for which accuracies may be of other questions, or judged otherwise."""
+        return [
+            key.removesuffix("._target_")
+            for key in self.keys
+            if key == "evaluation.limit" or (key.startswith("task.") and not _SAME_QUESTIONS.fullmatch(key))
+        ]
 
     @property
     def numbered(self) -> list[tuple[int, Group, str]]:

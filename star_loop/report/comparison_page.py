@@ -42,6 +42,7 @@ def as_html(comparison: Comparison) -> str:
         comparison=comparison,
         subtitle=_subtitle(comparison),
         best=best(comparison),
+        caution=caution(comparison),
         explained=EXPLAINED,
         about_baselines=BASELINES,
         drawing=drawing(comparison),
@@ -57,7 +58,7 @@ def as_html(comparison: Comparison) -> str:
 def as_markdown(comparison: Comparison) -> str:
     """Return the tables for an issue or a paper's repository."""
     parts = [f"# {_plain(comparison.title)}", _subtitle(comparison)]
-    parts += [_plain(text) for text in [best(comparison)] if text]
+    parts += [_plain(text) for text in (best(comparison), caution(comparison)) if text]
     parts += ["## Configurations", EXPLAINED, _markdown(group_table(comparison))]
     if len(baselines := baseline_table(comparison)) > 1:
         parts += ["## Baselines", BASELINES, _markdown(baselines)]
@@ -129,6 +130,14 @@ def best(comparison: Comparison) -> str | None:
     if first.n > 1 and second.n > 1:
         return f"{said} Their intervals {overlap}."
     return f"{said} Their intervals {overlap}; of one seed it is the run's own, which does not know how seeds differ."
+
+
+def caution(comparison: Comparison) -> str | None:
+    """Say in a sentence why accuracies may not be comparable; None: all are of the same questions."""
+    if not comparison.other_questions:
+        return None
+    keys = ", ".join(comparison.other_questions)
+    return f"Accuracies may be of other questions or judged otherwise: configurations differ in {keys}."
 
 
 def drawing(comparison: Comparison) -> Markup | None:

@@ -265,6 +265,37 @@ def test_a_target_that_is_no_share_is_refused(typed: str, capsys: pytest.Capture
     assert f"argument --target: a share between 0 and 1 is wanted, such as 0.61, not {typed!r}\n" in said
 
 
+CODE = {"_target_": "mine.Code", "before": ""}
+SHEET = {"_target_": "star_loop.tasks.file.File", "path": "sums.csv", "shots": 2, "verifier": CODE}
+
+
+@pytest.mark.parametrize(
+    "other, keys",
+    [
+        ({"task": SHEET | {"path": "choices.csv", "shots": 1}}, "task.path"),
+        ({"task": SHEET | {"_target_": "star_loop.tasks.svamp.Svamp"}}, "task"),
+        ({"task": SHEET | {"verifier": CODE | {"before": "import math"}}}, "task.verifier.before"),
+        ({"task": SHEET, "evaluation": {"limit": 20}}, "evaluation.limit"),
+        ({"task": SHEET | {"shots": 1, "labels": "majority", "train_size": 9, "before": "Question: "}}, ""),
+        ({"task": SHEET, "sampler": ADASTAR}, ""),
+    ],
+)  # fmt: skip
+def test_accuracies_of_other_questions_have_a_remark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: dict[str, Any], keys: str
+) -> None:
+    make(tmp_path / "sheet", (0.1, 0.2), 0, name="sheet", task=SHEET)
+    make(tmp_path / "other", (0.1, 0.3), 0, name="other", **other)
+    assert main([str(tmp_path)]) == 0
+    said = f"Accuracies may be of other questions or judged otherwise: configurations differ in {keys}."
+    page = Page((tmp_path / "comparison.html").read_text(encoding="utf-8")).text
+    markdown = (tmp_path / "comparison.md").read_text(encoding="utf-8").replace("\\_", "_")
+    if keys:
+        assert capsys.readouterr().err == f"{said}\n" and said in page and said in markdown
+    else:
+        assert capsys.readouterr().err == "" and "Accuracies may be" not in page + markdown
+    assert "Best by validation: other" in page
+
+
 def test_a_single_run_has_a_report_and_no_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make(tmp_path / "run", (0.1, 0.2), 0)
     assert main([str(run)]) == 0
