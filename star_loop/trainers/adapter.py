@@ -3,8 +3,6 @@
 This is a torch module: import it inside functions, never at the top of a module that the loop imports.
 """
 
-import dataclasses
-import difflib
 import json
 import warnings
 from collections.abc import Mapping
@@ -25,31 +23,8 @@ from star_loop.models.tied import refuse_tied
 from star_loop.models.weights import read_adapter
 from star_loop.trainers.keys import LoraKeys, method_of
 from star_loop.trainers.optimizers import check_factors
+from star_loop.trainers.peft_fields import refusal
 
-OWN = {
-    "r": "trainer.r", "lora_alpha": "trainer.lora_alpha", "alpha": "trainer.lora_alpha",
-    "lora_dropout": "trainer.lora_dropout",
-    "target_modules": "trainer.target_modules", "base_model_name_or_path": "model.name_or_path",
-    "revision": "model.revision",
-}  # fmt: skip
-"""Fields of PEFT's that have a key of their own."""
-SET = ("task_type", "peft_version", "auto_mapping", "inference_mode")
-"""Fields of PEFT's that a round sets."""
-REFUSED = {
-    "bias": "a bias of the base would be trained, and the base stays as it is",
-    "lora_bias": "a layer without a bias cannot take one when the adapter is merged",
-    "layer_replication": "the model would have more layers than the base that is served",
-    "alora_invocation_tokens": "it acts only behind certain tokens, so it cannot be merged",
-    "megatron_config": "the base is loaded by transformers",
-    "fan_in_fan_out": "PEFT sets it where a layer's weight is transposed",
-    "loftq_config": "the base would be quantised", "eva_config": "it needs data of its own before the round",
-    "corda_config": "it needs data of its own before the round",
-    "lora_ga_config": "it needs data of its own before the round",
-    "use_qalora": "it is for a quantised base", "use_bdlora": "it is for its own serving engine",
-    "arrow_config": "it routes between adapters, so it cannot be merged",
-    "trainable_token_indices": "PEFT cannot merge it together with LoRA",
-}  # fmt: skip
-"""Fields of PEFT's that cannot be trained, served or merged here, and why."""
 SCALING = ("use_rslora", "use_dora", "alpha_pattern")
 """Fields that change what the same matrices mean."""
 _SIZES = {
@@ -61,8 +36,6 @@ _SIZES = {
 SIZES = {method: sizes for method, sizes in _SIZES.items() if method in PEFT_TYPE_TO_CONFIG_MAPPING}
 """The installed PEFT's methods that start from the base's own function and merge into it -> our keys and their fields'
 names."""
-KEEPING = (True, False, "gaussian", "orthogonal")
-"""Values of `init_lora_weights` that leave the weights of the base alone."""
 
 
 def peft_config(settings: LoraKeys) -> PeftConfig:
@@ -81,9 +54,8 @@ def peft_config(settings: LoraKeys) -> PeftConfig:
     if settings.lora_dropout and "lora_dropout" not in SIZES[method]:
         raise ValueError(f"trainer.lora_dropout={settings.lora_dropout}: {method} has none: set it to 0")
     kind = PEFT_TYPE_TO_CONFIG_MAPPING[method]
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     for name, value in settings.peft.items():
-        if reason := _refusal(name, value, defaults):
+        if reason := refusal(kind, name, value):
             raise ValueError(f"trainer.peft.{name}: {reason}")
     targets = settings.target_modules
     sizes = {field: getattr(settings, key) for key, field in SIZES[method].items()}
@@ -93,24 +65,8 @@ def peft_config(settings: LoraKeys) -> PeftConfig:
             target_modules="all-linear" if targets == "all-linear" else list(targets),
             task_type="CAUSAL_LM", **sizes, **fields,
         )  # fmt: skip
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # what the library makes of values that do not go together is of many kinds
         raise ValueError(f"trainer.peft={dict(settings.peft)}: PEFT refuses it: {error}") from error
-
-
-def _refusal(name: str, value: Any, defaults: Mapping[str, Any]) -> str | None:
-    if name in OWN:
-        return f"this has a key of its own: {OWN[name]}"
-    if name in SET:
-        return "a round sets this by itself: leave it out"
-    if name not in defaults:
-        close = difflib.get_close_matches(name, defaults, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted({*defaults} - {*OWN, *SET}))}"
-        return f"PEFT {peft_version} has no such field: {hint}"
-    if name in REFUSED and value not in (None, False, defaults[name]):
-        return f"{REFUSED[name]}: leave it out"
-    if name == "init_lora_weights" and value not in KEEPING:
-        return f"{value!r} changes the weights of the base, which is served as it was: take one of {list(KEEPING)}"
-    return None
 
 
 def check_targets(settings: LoraKeys, base: Pretrained) -> None:
@@ -129,10 +85,12 @@ def check_targets(settings: LoraKeys, base: Pretrained) -> None:
     with warnings.catch_warnings(action="ignore"):  # of tied weights, which are refused here
         try:
             adapted = get_peft_model(model, config)
-        except ValueError as error:
+        except Exception as error:  # what the library makes of values that do not go together is of many kinds
             targets = settings.target_modules
-            named = targets if isinstance(targets, str) else list(targets)
-            raise ValueError(f"trainer.target_modules={named}: {error}") from error
+            named = f"trainer.target_modules={targets if isinstance(targets, str) else list(targets)}"
+            if settings.peft:
+                named += f", trainer.peft={dict(settings.peft)}"
+            raise ValueError(f"{named}: {error if isinstance(error, ValueError) else repr(error)}") from error
     refuse_tied(adapted, base)
     check_factors(settings, adapted)
 

@@ -308,6 +308,48 @@ def test_what_cannot_be_trained_served_or_merged_is_refused_by_name(base, peft, 
 
 
 @pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        *(("rank_pattern", value, r"does not fit: .*dictionary") for value in (3, None, [4])),
+        *(("rank_pattern", {"q_proj": value}, r"does not fit at q_proj: .*integer") for value in ("abc", 4.5, None)),
+        ("rank_pattern", {"q_proj": 0}, r"does not fit at q_proj: .*greater than or equal to 1"),
+        ("rank_pattern", {"q_proj(": 4}, r"'q_proj\(' is no regular expression.*unterminated"),
+        ("alpha_pattern", 7, r"7 does not fit: .*dictionary"),
+        ("alpha_pattern", {"q_proj": "x"}, r"does not fit at q_proj: .*number"),
+        ("exclude_modules", 5, r"5 does not fit"),
+        ("exclude_modules", "(", r"'\(' is no regular expression"),
+        ("modules_to_save", 5, r"5 does not fit"),
+        ("modules_to_save", ["("], r"'\(' is no regular expression"),
+        ("init_lora_weights", 1, r"1 changes the weights of the base.*take one of \[True, False"),
+        ("use_dora", 1, r"1 does not fit: .*boolean"),
+        ("runtime_config", {"a": 1}, r"it is written in no file: leave it out"),
+        ("monteclora_config", 3, r"3 is no mapping"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_by_name(base, field, value, said):
+    with pytest.raises(ValueError, match=rf"^trainer\.peft\.{field}: .*{said}"):
+        FAST.model_copy(update={"peft": {field: value}}).check_base(base)
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "value"),
+    [("OFT", "oft_block_size", "x"), ("LOHA", "rank_pattern", {"q_proj": "a"}), ("VERA", "d_initial", "x")],
+)
+def test_so_is_one_of_another_method(base, method, field, value):
+    with pytest.raises(ValueError, match=rf"^trainer\.peft\.{field}: .* does not fit"):
+        FAST.model_copy(update={"peft": {"peft_type": method, field: value}}).check_base(base)
+
+
+def test_values_that_do_not_go_together_are_refused_in_pefts_words(base):
+    peft = {"monteclora_config": {"oracle": 1}}
+    with pytest.raises(ValueError, match=r"^trainer\.peft=\{'monteclora_config'.*: PEFT refuses it: .*oracle"):
+        FAST.model_copy(update={"peft": peft}).check_base(base)
+    peft = {"target_parameters": ["q_proj.weight"]}
+    with pytest.raises(ValueError, match=r"^trainer\.target_modules=all-linear, trainer\.peft=\{'target_param.*q_proj"):
+        FAST.model_copy(update={"peft": peft}).check_base(base)
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"peft": {"use_dora": True}}, r"trainer\.peft\.use_dora cannot be served with generator\.adapter=lora"),
