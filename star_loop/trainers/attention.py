@@ -45,6 +45,11 @@ def attending(model: PreTrainedModel, wanted: str | None, packed: bool) -> Itera
             "next in a row: set trainer.packing=false"
         )
     chosen = wanted or usual
+    if chosen.startswith("paged|"):
+        raise ValueError(
+            f"trainer.attention={wanted}: paged attention is for generation, and training keeps no pages: leave "
+            "`paged|` out"
+        )
     try:
         model.set_attn_implementation(NAME if chosen == "sdpa" and (packed or device() == "cpu") else chosen)
     except (ImportError, ValueError) as error:

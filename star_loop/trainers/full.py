@@ -23,7 +23,7 @@ class Full(Round):
 
     whole: ClassVar[bool] = True
 
-    learning_rate: float = Field(1e-5, ge=0)
+    learning_rate: float = Field(1e-5, gt=0)
     """The highest, after the warm-up; a tenth of what suits LoRA."""
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
     """`adamw_8bit` keeps the moments in 8 bits (arXiv 2110.02861); it needs bitsandbytes."""

@@ -22,7 +22,7 @@ class RoundKeys(Component):
     """With `dpo`: how much a preference weighs, β; the higher, the closer to the model that the round starts from."""
     dpo_alpha: float = Field(1.0, ge=0)
     """With `dpo`: the weight of the right rationale's likelihood per token, α; 0: DPO alone (arXiv 2305.18290)."""
-    learning_rate: float = Field(2e-4, ge=0)
+    learning_rate: float = Field(2e-4, gt=0)
     """The highest, after the warm-up."""
     lr_scheduler_type: Literal["linear", "cosine", "wsd", "constant"] = "linear"
     """After the warm-up: fall to `min_lr_ratio` of `learning_rate`, linearly or as half a cosine; or stay, with `wsd`
@@ -47,7 +47,7 @@ class RoundKeys(Component):
     packing: bool = False
     """Lay the sequences of a micro-batch end to end instead of padding them to one length; each still sees itself
     alone, so the result is the same but for rounding."""
-    attention: str | None = None
+    attention: str | None = Field(None, min_length=1)
     """transformers' implementation of attention: eager, sdpa, flash_attention_2, flex_attention, …; null: the model's
     own choice."""
     kernels: Literal["liger"] | None = None

@@ -116,7 +116,7 @@ class _OurRates(SFTTrainer):  # type: ignore[misc]
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
         """Return what gives the optimiser the rate of each step."""
-        highest = self.settings.learning_rate or 1.0  # of no rate every share is none
+        highest = self.settings.learning_rate
         self.lr_scheduler = LambdaLR(
             optimizer or self.optimizer, lambda step: self.settings.rate(step, num_training_steps) / highest
         )
