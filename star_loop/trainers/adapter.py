@@ -22,7 +22,7 @@ from star_loop.models.skeleton import skeleton
 from star_loop.models.tied import refuse_tied
 from star_loop.models.weights import read_adapter
 from star_loop.trainers.keys import LoraKeys, method_of
-from star_loop.trainers.optimizers import check_factors
+from star_loop.trainers.optimizers import check_factors, check_matrices
 from star_loop.trainers.peft_fields import refusal
 
 SCALING = ("use_rslora", "use_dora", "alpha_pattern")
@@ -74,7 +74,8 @@ def check_targets(settings: LoraKeys, base: Pretrained) -> None:
 
     Raises:
         ValueError: the base has none of `target_modules`, PEFT refuses a field, what is trained cannot be merged
-            (`refuse_tied`), or a rate factor is of nothing that is trained (`check_factors`).
+            (`refuse_tied`), a rate factor is of nothing that is trained (`check_factors`), or Muon is
+            given what is no matrix (`check_matrices`).
     """
     config, model = peft_config(settings), skeleton(base)
     modules = {name.rpartition(".")[2] for name, _ in model.named_modules()} - {""}
@@ -93,6 +94,7 @@ def check_targets(settings: LoraKeys, base: Pretrained) -> None:
             raise ValueError(f"{named}: {error if isinstance(error, ValueError) else repr(error)}") from error
     refuse_tied(adapted, base)
     check_factors(settings, adapted)
+    check_matrices(settings, adapted)
 
 
 def continue_from(model: Any, adapter: Path, config: PeftConfig) -> None:

@@ -6,24 +6,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from star_loop.trainers.keys import RoundKeys
+from star_loop.trainers.keys import LoraKeys, RoundKeys
 
 
 def optimizer_of(settings: RoundKeys, model: Any) -> torch.optim.Optimizer:
     """Make the optimiser of all trainable parameters; each group's `factor` multiplies the schedule's learning rate.
 
     Raises:
-        ValueError: Muon is given a parameter that is no matrix; or see `check_factors`.
+        ValueError: see `check_factors` and `check_matrices`.
     """
     check_factors(settings, model)
+    check_matrices(settings, model)
     groups: dict[float, list[Any]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            if settings.optimizer == "muon" and parameter.ndim != 2:
-                raise ValueError(
-                    f"trainer.optimizer=muon orthogonalises matrices, and {name} has {parameter.ndim} dimensions: take "
-                    "adamw, or leave it out of trainer.peft.modules_to_save"
-                )
             groups.setdefault(factor_of(settings, name), []).append(parameter)
     listed = [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
     rate, decay = settings.learning_rate, settings.weight_decay
@@ -52,6 +48,29 @@ def check_factors(settings: RoundKeys, model: Any) -> None:
                 f"trainer.rate_factors: {part!r} is in the name of no parameter that is trained; they are made of "
                 f"{', '.join(there)}"
             )
+
+
+def check_matrices(settings: RoundKeys, model: Any) -> None:
+    """Look whether Muon, where it is the optimiser, is given nothing but matrices.
+
+    Raises:
+        ValueError: a parameter that is trained is none.
+    """
+    for name, parameter in model.named_parameters() if settings.optimizer == "muon" else ():
+        if parameter.requires_grad and parameter.ndim != 2:
+            raise ValueError(
+                f"trainer.optimizer=muon orthogonalises matrices, and {name} has {parameter.ndim} dimensions: take "
+                f"adamw, or leave {_asked_by(settings, name)}"
+            )
+
+
+def _asked_by(settings: RoundKeys, name: str) -> str:
+    """Name the key that has a parameter trained."""
+    peft = settings.peft if isinstance(settings, LoraKeys) else {}
+    if ".modules_to_save." in name:
+        return f"its module out of trainer.peft.modules_to_save={peft.get('modules_to_save')}"
+    given = next((key for key in ("use_dora", "peft_type") if peft.get(key)), None)
+    return f"out trainer.peft.{given}={peft[given]}" if given else "its module out of trainer.target_modules"
 
 
 def factor_of(settings: RoundKeys, name: str) -> float:

@@ -417,6 +417,22 @@ def test_attention_for_generation_is_refused_before_anything_starts(base):
             FAST.model_copy(update={"attention": name}).check_base(base)
 
 
+@pytest.mark.parametrize(
+    ("peft", "said"),
+    [
+        ({"use_dora": True}, r"lora_magnitude_vector.* has 1 dimensions: .*leave out trainer\.peft\.use_dora=True"),
+        ({"modules_to_save": ["norm"]}, r"norm.*leave its module out of trainer\.peft\.modules_to_save=\['norm'\]"),
+        ({"peft_type": "VERA"}, r"vera_lambda.*leave out trainer\.peft\.peft_type=VERA"),
+        ({"peft_type": "DELORA"}, r"delora_lambda.*leave out trainer\.peft\.peft_type=DELORA"),
+    ],
+)
+def test_what_is_no_matrix_is_refused_for_muon_before_anything_starts(base, peft, said):
+    muon = FAST.model_copy(update={"optimizer": "muon", "target_modules": ("q_proj", "v_proj")})
+    muon.model_copy(update={"peft": {"modules_to_save": ["lm_head"]}}).check_base(base)
+    with pytest.raises(ValueError, match=rf"^trainer\.optimizer=muon orthogonalises matrices, and .*{said}"):
+        muon.model_copy(update={"peft": peft}).check_base(base)
+
+
 class Narrow(Placement):
     """Memory that holds micro-batches of at most `room` padded tokens: more is an out-of-memory halfway through."""
 
