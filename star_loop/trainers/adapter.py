@@ -4,8 +4,9 @@ This is a torch module: import it inside functions, never at the top of a module
 """
 
 import json
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from star_loop.models.tied import refuse_tied
 from star_loop.models.weights import read_adapter
 from star_loop.trainers.keys import LoraKeys, method_of
 from star_loop.trainers.optimizers import check_factors, check_matrices
-from star_loop.trainers.peft_fields import refusal
+from star_loop.trainers.peft_fields import PATTERNS, refusal
 
 SCALING = ("use_rslora", "use_dora", "alpha_pattern")
 """Fields that change what the same matrices mean."""
@@ -73,16 +74,12 @@ def check_targets(settings: LoraKeys, base: Pretrained) -> None:
     """Try the matrices on a model without weights.
 
     Raises:
-        ValueError: the base has none of `target_modules`, PEFT refuses a field, what is trained cannot be merged
-            (`refuse_tied`), a rate factor is of nothing that is trained (`check_factors`), or Muon is
-            given what is no matrix (`check_matrices`).
+        ValueError: the base has no module of a name that is given, PEFT refuses a field, what is trained cannot be
+            merged (`refuse_tied`), a rate factor is of nothing that is trained (`check_factors`), or Muon is given what
+            is no matrix (`check_matrices`).
     """
     config, model = peft_config(settings), skeleton(base)
-    modules = {name.rpartition(".")[2] for name, _ in model.named_modules()} - {""}
-    for name in getattr(config, "modules_to_save", None) or ():
-        if name.rpartition(".")[2] not in modules:  # PEFT would train nothing, and say nothing
-            listed = ", ".join(sorted(module for module in modules if not module.isdigit()))
-            raise ValueError(f"trainer.peft.modules_to_save: the base has no module {name}: there are {listed}")
+    _check_names(settings, model)
     with warnings.catch_warnings(action="ignore"):  # of tied weights, which are refused here
         try:
             adapted = get_peft_model(model, config)
@@ -93,8 +90,54 @@ def check_targets(settings: LoraKeys, base: Pretrained) -> None:
                 named += f", trainer.peft={dict(settings.peft)}"
             raise ValueError(f"{named}: {error if isinstance(error, ValueError) else repr(error)}") from error
     refuse_tied(adapted, base)
+    _check_patterns(settings, adapted)
     check_factors(settings, adapted)
     check_matrices(settings, adapted)
+
+
+def _check_names(settings: LoraKeys, model: Any) -> None:
+    """Refuse names that the base does not have: PEFT would put nothing there, and say nothing."""
+    modules = [name for name, _ in model.named_modules() if name]
+    targets, excluded = settings.target_modules, settings.peft.get("exclude_modules") or ()
+    if isinstance(excluded, str):
+        if not any(re.fullmatch(excluded, name) for name in modules):
+            raise ValueError(f"trainer.peft.exclude_modules={excluded}: this matches the whole name of no module")
+        excluded = ()
+    for key, names in (
+        ("target_modules", () if isinstance(targets, str) else targets),
+        ("peft.exclude_modules", excluded), ("peft.modules_to_save", settings.peft.get("modules_to_save") or ()),
+    ):  # fmt: skip
+        for name in names:
+            if not _within(name, modules):
+                raise ValueError(f"trainer.{key}: the base has no module {name}: there are {_last_parts(modules)}")
+    parameters = [name for name, _ in model.named_parameters()]
+    for name in settings.peft.get("target_parameters") or ():
+        if not _within(name, parameters):
+            raise ValueError(
+                f"trainer.peft.target_parameters: the base has no parameter {name}: they are called like "
+                f"{parameters[-1]}"
+            )
+
+
+def _check_patterns(settings: LoraKeys, adapted: Any) -> None:
+    """Refuse patterns that PEFT would warn of: they match nothing that has matrices."""
+    trained = [*adapted.targeted_module_names, *getattr(adapted, "targeted_parameter_names", ())]
+    for field in PATTERNS:
+        for pattern in settings.peft.get(field) or ():
+            if not any(re.match(rf"(.*\.)?({pattern})$", name) for name in trained):
+                raise ValueError(
+                    f"trainer.peft.{field}: {pattern!r} matches no module that is trained: there are "
+                    f"{_last_parts(trained)}"
+                )
+
+
+def _within(name: str, there: Iterable[str]) -> bool:
+    """Tell whether a name is one of these, or the end of one, from a dot on: PEFT's rule."""
+    return any(f".{one}".endswith(f".{name}") for one in there)
+
+
+def _last_parts(names: Iterable[str]) -> str:
+    return ", ".join(sorted({part for name in names if not (part := name.rpartition(".")[2]).isdigit()}))
 
 
 def continue_from(model: Any, adapter: Path, config: PeftConfig) -> None:

@@ -240,8 +240,8 @@ def test_a_tied_layer_is_refused_before_anything_starts(base, tmp_path, module):
 
 
 def test_modules_that_are_not_there_are_refused_before_anything_starts(base):
-    with pytest.raises(ValueError, match=r"trainer\.target_modules=\['oracle'\]: .*not found in the base model"):
-        FAST.model_copy(update={"target_modules": ("oracle",)}).check_base(base)
+    with pytest.raises(ValueError, match=r"trainer\.target_modules: the base has no module oracle: there are .*q_proj"):
+        FAST.model_copy(update={"target_modules": ("q_proj", "oracle")}).check_base(base)
 
 
 def test_an_output_layer_of_its_own_is_trained(base, fit):
@@ -431,6 +431,26 @@ def test_what_is_no_matrix_is_refused_for_muon_before_anything_starts(base, peft
     muon.model_copy(update={"peft": {"modules_to_save": ["lm_head"]}}).check_base(base)
     with pytest.raises(ValueError, match=rf"^trainer\.optimizer=muon orthogonalises matrices, and .*{said}"):
         muon.model_copy(update={"peft": peft}).check_base(base)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("rank_pattern", {"nope": 4}, r"'nope' matches no module that is trained: there are q_proj, v_proj$"),
+        ("alpha_pattern", {"k_proj": 4}, r"'k_proj' matches no module that is trained: there are q_proj, v_proj$"),
+        ("exclude_modules", ["nada"], r"the base has no module nada: there are .*q_proj"),
+        ("modules_to_save", ["oracle.lm_head"], r"the base has no module oracle\.lm_head: there are .*lm_head"),
+        ("target_parameters", ["x"], r"the base has no parameter x: they are called like lm_head\.weight"),
+    ],
+)
+def test_names_that_the_base_does_not_have_are_refused(base, field, value, said):
+    two = FAST.model_copy(update={"target_modules": ("q_proj", "v_proj")})
+    for fits in ({"rank_pattern": {r"layers\.0\..*q_proj": 2}}, {"exclude_modules": r".*\.0\..*"}):
+        two.model_copy(update={"peft": fits}).check_base(base)
+    with pytest.raises(ValueError, match=rf"^trainer\.peft\.{field}: {said}"):
+        two.model_copy(update={"peft": {field: value}}).check_base(base)
+    with pytest.raises(ValueError, match=r"^trainer\.peft\.exclude_modules=nada: this matches the whole name of no"):
+        two.model_copy(update={"peft": {"exclude_modules": "nada"}}).check_base(base)
 
 
 class Narrow(Placement):
