@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset, disable_progress_bars
+from peft import get_peft_model
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
@@ -18,8 +19,10 @@ from trl import __version__ as trl_version
 
 from star_loop.errors import TrainingError
 from star_loop.models import Pretrained
-from star_loop.models.weights import load_tokenizer
+from star_loop.models.skeleton import skeleton
+from star_loop.models.weights import computing_dtype, load_tokenizer
 from star_loop.protocols import Progress
+from star_loop.trainers.adapter import peft_config
 from star_loop.trainers.attention import NAME
 from star_loop.trainers.batches import Encoded, Step
 from star_loop.trainers.forward import Forward
@@ -55,6 +58,26 @@ def check_fields(sft: Mapping[str, Any]) -> None:
             raise ValueError(f"trainer.sft.{name}: TRL {trl_version} has no such field: {hint}")
 
 
+def check_values(base: Pretrained, sft: Mapping[str, Any], settings: LoraKeys) -> None:
+    """Make TRL's trainer, its optimiser and its first rows on a model without weights.
+
+    Raises:
+        ValueError: TRL, or a library of its, refuses a value.
+    """
+    model, one = get_peft_model(skeleton(base), peft_config(settings)), Encoded(ids=[0, 0], prompt=1)
+    forward = Forward(half=computing_dtype(base) == torch.bfloat16)
+    try:
+        with tempfile.TemporaryDirectory() as work:
+            trainer = _Weightless(
+                settings, model=model, args=_config(sft, settings, forward, [[one]], work),
+                train_dataset=Dataset.from_list([_row(one)]), processing_class=load_tokenizer(base),
+            )  # fmt: skip
+            trainer.create_optimizer()
+            next(iter(trainer.get_train_dataloader()))
+    except Exception as error:  # what the libraries make of values is of many kinds
+        raise ValueError(f"trainer.sft={dict(sft)}: TRL refuses it: {type(error).__name__}: {error}") from error
+
+
 def fit(
     base: Pretrained, sft: Mapping[str, Any], settings: LoraKeys, student: Placement,
     batches: Sequence[Sequence[Encoded]], forward: Forward, progress: Progress | None,
@@ -62,7 +85,8 @@ def fit(
     """Train on the batches, in their order; what every step saw.
 
     Raises:
-        TrainingError: a loss, a gradient norm, a weight or a number of the optimiser's is not finite.
+        TrainingError: a loss, a gradient norm, a weight or a number of the optimiser's is not finite; or TRL cannot use
+            a value of `sft`.
     """
     disable_progress_bars()
     logging.getLogger("trl").setLevel(logging.ERROR)
@@ -83,6 +107,16 @@ def fit(
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
+    except (
+        TypeError,
+        ValueError,
+        ImportError,
+        AttributeError,
+        KeyError,
+    ) as error:  # what values of a wrong kind end in
+        if not sft:
+            raise
+        raise TrainingError(f"trainer.sft={dict(sft)}: TRL fails with it: {type(error).__name__}: {error}") from error
     finally:
         causal.set_attn_implementation(usual)
         load_base.cache_clear()  # TRL leaves its own forward pass in the model
@@ -101,10 +135,7 @@ def _config(
         "max_length": None, "train_sampling_strategy": "sequential", "report_to": "none", "save_strategy": "no",
         "logging_steps": 1, "logging_nan_inf_filter": False, "disable_tqdm": True,
     }  # fmt: skip
-    try:
-        return SFTConfig(**chosen, **sft)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"trainer.sft={dict(sft)}: TRL refuses it: {error}") from error
+    return SFTConfig(**chosen, **sft)
 
 
 class _OurRates(SFTTrainer):  # type: ignore[misc]
@@ -121,6 +152,13 @@ class _OurRates(SFTTrainer):  # type: ignore[misc]
             optimizer or self.optimizer, lambda step: self.settings.rate(step, num_training_steps) / highest
         )
         return self.lr_scheduler
+
+
+class _Weightless(_OurRates):
+    """The same for a model that no device can take."""
+
+    def _move_model_to_device(self, model: Any, device: torch.device) -> None:
+        """Leave it: it has no numbers."""
 
 
 def _row(one: Encoded) -> dict[str, list[int]]:

@@ -47,9 +47,10 @@ class Trl(Lora):
             )
         super().check_base(base)
         if self.sft:
-            from star_loop.trainers.supervised import check_fields
+            from star_loop.trainers.supervised import check_fields, check_values
 
             check_fields(self.sft)
+            check_values(base, self.sft, self)
 
     def carry_out(
         self, batches: Sequence[Sequence[Encoded]], start: Model, into: Path, *, seed: int, progress: Progress | None

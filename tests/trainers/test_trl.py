@@ -125,6 +125,28 @@ def test_what_it_would_not_heed_is_refused_before_the_run(base: Pretrained, keys
         Trl(strategy="ddp")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("optim", "foo"), ("optim", "muon"), ("loss_type", "foo"), ("assistant_only_loss", True),
+        ("eos_token", "<nope>"), ("pad_token", "<nope>"), ("dataloader_num_workers", -1), ("chat_template_path", "nope"),
+        ("deepspeed", "nope.json"), ("gradient_checkpointing_kwargs", 3),
+    ],
+)  # fmt: skip
+def test_a_value_that_trl_refuses_is_refused_before_the_run(base: Pretrained, field: str, value: Any) -> None:
+    Trl(**KEYS, sft={"padding_free": True, "neftune_noise_alpha": 5}).check_base(base)
+    with pytest.raises(ValueError, match=rf"^trainer\.sft=\{{'{field}': .*TRL refuses it: \w+: "):
+        Trl(**KEYS, sft={field: value}).check_base(base)
+
+
+def test_a_value_that_only_a_step_uses_ends_the_round_by_name(base: Pretrained, tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingError, match=r"^trainer\.sft=\{'neftune_noise_alpha': 'x'\}: TRL fails with it: TypeErr"
+    ):
+        fit(tmp_path / "noise", base, Trl(**KEYS, sft={"neftune_noise_alpha": "x"}))
+    assert list((tmp_path / "noise").iterdir()) == []
+
+
 @pytest.mark.parametrize(("selectors", "named"), [("lark", "lark"), ("[]", "mass")])
 def test_selectors_that_weigh_are_refused_before_the_run(selectors: str, named: str) -> None:
     more = ("+selectors.mass._target_=star_loop.selectors.mixture.Mass", "sampler=skill_it", "sampler.by=[level]")
