@@ -62,35 +62,39 @@ def lines(
 
 
 def _number(axes: "Axes", curves: Sequence[Curve]) -> None:
-    """Write each curve's label at its end; those that would stand on each other are moved apart."""
-    ends = [(axes.transData.transform((c.x[-1], c.y[-1]))[1], k) for k, c in enumerate(curves) if c.x]
-    line = 1.15 * 10 / 72 * axes.figure.dpi  # the height of a label
-    for (y, k), place in zip(sorted(ends), apart([y for y, _ in sorted(ends)], line), strict=True):
-        offset = (10, (place - y) * 72 / axes.figure.dpi)
+    """Write each curve's label beside its end; those that would stand on each other are moved apart."""
+    axes.figure.canvas.figure.draw_without_rendering()  # the layout moves the axes
+    point, box = axes.figure.dpi / 72, axes.get_window_extent()
+    drawn = [(curve, look(k)[0]) for k, curve in enumerate(curves) if curve.x]
+    ends = [tuple(axes.transData.transform((curve.x[-1], curve.y[-1]))) for curve, _ in drawn]
+    heights = beside(ends, 16 * point, 11.5 * point, box.y0 + 6 * point, box.y1 - 6 * point)
+    for (curve, colour), (_, y), height in zip(drawn, ends, heights, strict=True):
         axes.annotate(
-            curves[k].label, (curves[k].x[-1], curves[k].y[-1]), color=_COLOURS[look(k)[0]], xytext=offset,
+            curve.label, (curve.x[-1], curve.y[-1]), color=_COLOURS[colour], xytext=(10, (height - y) / point),
             textcoords="offset points", va="center",
         )  # fmt: skip
 
 
-def apart(places: Sequence[float], least: float) -> list[float]:
-    """Move ascending places apart, so that neighbours are at least so far from each other; groups keep their middle.
+def beside(ends: Sequence[tuple[float, float]], width: float, height: float, low: float, high: float) -> list[float]:
+    """Return the height of each label of this size beside its end: the nearest where no earlier one stands.
+
+    Between `low` and `high`, as long as there is room.
 
     Example:
-        >>> apart([0.0, 1.0, 9.0], 2.0)
-        [-0.5, 1.5, 9.0]
+        >>> beside([(0, 5.0), (1, 5.5), (9, 5.5)], 4, 2, 0, 10)
+        [5.0, 7.0, 5.5]
     """
-    groups: list[list[float]] = []
-    for place in places:
-        groups.append([place])
-        while len(groups) > 1 and _spread(groups[-2], least)[-1] + least > _spread(groups[-1], least)[0]:
-            groups[-2:] = [groups[-2] + groups[-1]]
-    return [place for group in groups for place in _spread(group, least)]
-
-
-def _spread(group: Sequence[float], least: float) -> list[float]:
-    middle = sum(group) / len(group)
-    return [middle + (k - (len(group) - 1) / 2) * least for k in range(len(group))]
+    placed: list[tuple[float, float]] = []
+    for x, y in ends:
+        near = [other for at, other in placed if abs(at - x) < width]
+        wanted = min(max(y, low), high)
+        free = [
+            place
+            for place in (wanted, *(other + sign * height for other in near for sign in (-1, 1)))
+            if low <= place <= high and all(abs(place - other) >= height * (1 - 1e-9) for other in near)
+        ]
+        placed.append((x, min(free, key=lambda place: abs(place - wanted), default=wanted)))
+    return [place for _, place in placed]
 
 
 def look(k: int) -> tuple[str, str]:

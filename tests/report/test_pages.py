@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import subprocess
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from star_loop.report import write, write_comparison
-from star_loop.report.charts import apart
+from star_loop.report.charts import beside
 from tests.quiz import play
 from tests.report.test_comparison import make
 from tests.report.test_report import BROWSER, Page
@@ -64,11 +64,19 @@ def test_pages_fit_a_phone_and_a_desk_and_labels_can_be_read(tmp_path: Path) -> 
         assert "scroll sideways" in Page(Path(page).read_text()).text
 
 
-@given(st.lists(st.floats(0, 1000), max_size=12), st.floats(0.1, 50))
-def test_labels_are_moved_apart_and_no_further(places: list[float], least: float) -> None:
-    places = sorted(places)
-    moved = apart(places, least)
-    assert all(b - a >= least * (1 - 1e-9) - 1e-9 for a, b in pairwise(moved))
-    assert sum(moved) == pytest.approx(sum(places), abs=1e-6)
-    if all(b - a >= least for a, b in pairwise(places)):
-        assert moved == pytest.approx(places)
+ENDS = st.lists(st.tuples(st.floats(0, 300), st.floats(0, 200)), max_size=20)
+
+
+@given(ENDS, st.floats(1, 50), st.floats(0.1, 9))
+def test_labels_stand_beside_their_ends_on_no_other(
+    ends: list[tuple[float, float]], width: float, height: float
+) -> None:
+    """Twenty of them fit into two hundred, whatever their places, so that each one finds room."""
+    heights = beside(ends, width, height, 0, 400)
+    placed = [(x, place) for (x, _), place in zip(ends, heights, strict=True)]
+    for (x, place), (other, theirs) in combinations(placed, 2):
+        assert abs(x - other) >= width or abs(place - theirs) >= height * (1 - 1e-6)
+    assert all(0 <= place <= 400 for place in heights)
+    for k, (x, y) in enumerate(ends):
+        if all(abs(x - at) >= width or abs(y - place) >= height for at, place in placed[:k]):
+            assert heights[k] == y, "what stands in nobody's way is not moved"
