@@ -97,8 +97,8 @@ class Completion:
     prompt_tokens: int
     finish: Literal["stop", "length"]
     """`length`: cut off at `max_tokens`."""
-    cached_tokens: int = 0
-    """Prompt tokens that a prefix cache supplied."""
+    cached_tokens: int = field(default=0, compare=False)
+    """Prompt tokens that a prefix cache supplied; the same completion may come with more of them, or fewer."""
     ids: Sequence[int] | None = None
     """What was sampled as token ids, the end of the turn included; None: the engine has no tokens."""
 
