@@ -40,6 +40,8 @@ SET = {
     "logging_nan_inf_filter", "disable_tqdm", "remove_unused_columns", "shuffle_dataset", "completion_only_loss",
 }  # fmt: skip
 """Fields that have a key of their own, or that a round sets."""
+_OF_A_VALUE = (TypeError, ValueError, ImportError, AttributeError, KeyError)
+"""What values of a wrong kind end in, inside the libraries; a full disk or exhausted memory is something else."""
 
 
 def check_fields(sft: Mapping[str, Any]) -> None:
@@ -107,13 +109,7 @@ def fit(
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
-    except (
-        TypeError,
-        ValueError,
-        ImportError,
-        AttributeError,
-        KeyError,
-    ) as error:  # what values of a wrong kind end in
+    except _OF_A_VALUE as error:
         if not sft:
             raise
         raise TrainingError(f"trainer.sft={dict(sft)}: TRL fails with it: {type(error).__name__}: {error}") from error
