@@ -49,7 +49,7 @@ bench-large: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.speed large $(ARGS)
 
 bench-smollm2: $(VENV)/.ready-dev $(VENV)/.ready-real
-	$(BIN)/python -m benchmarks.speed smollm2 --only generation collecting training $(ARGS)
+	$(BIN)/python -m benchmarks.speed smollm2 --only generation collecting training starting $(ARGS)
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/python -m ruff check .

@@ -32,7 +32,7 @@ class Starts:
     """Each call starts Python, and in it an engine as the loop does; `first_tokens` has what both took together."""
 
     def __init__(self, base: Pretrained, workspace: Path) -> None:
-        self.command = [sys.executable, "-m", "benchmarks.speed.starting", base.name_or_path, str(workspace)]
+        self.command = [sys.executable, "-m", "benchmarks.speed.starting", base.location, str(workspace)]
         self.first_tokens: list[float] = []
 
     def __call__(self) -> float:
