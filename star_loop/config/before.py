@@ -13,6 +13,7 @@ from star_loop.config.build import build
 from star_loop.config.help import help_text
 from star_loop.config.hydra import loaded, prepare, resolved, root_keys, wrong_option
 from star_loop.config.secrets import guard_command, guard_secrets
+from star_loop.config.typed import empty_range
 from star_loop.errors import ConfigError
 
 
@@ -65,8 +66,8 @@ def folder_of_sweep(asked: Namespace) -> str:
         HydraException, OmegaConfBaseException, ConfigError: what they share cannot be composed, or holds a secret;
             or there is no job.
     """
-    if empty := hydra_internals.empty_ranges(asked.overrides):
-        raise ConfigError(f"{empty[0]} holds no number, so that there is no job: see where it begins and ends")
+    if empty := empty_range(asked.overrides):
+        raise ConfigError(f"{empty} holds no number, so that there is no job: see where it begins and ends")
     config, _ = loaded(asked, RunMode.MULTIRUN)
     guard_secrets(resolved(config, config.hydra), os.environ)
     return str(config.hydra.sweep.dir)

@@ -8,8 +8,6 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import RangeSweep
 from hydra.errors import SearchPathException
 
 
@@ -30,17 +28,6 @@ def options_first(arguments: Sequence[str]) -> list[str]:
 def options() -> list[str]:
     """List the options of Hydra's command line, with their dashes."""
     return [option for action in parser()._actions for option in action.option_strings]
-
-
-def empty_ranges(overrides: Sequence[str]) -> list[str]:
-    """Return those overrides of a sweep that give no value: a range without a number.
-
-    Raises:
-        HydraException: one cannot be parsed.
-    """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    ranges = [override for override in parsed if isinstance(override.value(), RangeSweep)]
-    return [str(override.input_line) for override in ranges if next(override.sweep_iterator(), None) is None]
 
 
 def loader(configuration: Path | str, own: str | None) -> Any:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.override_parser.types import Quote, QuotedString, RangeSweep
 from hydra.errors import HydraException
 
 from star_loop.errors import ConfigError
@@ -53,6 +53,18 @@ def grammatical(argument: str) -> str:
 def quoted(value: str) -> str:
     """Return a text in Hydra's grammar, whatever is in it."""
     return str(QuotedString(text=value, quote=Quote.single).with_quotes())
+
+
+def empty_range(overrides: Sequence[str]) -> str | None:
+    """Return an override of a sweep that gives no value, a range without a number; None: there is none.
+
+    Raises:
+        HydraException: one cannot be parsed.
+    """
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if isinstance(override.value(), RangeSweep) and next(override.sweep_iterator(), None) is None:
+            return str(override.input_line)
+    return None
 
 
 def _is_number(argument: str) -> bool:
