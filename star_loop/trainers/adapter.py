@@ -98,16 +98,15 @@ def check_targets(settings: LoraKeys, base: Pretrained) -> None:
 def _check_names(settings: LoraKeys, model: Any) -> None:
     """Refuse names that the base does not have: PEFT would put nothing there, and say nothing."""
     modules = [name for name, _ in model.named_modules() if name]
-    targets, excluded = settings.target_modules, settings.peft.get("exclude_modules") or ()
-    if isinstance(excluded, str):
-        if not any(re.fullmatch(excluded, name) for name in modules):
-            raise ValueError(f"trainer.peft.exclude_modules={excluded}: this matches the whole name of no module")
-        excluded = ()
-    for key, names in (
-        ("target_modules", () if isinstance(targets, str) else targets),
-        ("peft.exclude_modules", excluded), ("peft.modules_to_save", settings.peft.get("modules_to_save") or ()),
-    ):  # fmt: skip
-        for name in names:
+    excluded = settings.peft.get("exclude_modules") or ()
+    if isinstance(excluded, str) and not any(re.fullmatch(excluded, name) for name in modules):
+        raise ValueError(f"trainer.peft.exclude_modules={excluded}: this matches the whole name of no module")
+    given = {
+        "target_modules": settings.target_modules, "peft.exclude_modules": excluded,
+        "peft.modules_to_save": settings.peft.get("modules_to_save") or (),
+    }  # fmt: skip
+    for key, names in given.items():
+        for name in () if isinstance(names, str) else names:
             if not _within(name, modules):
                 raise ValueError(f"trainer.{key}: the base has no module {name}: there are {_last_parts(modules)}")
     parameters = [name for name, _ in model.named_parameters()]
