@@ -38,6 +38,7 @@ SET = {
     "max_grad_norm", "seed", "use_cpu", "bf16", "fp16", "gradient_checkpointing", "packing", "max_length",
     "train_sampling_strategy", "report_to", "save_strategy", "eval_strategy", "logging_steps", "logging_strategy",
     "logging_nan_inf_filter", "disable_tqdm", "remove_unused_columns", "shuffle_dataset", "completion_only_loss",
+    "use_liger_kernel", "liger_kernel_config",
 }  # fmt: skip
 """Fields that have a key of their own, or that a round sets."""
 _OF_A_VALUE = (TypeError, ValueError, ImportError, AttributeError, KeyError)

@@ -112,6 +112,7 @@ def test_nothing_is_written_where_a_law_is_broken(base: Pretrained, tmp_path: Pa
         ({"loss": "dpo"}, r"trainer\.loss=dpo: trainer=trl does not heed it"),
         ({"optimizer": "muon"}, r"trainer\.optimizer=muon: trainer=trl does not"),
         ({"sft": {"learning_rate": 1.0}}, r"trainer\.sft\.learning_rate: a round sets this"),
+        ({"sft": {"use_liger_kernel": True}}, r"trainer\.sft\.use_liger_kernel: .* by a key of its own"),
         ({"sft": {"neftune_noise": 5}}, r"trainer\.sft\.neftune_noise: TRL .* did you mean neftune_noise_alpha\?"),
     ],
 )
