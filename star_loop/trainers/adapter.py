@@ -116,6 +116,17 @@ def _check_names(settings: LoraKeys, model: Any) -> None:
                 f"trainer.peft.target_parameters: the base has no parameter {name}: they are called like "
                 f"{parameters[-1]}"
             )
+    _check_layers(settings, modules)
+
+
+def _check_layers(settings: LoraKeys, modules: Iterable[str]) -> None:
+    """Refuse layers that the base does not have; the first number in a module's name is its layer's."""
+    numbers = {int(number[0]) for name in modules if (number := re.search(r"(?<=\.)\d+(?=\.|$)", name))}
+    wanted = settings.peft.get("layers_to_transform")
+    for layer in [wanted] if isinstance(wanted, int) else wanted or ():
+        if layer not in numbers:
+            there = f"there are {min(numbers)} to {max(numbers)}" if numbers else "its layers have no numbers"
+            raise ValueError(f"trainer.peft.layers_to_transform: the base has no layer {layer}: {there}")
 
 
 def _check_patterns(settings: LoraKeys, adapted: Any) -> None:

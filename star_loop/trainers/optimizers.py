@@ -38,7 +38,7 @@ def check_factors(settings: RoundKeys, model: Any) -> None:
     """Look whether every part of a name in `rate_factors` is in the name of a parameter that is trained.
 
     Raises:
-        ValueError: one is in none.
+        ValueError: one is in none, or all that is trained has a rate of 0.
     """
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     for part in settings.rate_factors:
@@ -48,6 +48,11 @@ def check_factors(settings: RoundKeys, model: Any) -> None:
                 f"trainer.rate_factors: {part!r} is in the name of no parameter that is trained; they are made of "
                 f"{', '.join(there)}"
             )
+    if names and not any(factor_of(settings, name) for name in names):
+        raise ValueError(
+            f"trainer.rate_factors={dict(settings.rate_factors)}: all that is trained has a rate of 0, so that nothing "
+            "would move: give a factor above 0 to something"
+        )
 
 
 def check_matrices(settings: RoundKeys, model: Any) -> None:

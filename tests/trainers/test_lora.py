@@ -409,6 +409,9 @@ def test_a_rate_factor_of_no_parameter_is_refused_before_anything_starts(base, f
         FAST.model_copy(update={"rate_factors": {"lora_B": 16, "lora_b": 16}}).check_base(base)
     with pytest.raises(ValueError, match=refused):
         fit(steps=1, rate_factors={"lora_b": 16})
+    FAST.model_copy(update={"rate_factors": {"lora_A": 0}}).check_base(base)
+    with pytest.raises(ValueError, match=r"trainer\.rate_factors=.*: all that is trained has a rate of 0"):
+        FAST.model_copy(update={"rate_factors": {"lora_A": 0, "lora_B": 0}}).check_base(base)
 
 
 def test_attention_for_generation_is_refused_before_anything_starts(base):
@@ -439,6 +442,8 @@ def test_what_is_no_matrix_is_refused_for_muon_before_anything_starts(base, peft
         ("rank_pattern", {"nope": 4}, r"'nope' matches no module that is trained: there are q_proj, v_proj$"),
         ("alpha_pattern", {"k_proj": 4}, r"'k_proj' matches no module that is trained: there are q_proj, v_proj$"),
         ("exclude_modules", ["nada"], r"the base has no module nada: there are .*q_proj"),
+        ("layers_to_transform", [0, 7], r"the base has no layer 7: there are 0 to 1$"),
+        ("layers_to_transform", -1, r"the base has no layer -1: there are 0 to 1$"),
         ("modules_to_save", ["oracle.lm_head"], r"the base has no module oracle\.lm_head: there are .*lm_head"),
         ("target_parameters", ["x"], r"the base has no parameter x: they are called like lm_head\.weight"),
     ],
