@@ -58,18 +58,21 @@ def finish(directory: Path, *overrides: str) -> str:
     return output
 
 
-def kill_at(directory: Path, phase: str, *overrides: str) -> None:
-    """SIGKILL to the main process as soon as it announces a phase; its engine goes with it and leaves nothing."""
-    process = start(directory, *overrides)
+def end_at(phase: str, number: signal.Signals, directory: Path) -> None:
+    """Send the main process a signal as soon as it announces a phase; its engine goes with it and leaves nothing."""
+    process = start(directory)
     assert process.stdout is not None
     for line in process.stdout:
         if phase in line:
             break
     started = living(directory)
     assert len(started) > 1
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    process.stdout.close()
+    process.send_signal(number)
+    said = process.communicate()[0]
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 128 + number and "the same command continues" in said, said
     assert all(gone(pid) for pid in started) and living(directory) == []
     assert not (directory / "run/.engine/tmp").exists() and not list((directory / "tmp").iterdir())
 
@@ -121,18 +124,14 @@ def test_the_adapter_is_peft_and_changes_the_base(uninterrupted: Path) -> None:
     assert not before.equal(tuned(**inputs).logits)
 
 
-def test_killed_twice_and_launched_again_a_real_run_ends_with_the_same_bytes(
+def test_killed_stopped_and_launched_again_a_real_run_ends_with_the_same_bytes(
     uninterrupted: Path, tmp_path: Path
 ) -> None:
-    kill_at(tmp_path, "iteration=1 name=train")
-    kill_at(tmp_path, "iteration=2 name=test")
+    end_at("iteration=0 name=", signal.SIGTERM, tmp_path)
+    end_at("iteration=1 name=train", signal.SIGKILL, tmp_path)
+    end_at("iteration=2 name=test", signal.SIGINT, tmp_path)
     finish(tmp_path)
     ours, whole = contents(tmp_path / "run"), contents(uninterrupted)
     ours.pop("config.yaml"), whole.pop("config.yaml")  # `outputs` is another folder
     assert ours.keys() == whole.keys()
     assert [name for name in whole if ours[name] != whole[name]] == []
-
-
-def test_the_transformers_generator_runs_the_same_loop(tmp_path: Path) -> None:
-    finish(tmp_path, "generator=transformers", "~generator.threads", "iterations=1")
-    assert metrics(tmp_path / "run", 1)["collect/correct"] > 0

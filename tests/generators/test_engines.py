@@ -295,25 +295,13 @@ def test_two_workers_of_vllm_are_one_engine_and_one_of_them_may_die(
 
 
 @pytest.mark.engine
-def test_two_engines_on_two_cores_draw_what_one_draws_though_one_of_them_dies(
-    tmp_path: Path, all_cores: list[int]
-) -> None:
+def test_two_engines_on_two_cores_draw_what_one_draws(tmp_path: Path, all_cores: list[int]) -> None:
     base = Pretrained(name_or_path=str(write_llama(tmp_path / "base")))
     asked = questions(QUESTIONS, Sampling(temperature=1.0, max_tokens=40), n=2)
     with Vllm().engine(base, workspace=tmp_path / "engine", seed=0) as engines:
         assert isinstance(engines, Engines) and len(engines._lanes) == 2
-        first, second = engines._lanes
         engines.serve(Model(base=base))
-        alone = first.do(lambda engine: engine.generate(asked, seed=7)).result()
-        told, victim = list[int](), pid(second)
-
-        def kill_once(units: int) -> None:
-            if not told:
-                os.kill(victim, signal.SIGKILL)
-            told.append(units)
-
-        assert engines.generate(asked, seed=7, progress=kill_once) == alone
-        assert sum(told) == len(asked)
+        alone = engines._lanes[0].do(lambda engine: engine.generate(asked, seed=7)).result()
         assert engines.generate(asked, seed=8) == alone, "each request has a seed of its own"
 
 

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 
 from star_loop.models import Model, Pretrained
 from star_loop.protocols import TrainingError
+from star_loop.records import Example
 from star_loop.trainers.accelerate import LAUNCHER, WORKER, Accelerate
 from star_loop.trainers.batches import Encoded, micro_batches
 from star_loop.trainers.distributed import IDLE, shares
@@ -40,30 +42,28 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return Model(base=Pretrained(name_or_path=str(base)), adapter=write_adapter(base, folder / "adapter", scale=0.05))
 
 
-def train(trainer: Lora, start: Model, into: Path, steps: int = 3):
+def train(trainer: Lora, start: Model, into: Path, steps: int = 3, examples: Sequence[Example] = EXAMPLES):
     into.mkdir()
     told: list[int] = []
-    metrics = trainer.train(EXAMPLES, start, into, steps=steps, seed=0, progress=told.append)
+    metrics = trainer.train(examples, start, into, steps=steps, seed=0, progress=told.append)
     assert sum(told) == steps
     return metrics
 
 
-@pytest.fixture(scope="module")
-def alone(start: Model, tmp_path_factory: pytest.TempPathFactory):
-    into = tmp_path_factory.mktemp("alone") / "adapter"
-    return train(Lora(**ROUND), start, into), load_file(into / "adapter_model.safetensors")
-
-
 @pytest.mark.engine
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp2", "zero-1", "zero-2"])
+@pytest.mark.parametrize(
+    ("strategy", "loss"), [("ddp", "nll"), ("fsdp2", "rift"), ("zero-1", "rift"), ("zero-2", "nll")]
+)
 def test_two_ranks_train_what_one_process_trains(
-    strategy: str, start: Model, alone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    strategy: str, loss: str, start: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last step has 6 sequences for 2 ranks, cut into micro-batches of at most 40 tokens."""
-    metrics = train(
-        Accelerate(**ROUND, processes=2, **spread(strategy, tmp_path, monkeypatch)), start, tmp_path / "adapter"
-    )
-    expected, matrices = alone
+    keys = ROUND | {"loss": loss}
+    examples = EXAMPLES if loss == "nll" else [example(i, weight=-0.3 if i % 3 else 1.0 + i % 2) for i in range(20)]
+    expected = train(Lora(**keys), start, tmp_path / "alone", examples=examples)
+    matrices = load_file(tmp_path / "alone/adapter_model.safetensors")
+    ranks = Accelerate(**keys, processes=2, **spread(strategy, tmp_path, monkeypatch))
+    metrics = train(ranks, start, tmp_path / "adapter", examples=examples)
     assert metrics.keys() == expected.keys()
     for name, value in expected.items():
         assert metrics[name] == pytest.approx(value, rel=1e-4), name
