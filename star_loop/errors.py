@@ -1,5 +1,7 @@
 """What can go wrong in a run that is no mistake in the program; each carries its own explanation."""
 
+import sysconfig
+import traceback
 from argparse import ArgumentTypeError
 from pathlib import Path
 
@@ -53,5 +55,25 @@ class EngineError(RuntimeError):
     """A generator failed: names the stage and shows the end of its log."""
 
 
+class PolicyError(RuntimeError):
+    """A sampler, an allocator or a selector broke a law of its protocol; names it, what it gave and what is wanted."""
+
+
 class TrainingError(RuntimeError):
     """A fine-tuning round failed or did nothing; the last good model is kept."""
+
+
+def outside(error: BaseException) -> Path | None:
+    """Return the file of somebody's own component in which an error began; None: it began in this package, or below it.
+
+    What is installed beside this package does not count: its errors come of how it was called.
+    """
+    found, ours = None, False
+    installed = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")]
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        if path.resolve().is_relative_to(Path(__file__).resolve().parent):
+            found, ours = None, True
+        elif ours and path.is_file() and not any(path.resolve().is_relative_to(folder) for folder in installed):
+            found = path
+    return found

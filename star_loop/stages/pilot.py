@@ -10,6 +10,7 @@ from star_loop.accounting.statistics import tally
 from star_loop.models import Model
 from star_loop.records import Metrics, Rollout, Score, State
 from star_loop.run.directory import IterationDirectory
+from star_loop.stages import laws
 from star_loop.stages.live import LiveRun
 from star_loop.stages.rollouts import draw_pilots
 from star_loop.stages.score import measured, scores_of
@@ -22,14 +23,15 @@ def pilot(live: LiveRun, iteration: IterationDirectory, beliefs: State, model: M
         The sampler's beliefs, and `pilot/…`: how many pilots there were, how many were right, and what they cost.
     """
     sampler, scorer = live.experiment.sampler, live.experiment.scorer
-    draws = sampler.pilots(beliefs)
-    if draws is None:
+    wanted_draws = sampler.pilots(beliefs)
+    if wanted_draws is None:
         return beliefs, {}
+    draws = laws.draws(sampler, "pilots", wanted_draws, len(live.splits["train"]))
     rollouts = _rollouts(live, iteration, draws, model)
     wanted = scorer is not None and scorer.wrong
     scores = scores_of(live, iteration, "pilots/scores", rollouts, model) if wanted else []
     outcome = measured(scorer, tally(iteration.number, np.flatnonzero(draws), rollouts), rollouts, scores)
-    return sampler.piloted(beliefs, outcome), _figures(live, rollouts, scores)
+    return laws.state(sampler, "piloted", sampler.piloted(beliefs, outcome)), _figures(live, rollouts, scores)
 
 
 def _rollouts(live: LiveRun, iteration: IterationDirectory, draws: NDArray[np.int64], model: Model) -> list[Rollout]:

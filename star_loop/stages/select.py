@@ -12,6 +12,7 @@ from star_loop.records import Candidate, Example, Metrics, Selection
 from star_loop.run.directory import IterationDirectory
 from star_loop.searches.balance import Setting
 from star_loop.seeding import rng
+from star_loop.stages import laws
 from star_loop.stages.collect import Collected
 from star_loop.stages.live import LiveRun
 from star_loop.stages.replay import replayed
@@ -52,7 +53,8 @@ def _examples(live: LiveRun, iteration: int, collected: Collected, setting: Sett
         beliefs=collected.beliefs,
     )
     for name, selector in experiment.selectors.items():
-        chosen = selector.select(chosen, context, rng(experiment.seed, "select", iteration, name))
+        given = selector.select(chosen, context, rng(experiment.seed, "select", iteration, name))
+        chosen = laws.kept(selector, given, chosen)
     if not chosen:
         hint = experiment.task.labels == "gold" and experiment.second_try != "rationalize"
         raise BootstrapError(_nothing_to_train_on(live.run.path, collected, list(experiment.selectors), hint=hint))
@@ -69,9 +71,8 @@ def _examples(live: LiveRun, iteration: int, collected: Collected, setting: Sett
 def _nothing_to_train_on(run: Path, collected: Collected, selectors: Sequence[str], *, hint: bool) -> str:
     """Say why there are no examples, and what would change that; `hint`: answers could be shown, and are not."""
     rollouts, asked = collected.rollouts, len(collected.outcome.positions)
-    correct, unparsed, cut = (
-        sum(told) for told in zip(*((r.correct, r.answer is None, r.finish == "length") for r in rollouts), strict=True)
-    )
+    correct, unparsed = sum(r.correct for r in rollouts), sum(r.answer is None for r in rollouts)
+    cut = sum(r.finish == "length" for r in rollouts)
     draws = "more rollouts (allocator.rollouts)"
     more = f"{draws} or second_try=rationalize" if hint else draws
     advice = [f"easier observations, a stronger model, {more}"]

@@ -13,6 +13,7 @@ from star_loop.experiment import Experiment
 from star_loop.protocols import Allocator
 from star_loop.records import How, Outcome, Positions, Proposal, Rollout, State, Try
 from star_loop.seeding import rng
+from star_loop.stages import laws
 
 Ask = tuple[int, int, int]
 """(position, attempt, draws)"""
@@ -165,7 +166,8 @@ class Wave:
     def _further(self, positions: Sequence[int], number: int) -> list[Ask]:
         """Ask the allocator what to draw after this round; nothing more of what the context has no room for."""
         known = tally(self._iteration, np.array(positions), [r for p in positions for r in self.of(p)])
-        draws: list[int] = self._allocator.again(known.attempts, known.wins, number).tolist()
+        given = self._allocator.again(known.attempts, known.wins, number)
+        draws: list[int] = laws.draws(self._allocator, "again", given, len(positions)).tolist()
         return [
             (p, Try.SECOND + number, n) for p, n in zip(positions, draws, strict=True) if n and not self._too_long(p)
         ]
@@ -203,6 +205,7 @@ class Waves:
         self._experiment, self._iteration, self._statistics = experiment, iteration, statistics
         self._together, self._state, self._over = together, beliefs, False
         self._proposed: dict[int, tuple[Wave, State]] = {}
+        self._asked = np.zeros(len(statistics.attempts), np.bool_)
         self._number, self._observed = 0, 0
         self.beliefs = beliefs
         """The sampler's, after what it has observed, whatever was proposed ahead of that."""
@@ -232,20 +235,21 @@ class Waves:
         experiment, number = self._experiment, self._number
         luck = rng(experiment.seed, "sampler", self._iteration)
         proposal, self._state = experiment.sampler.propose(self._state, experiment.schedule.wave, luck)
-        if not len(proposal.positions):
+        positions = laws.positions(experiment.sampler, proposal.positions, self._asked, experiment.schedule.wave)
+        if not len(positions):
             self._over = True
             return
         known = {**self._statistics.columns(), **self._state}
         wave = Wave(
-            number, proposal.positions, partial(self._allocate, number, proposal, known), experiment,
+            number, positions, partial(self._allocate, number, proposal, known), experiment,
             iteration=self._iteration, together=self._together, yields=self.yields,
         )  # fmt: skip
         self._proposed[number], self._number = (wave, self._state), number + 1
 
     def _allocate(self, number: int, proposal: Proposal, known: Mapping[str, NDArray[np.generic]]) -> NDArray[np.int64]:
+        experiment, length = self._experiment, len(proposal.positions)
         if proposal.rollouts is not None:
-            return proposal.rollouts
-        experiment = self._experiment
-        return experiment.allocator.allocate(
-            proposal, known, rng(experiment.seed, "allocator", self._iteration, number)
-        )
+            return laws.draws(experiment.sampler, "propose", proposal.rollouts, length)
+        luck = rng(experiment.seed, "allocator", self._iteration, number)
+        given = experiment.allocator.allocate(proposal, known, luck)
+        return laws.draws(experiment.allocator, "allocate", given, length)
