@@ -246,6 +246,8 @@ def prove_total(verifier: Verifier, observation: Observation) -> None:
         shown = f"{text[:30]!r}{'…' if len(text) > 30 else ''} ({counted(len(text), 'character')})"
         try:
             first, again = (verifier.probe(observation, text) for _ in range(2))
+        except ConfigError:  # the observation cannot be judged, whatever the text
+            raise
         except Exception as failure:
             raise ValueError(
                 f"task: the verifier {name} fails on {shown}, asked about {observation.id}: {failure}. Whatever a "

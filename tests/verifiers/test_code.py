@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,63 @@ def test_a_body_completes_its_prompt_as_well_as_a_whole_function(confined: Confi
     ):
         assert code.judge(asked, f"```python\n{block}\n```").correct
     assert not code.judge(asked, "```python\n    return 2 * x\n```").correct
+
+
+STRUCTURES = {
+    "a dictionary": {"inputs": ["1"], "outputs": ["2"]},
+    "a list of lists": [["assert double(1) == 2"]],
+    "a list of dictionaries": [{"input": 1, "output": 2}],
+    "an empty place": ["assert double(1) == 2", None],
+}
+
+
+@pytest.mark.parametrize("tests", STRUCTURES.values(), ids=STRUCTURES)
+def test_tests_that_are_no_lines_of_python_are_refused_by_their_column(confined: Confined, tests: object) -> None:
+    asked, code = replace(ASKED, meta={"tests": tests}), Code(sandbox=confined)
+    says = r"^c: task\.verifier\.tests='{tests}': column tests is no text and no list of texts, but holds .*assert f"
+    with pytest.raises(ConfigError, match=says):
+        code.probe(asked, RIGHT)
+    assert (code.judge(asked, RIGHT).correct, code.judge(asked, RIGHT).how) == (False, "no tests")
+    with pytest.raises(ConfigError, match=r"task\.verifier\.before='{tests}': column tests is no text"):
+        Code(sandbox=confined, before="{tests}", tests="assert double(1) == 2").probe(asked, RIGHT)
+
+
+NOTHING = {
+    "a comment": ("", "# TODO"),
+    "data as a text": ("", '{"inputs": ["1"], "outputs": ["2"]}'),
+    "a number": ("", 4),
+    "a function that is never called": ("", "def check(candidate):\n    assert candidate(1) == 2"),
+    "a function that asserts nothing": ('def double(x):\n    """Twice."""', "def check(f):\n    f(1)\ncheck(double)"),
+    "what stands behind an end": ("", "if __name__ == '__main__':\n    assert double(1) == 2"),
+    "what follows a head without a body": ("def double(x):", "# TODO"),
+}
+
+
+@pytest.mark.parametrize("before, tests", NOTHING.values(), ids=NOTHING)
+def test_tests_that_an_empty_program_passes_are_refused(confined: Confined, before: str, tests: object) -> None:
+    asked = replace(ASKED, meta={"before": before, "tests": tests})
+    code = Code(sandbox=confined, before="{before}")
+    for text in (RIGHT, ""):
+        with pytest.raises(ConfigError, match=r"^c: its tests test nothing, for an empty program passes them: .*leave"):
+            code.probe(asked, text)
+
+
+def test_numbers_fill_in_tests_and_each_row_is_tried(confined: Confined) -> None:
+    code = Code(sandbox=confined, tests="assert double({x}) == {twice}")
+    assert code.probe(replace(ASKED, meta={"x": 2, "twice": 4}), RIGHT).correct
+    assert not code.probe(replace(ASKED, meta={"x": 2, "twice": 5}), RIGHT).correct
+    with pytest.raises(ConfigError, match="no text"):
+        code.probe(replace(ASKED, meta={"x": {}, "twice": 4}), RIGHT)
+
+
+@pytest.mark.parametrize("tests", ["# TODO", {"inputs": ["1"]}])
+def test_a_launch_ends_at_a_row_whose_tests_test_nothing(tmp_path: Path, tests: object) -> None:
+    asked = [{"question": f"Add {k}.", "answer": f"def f(x): return x + {k}"} for k in range(9)]
+    rows = [{**row, "tests": f"assert f(1) == {1 + k}" if k < 8 else tests} for k, row in enumerate(asked)]
+    (tmp_path / "p.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    keys = ["task.verifier=code", "task.validation_size=1", "task.test_size=1", f"task.path={tmp_path / 'p.jsonl'}"]
+    with pytest.raises(ConfigError, match=r"^train/0000008: "):
+        load(build(configure("experiment=smoke", "task=file", *keys)).task)
 
 
 RUNTIME = """#!{python}
