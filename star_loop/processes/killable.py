@@ -144,7 +144,7 @@ def said_by(command: Sequence[str], told: bytes, seconds: float) -> bytes | None
                     said, _ = process.communicate(told, timeout=piece)
                     return said if process.returncode == 0 else None
                 except subprocess.TimeoutExpired:
-                    continue
+                    told = b""  # the rest of it is kept there, and refused a second time
             return None
         finally:
             process.kill()

@@ -132,4 +132,5 @@ def test_the_pieces_of_a_time_are_short_and_are_all_of_it() -> None:
 def test_a_command_that_fails_or_takes_too_long_says_nothing() -> None:
     assert said_by(["cat"], b"hello", 60) == b"hello"
     assert said_by(["false"], b"", 60) is None
-    assert said_by(["tail", "-f", "/dev/null"], b"", 0.05) is None
+    for told in (b"", b"hello", b"long" * 10**6):
+        assert said_by(["tail", "-f", "/dev/null"], told, 0.05) is None
