@@ -30,17 +30,28 @@ REMEDY = (
     "task.verifier.sandbox._target_=star_loop.verifiers.sandbox.Container where Docker or Podman is installed, or a "
     "class of your own that derives from star_loop.verifiers.sandbox.Sandbox"
 )
-_REFUSED = "PermissionError"
+_REFUSED = "raised PermissionError"
+_SAYING = f"""
+import os
+for place in range(64):
+    try:
+        os.write(place, b"{PASSED}")
+    except OSError:
+        pass
+os._exit(0)
+"""
 PROBES = {
     "reads a file": ("open('/dev/null')", _REFUSED),
     "looks into a folder": ("import os\nos.listdir('/')", _REFUSED),
     "makes a folder": ("import os\nos.mkdir('made-by-a-program')", _REFUSED),
-    "makes a socket": ("import ctypes\nassert ctypes.CDLL(None).socket(2, 1, 0) >= 0", "AssertionError"),
+    "makes a socket": ("import ctypes\nassert ctypes.CDLL(None).socket(2, 1, 0) >= 0", "raised AssertionError"),
     "starts a process": ("import os\nos.fork()", _REFUSED),
     "starts a program": ("import os\nos.execv('/bin/sh', ['sh', '-c', ':'])", _REFUSED),
     "signals another process": ("import os\nos.kill(os.getppid(), 0)", _REFUSED),
-    "sees the environment": ("import os\nassert set(os.environ) & {'HOME', 'USER', 'PATH'}", "AssertionError"),
+    "sees the environment": ("import os\nassert set(os.environ) & {'HOME', 'USER', 'PATH'}", "raised AssertionError"),
     "passes by ending before its tests": ("import os\nos._exit(0)", "ended"),
+    "passes by an error of that name": (f"class {PASSED}(Exception): pass\nraise {PASSED}", f"raised {PASSED}"),
+    "passes by saying so": (_SAYING, "ended"),
 }
 """What no program may do: one that tries it, and how that ends."""
 

@@ -2,9 +2,10 @@
 
 Run as a file by a Python of its own (`env -i python -I -S sandbox_process.py`). It imports what programs usually do,
 writes `"ready"`, reads one JSON list `[seconds, megabytes, program]` per line and writes how the program ended:
-`passed` where it ran to its last line, else `too long`, `ended`, or the name of its error. Each program runs in a child
-process of its own, which keeps two open files, `/dev/null` and the pipe for its end, and gives up the rest before it
-begins:
+`passed` where it ran to its last line, else `too long`, `ended`, or `raised` and the name of its error. A pass is told
+by a word that is made up for each program, so that nothing else which one writes is a pass; a program that searches
+its own process can find the word. Each runs in a child process of its own, which keeps two open files, `/dev/null` and
+the pipe for its end, and gives up the rest before it begins:
 
     prctl      no new privileges; it is killed when its parent ends
     setrlimit  memory, processor time; nothing written to a file, no core
@@ -60,6 +61,8 @@ _ALLOW, _DENY, _UNKNOWN = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | err
 _LOAD, _EQUAL, _ABOVE, _BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # of classic BPF (linux/bpf_common.h)
 _NUMBER, _ARCHITECTURE, _FIRST = 0, 4, 16  # offsets in struct seccomp_data; the first argument's lower half
 _CLONE_THREAD = 0x10000
+_RAISED, _LONGEST = "raised ", 100
+"""What precedes the name of an error, so that none is called as a verdict is; bytes of what is told."""
 _NO_NEW_PRIVS, _SECCOMP, _PDEATHSIG, _FILTER = 38, 22, 1, 2
 
 
@@ -124,19 +127,22 @@ def confine(seconds: float, megabytes: int) -> None:
 def run(seconds: float, megabytes: int, source: str) -> str:
     """Run a program in a child process, and tell how it ended."""
     ends, begins = os.pipe()
+    word = os.urandom(16).hex()
     child = os.fork()
     if not child:
-        _as_child(begins, seconds, megabytes, source)
+        _as_child(begins, word, seconds, megabytes, source)
     os.close(begins)
     ready, _, _ = select.select([ends], [], [], seconds)
-    told = os.read(ends, 100).decode(errors="replace") if ready else "too long"
+    told = os.read(ends, _LONGEST).decode(errors="replace") if ready else None
     os.close(ends)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return told or "ended"
+    if told is None:
+        return "too long"
+    return "passed" if told == word else told if told.startswith(_RAISED) else "ended"
 
 
-def _as_child(begins: int, seconds: float, megabytes: int, source: str) -> None:
+def _as_child(begins: int, word: str, seconds: float, megabytes: int, source: str) -> None:
     try:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
@@ -151,10 +157,10 @@ def _as_child(begins: int, seconds: float, megabytes: int, source: str) -> None:
         module = module_from_spec(spec)
         sys.modules["program"] = module
         spec.loader.exec_module(module)
-        told = "passed"
+        told = word
     except BaseException as error:
-        told = type(error).__name__
-    os.write(begins, told[:100].encode())
+        told = f"{_RAISED}{type(error).__name__}"
+    os.write(begins, told.encode()[:_LONGEST])
     os._exit(0)
 
 
