@@ -148,6 +148,36 @@ def test_a_program_ends_as_it_should(confined: Confined, program: str, ending: s
     assert not Path("made").exists()
 
 
+USES = {
+    "annotations": "from __future__ import annotations\ndef f(x: Later) -> Later: return x\nassert f(2) == 2",
+    "an order": "from graphlib import TopologicalSorter as T\nassert [*T({2: [1], 3: [2]}).static_order()] == [1, 2, 3]",
+    "a context": "from contextvars import ContextVar\nx = ContextVar('x', default=2)\nassert x.get() == 2",
+    "words of a shell": "import shlex\nassert shlex.split('a \"b c\"') == ['a', 'b c']",
+    "HTML": "from html.parser import HTMLParser\np = HTMLParser()\np.feed('<b>x</b>')\nassert p.rawdata == ''",
+    "XML": "import xml.etree.ElementTree as E\nassert E.tostring(E.fromstring('<a><b/></a>')) == b'<a><b /></a>'",
+    "a document": "from xml.dom import minidom\nassert minidom.parseString('<a/>').documentElement.tagName == 'a'",
+    "settings": "from configparser import ConfigParser as P\np = P()\np.read_string('[a]\\nb=1')\nassert p['a']['b'] == '1'",
+    "TOML": "import tomllib\nassert tomllib.loads('a = 1') == {'a': 1}",
+    "options": "import getopt, optparse\nassert getopt.getopt(['-a'], 'a') == ([('-a', '')], [])",
+    "colours": "import colorsys\nassert colorsys.rgb_to_hsv(1, 0, 0) == (0.0, 1.0, 1)",
+    "a schedule": "import sched\ns = sched.scheduler()\ns.enter(0, 1, print)\ns.run()\nassert s.empty()",
+    "examples": 'import doctest\ndef f():\n    """\n    >>> 1 + 1\n    2\n    """\n'
+    "assert doctest.testmod(__import__('program')).attempted == 1",
+    "a copy": "import pickle\nassert pickle.loads(pickle.dumps([1, {2}])) == [1, {2}]",
+    "what is packed": "import gzip\nassert gzip.decompress(gzip.compress(b'x')) == b'x'",
+    "names of domains": "assert 'é.de'.encode('idna') == b'xn--9ca.de' and b'xn--9ca'.decode('idna') == 'é'",
+    "encodings": "for c in 'cp1252 cp437 iso8859-15 utf-7 utf-8-sig utf-16-le utf-32 punycode'.split():\n"
+    "    assert 'aé'.encode(c).decode(c) == 'aé', c",
+    "a cipher": "import codecs\nassert codecs.encode('abc', 'rot13') == 'nop' and codecs.decode('61', 'hex') == b'a'",
+    "escapes": "assert '\\\\n'.encode().decode('unicode_escape') == '\\n'",
+}
+
+
+@pytest.mark.parametrize("program", USES.values(), ids=USES)
+def test_what_programs_use_of_python_s_library_is_there(confined: Confined, program: str) -> None:
+    assert confined.ending(program) == "passed"
+
+
 def test_what_never_ends_is_killed_with_its_threads_and_the_next_one_runs() -> None:
     sandbox = Confined(timeout=0.5, processes=1)
     thread = "import threading\nthreading.Thread(target=lambda: [None for _ in iter(int, 1)]).start()\n"
