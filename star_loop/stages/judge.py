@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from star_loop.protocols import EngineError, Generator, Task
+from star_loop.protocols import EngineError, Generator, Task, Verifier
 from star_loop.records import Completion, How, Observation, Request, Rollout, Verdict
+from star_loop.verifiers.lawful import lawful, name_of
 
 logger = logging.getLogger(__name__)
 
@@ -85,18 +86,19 @@ def _rollout(drawn: Drawn, verdict: Verdict) -> Rollout:
 def verdicts(task: Task, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
     """Judge all at once; where that fails, one by one, to find out which text it is."""
     try:
-        return task.verifier.judge_all(asked)
+        found = [lawful(given) for given in task.verifier.judge_all(asked)]
     except EngineError:  # a judge that cannot be asked: no verdict is none against a text
         raise
-    except Exception:  # the verifier's boundary: whatever a model wrote must not end the run
-        return [_verdict(task, observation, text) for observation, text in asked]
+    except (Exception, SystemExit):  # the verifier's boundary: whatever a model wrote must not end the run
+        found = []
+    return found if len(found) == len(asked) else [_verdict(task.verifier, *each) for each in asked]
 
 
-def _verdict(task: Task, observation: Observation, text: str) -> Verdict:
+def _verdict(verifier: Verifier, observation: Observation, text: str) -> Verdict:
     try:
-        return task.verifier.judge(observation, text)
+        return lawful(verifier.judge(observation, text))
     except EngineError:
         raise
-    except Exception as failure:  # the same boundary
-        logger.warning("verifier %s failed on %s: %r", type(task.verifier).__name__, observation.id, failure)
+    except (Exception, SystemExit) as failure:  # the same boundary
+        logger.warning("verifier %s failed on %s: %r", name_of(verifier, observation), observation.id, failure)
         return Verdict(answer=None, correct=False, how=f"verifier failed: {type(failure).__name__}")

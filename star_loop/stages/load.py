@@ -20,6 +20,7 @@ from star_loop.records import Columns, Metrics, Observation
 from star_loop.run.disk import RunError
 from star_loop.schedule import Schedule
 from star_loop.tasks.splitting import SplitTask, Subset, surveyed
+from star_loop.verifiers.lawful import name_of, probed, shown
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ ODD = (
 """Texts on which verifiers have failed."""
 PAID_PROVEN, _SHORT = 3, 100
 """The same of a verifier whose verdicts cost money, and the longest odd text that it is asked about."""
+_END = 60
+"""Characters of a gold text that a message shows: its end, where the answer stands."""
 GOLDS_PROVEN = 1000
 """How many observations of each split must prove that the verifier accepts their gold answer."""
 
@@ -241,34 +244,29 @@ def prove_total(verifier: Verifier, observation: Observation) -> None:
         ValueError: an exception, or another verdict the second time; with the text.
     """
     chosen = verifier.choose(observation)
-    name = type(chosen).__name__
     for text in ODD if not chosen.paid_for else [text for text in ODD if len(text) <= _SHORT]:
-        shown = f"{text[:30]!r}{'…' if len(text) > 30 else ''} ({counted(len(text), 'character')})"
-        try:
-            first, again = (verifier.probe(observation, text) for _ in range(2))
-        except ConfigError:  # the observation cannot be judged, whatever the text
-            raise
-        except Exception as failure:
-            raise ValueError(
-                f"task: the verifier {name} fails on {shown}, asked about {observation.id}: {failure}. Whatever a "
-                "model writes, a verdict is due: let it be wrong"
-            ) from failure
+        first, again = (probed(verifier, observation, text) for _ in range(2))
         if first != again:
             said = "; ".join(f"{'right' if each.correct else 'wrong'}, {each.how}" for each in (first, again))
             raise ValueError(
-                f"task: the verifier {name} judges {shown}, asked about {observation.id}, now so, now so ({said}): let "
-                "it depend on nothing but the observation and the text"
+                f"task: the verifier {type(chosen).__name__} judges {shown(text)}, asked about {observation.id}, now "
+                f"so, now so ({said}): let it depend on nothing but the observation and the text"
             )
 
 
 def prove_gold(task: Task, split: str, observation: Observation) -> None:
     """A verifier that rejects the truth would silently starve the loop."""
-    text, judge = task.gold_text(observation), type(task.verifier.choose(observation)).__name__
-    verdict = task.verifier.probe(observation, text)
-    if not verdict.correct:
+    text, name = task.gold_text(observation), name_of(task.verifier, observation)
+    if not isinstance(text, str):  # of a task or a verifier of one's own
         raise ValueError(
-            f"task: the verifier {judge} rejects the gold answer {observation.answer!r} of "
-            f"{split} observation {observation.id!r} ({verdict.how}; it read {verdict.answer!r} in {text[-60:]!r}): "
+            f"task: {name} states the gold answer of {split} observation {observation.id!r} as {text!r}, no text"
+        )
+    verdict = probed(task.verifier, observation, text)
+    if not verdict.correct:
+        end = f"{'…' if len(text) > _END else ''}{text[-_END:]}"
+        raise ValueError(
+            f"task: the verifier {name} rejects the gold answer {observation.answer!r} of "
+            f"{split} observation {observation.id!r} ({verdict.how}; it read {verdict.answer!r} in {end!r}): "
             "correct the answer or choose another task.verifier"
         )
 

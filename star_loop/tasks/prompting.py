@@ -25,6 +25,7 @@ from star_loop.tasks.choices import choices_of
 from star_loop.tasks.golds import option_number
 from star_loop.tasks.splitting import SplitTask
 from star_loop.tasks.table import read
+from star_loop.verifiers.lawful import judged
 from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice, read_choice
 
 EXEMPLARS = Path(__file__).parent / "exemplars"
@@ -118,7 +119,7 @@ class Prompted(SplitTask):
                 raise ValueError(
                     f"{exemplar.id}: its rationale holds {within[0]!r}, at which every rationale ends: write it without"
                 )
-            verdict = self.verifier.judge(exemplar, exemplar.rationale or "")
+            verdict = judged(self.verifier, exemplar, exemplar.rationale or "")
             if not verdict.correct:
                 raise ValueError(
                     f"{exemplar.id}: the verifier {type(self.verifier).__name__} does not find {exemplar.answer!r} in "

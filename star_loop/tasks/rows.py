@@ -27,6 +27,7 @@ from star_loop.tasks.golds import (
 from star_loop.tasks.prompting import Prompted
 from star_loop.tasks.table import Table
 from star_loop.verifiers.guess import Guess, announced, named
+from star_loop.verifiers.lawful import judged
 from star_loop.verifiers.multiple_choice import LETTERS, MultipleChoice, read_choice
 from star_loop.verifiers.rewards import json_values
 
@@ -284,7 +285,7 @@ def _numbers(row: Row, column: str, place: str) -> list[int]:
 def _ending_in_its_answer(task: Columned, observation: Observation) -> Observation:
     """A gold rationale that does not state its answer as the verifier wants it gets the statement as its last line."""
     rationale = observation.rationale
-    verdict = None if rationale is None else task.verifier.judge(observation, rationale)
+    verdict = None if rationale is None else judged(task.verifier, observation, rationale)
     if verdict is None or (verdict.correct and not verdict.how.endswith("(fallback)")):  # it announces its answer
         return observation
     return replace(observation, rationale=f"{rationale}\n{task.statement(observation)}")

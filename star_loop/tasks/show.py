@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from star_loop.protocols import Task
 from star_loop.records import Observation
+from star_loop.verifiers.lawful import judged
 
 
 def prompts(task: Task, n: int = 2, render: Callable[[str], str] = str) -> str:
@@ -19,7 +20,7 @@ def prompts(task: Task, n: int = 2, render: Callable[[str], str] = str) -> str:
 
 def _parts(task: Task, observation: Observation, render: Callable[[str], str]) -> Iterator[str]:
     gold = task.gold_text(observation)
-    verdict = task.verifier.judge(observation, gold)
+    verdict = judged(task.verifier, observation, gold)
     texts = {"collecting": task.prompt(observation), "training and evaluation": task.bare_prompt(observation)}
     if task.hint_marker is not None:
         texts["collecting, with the answer as a hint"] = task.prompt(observation, hint=True)

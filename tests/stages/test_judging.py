@@ -2,12 +2,14 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from star_loop.generators.openai import OpenAI
@@ -154,6 +156,44 @@ def test_a_verifier_that_fails_costs_one_verdict(caplog: pytest.LogCaptureFixtur
         (0, True, "equal (marker)"), (1, False, "verifier failed: RuntimeError"), (2, False, "different (marker)")
     ]  # fmt: skip
     assert "Fussy failed on o: RuntimeError('bang')" in caplog.text
+
+
+class Lawless(Exact):
+    """Gives what is no verdict, or leaves, where a text is wrong; and all at once one too few."""
+
+    gives: str
+
+    def judge(self, observation: Observation, text: str) -> Verdict:
+        verdict = super().judge(observation, text)
+        return verdict if verdict.correct else breach(self.gives, verdict)
+
+    def judge_all(self, asked: Sequence[tuple[Observation, str]]) -> list[Verdict]:
+        return super().judge_all(asked[1:] if self.gives == "one too few" else asked)
+
+
+def breach(what: str, verdict: Verdict) -> Any:
+    if what == "exit":
+        sys.exit(0)
+    given: dict[str, Any] = {
+        "nothing": None, "a truth value": True, "no": replace(verdict, correct="no"),  # type: ignore[arg-type]
+        "marks": replace(verdict, score=2.0), "numpy": replace(verdict, correct=np.True_), "one too few": verdict,
+    }  # fmt: skip
+    return given[what]
+
+
+@pytest.mark.parametrize("gives, how", [
+    ("exit", "verifier failed: SystemExit"), ("nothing", "verifier failed: ValueError"),
+    ("a truth value", "verifier failed: ValueError"), ("no", "verifier failed: ValueError"),
+    ("marks", "verifier failed: ValueError"), ("numpy", "verifier failed: ValueError"),
+    ("one too few", "different (marker)"),
+])  # fmt: skip
+def test_what_is_no_verdict_costs_one_verdict_and_its_verifier_is_named(
+    caplog: pytest.LogCaptureFixture, gives: str, how: str
+) -> None:
+    alone = Quiz(verifier=Lawless(gives=gives))
+    rollouts = judge_all(alone, drawn("#### 1", "#### 2", "#### 1"), reject_truncated=True)
+    assert [(r.correct, r.how) for r in rollouts] == [(True, "equal (marker)"), (False, how), (True, "equal (marker)")]
+    assert ("verifier Lawless failed on o: " in caplog.text) == how.startswith("verifier failed")
 
 
 def test_quoting_the_hint_is_no_answer_of_one_s_own() -> None:

@@ -124,7 +124,7 @@ class Picky(Exact):
 
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize(("verifier", "said"), [
-    (Crooked(), r"the verifier Crooked fails on 'NaN' \(3 characters\), asked about last/.*train/0: no number"),
+    (Crooked(), r"the verifier Crooked fails on 'NaN' \(3 characters\), asked about last/.*train/0: RuntimeError: no number"),
     (Picky(), r"the verifier Picky rejects the gold answer '1' of train observation 'last/.*train/1'"),
 ])  # fmt: skip
 def test_every_task_s_verifier_is_held_to_its_laws_however_many_questions_come_before(

@@ -1,15 +1,22 @@
 """A verifier of one's own states and asks as the built-in ones do; answer phrases are a key of a task."""
 
 import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from star_loop.config.build import build
 from star_loop.errors import ConfigError
 from star_loop.protocols import Verifier
 from star_loop.records import Observation, Verdict
+from star_loop.stages.load import load
+from star_loop.tasks.show import prompts
 from star_loop.verifiers.guess import NAMED, Guess
 from star_loop.verifiers.math import Math
 from tests.quiz import configure
@@ -26,6 +33,69 @@ class Shouted(Verifier):
 
     def instruction(self, observation: Observation) -> str:
         return "Shout the answer."
+
+
+class Lawless(Shouted):
+    """Breaks the protocol, always or only where it is right."""
+
+    breach: str
+    only_right: bool = False
+
+    def judge(self, observation: Observation, text: str) -> Verdict:
+        verdict = super().judge(observation, text)
+        return verdict if self.only_right and not verdict.correct else BREACHES[self.breach][0](verdict)
+
+    def statement(self, observation: Observation) -> str:
+        return None if self.breach == "a statement" else super().statement(observation)  # type: ignore[return-value]
+
+
+BREACHES: dict[str, tuple[Callable[[Verdict], Any], str]] = {
+    "an end": (lambda _: sys.exit(0), "SystemExit: 0"),
+    "an error": (lambda _: {}["x"], "KeyError: 'x'"),
+    "nothing": (lambda _: None, r"it gave 'None' \(NoneType\), and a star_loop\.Verdict is wanted"),
+    "a truth value": (lambda _: True, r"it gave 'True' \(bool\)"),
+    "a text": (lambda v: replace(v, correct="no"), r"correct of its verdict is no \(str\), and True or False"),
+    "of NumPy": (lambda v: replace(v, correct=np.bool_(v.correct)), r"\(of NumPy's, bool\(…\)\) is wanted"),
+    "no marks": (
+        lambda v: replace(v, score=math.nan),
+        r"score of its verdict is nan \(float\), and a number from 0 to 1",
+    ),
+    "a number": (lambda v: replace(v, answer=5), r"answer of its verdict is 5 \(int\), and a text or None is wanted"),
+    "no reason": (lambda v: replace(v, how=None), r"how of its verdict is None \(NoneType\), and a text is wanted"),
+}
+
+
+@pytest.mark.parametrize("only_right", [False, True])
+@pytest.mark.parametrize("breach", BREACHES)
+def test_what_breaks_the_protocol_is_refused_with_the_verifier_s_name(
+    tmp_path: Path, breach: str, only_right: bool
+) -> None:
+    keys = [f"task.verifier._target_={__name__}.Lawless", f"+task.verifier.breach={breach}"]
+    mine = task(tmp_path, *keys, f"+task.verifier.only_right={only_right}")
+    found = r"'MOI' \(3 characters\)" if only_right else r"'' \(0 characters\)"
+    says = rf"^task: the verifier Lawless fails on {found}, asked about train/0000000: .*{BREACHES[breach][1]}.*a verdict is due"
+    with pytest.raises(ConfigError, match=says):
+        load(mine)
+
+
+def test_a_statement_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    mine = task(tmp_path, f"task.verifier._target_={__name__}.Lawless", "+task.verifier.breach=a statement",
+                "+task.verifier.only_right=true")  # fmt: skip
+    with pytest.raises(
+        ConfigError, match="Lawless states the gold answer of train observation 'train/0000000' as None"
+    ):
+        load(mine)
+
+
+@pytest.mark.parametrize("breach", ["an end", "nothing"])
+def test_a_gold_rationale_and_prompts_meet_the_same_refusal(tmp_path: Path, breach: str) -> None:
+    keys = [f"task.verifier._target_={__name__}.Lawless", f"+task.verifier.breach={breach}"]
+    with pytest.raises(ValueError, match=f"the verifier Lawless fails on 'MOI' .*{BREACHES[breach][1]}"):
+        prompts(task(tmp_path, *keys))
+    (tmp_path / "shots.jsonl").write_text(json.dumps({"question": "Q?", "answer": "a", "rationale": "A"}) + "\n")
+    for key in ("task.rationale=answer", f"task.exemplars={tmp_path / 'shots.jsonl'}"):
+        with pytest.raises(ValueError, match="the verifier Lawless fails on "):
+            task(tmp_path, *keys, key).check()
 
 
 def task(tmp_path: Path, *keys: str) -> Any:
