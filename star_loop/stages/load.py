@@ -19,6 +19,7 @@ from star_loop.protocols import Generator, Task, Verifier
 from star_loop.records import Columns, Metrics, Observation
 from star_loop.run.disk import RunError
 from star_loop.schedule import Schedule
+from star_loop.tasks.mixture import key_of
 from star_loop.tasks.splitting import SplitTask, Subset, surveyed
 from star_loop.verifiers.lawful import name_of, probed, shown
 
@@ -267,7 +268,7 @@ def prove_gold(task: Task, split: str, observation: Observation) -> None:
         raise ValueError(
             f"task: the verifier {name} rejects the gold answer {observation.answer!r} of "
             f"{split} observation {observation.id!r} ({verdict.how}; it read {verdict.answer!r} in {end!r}): "
-            "correct the answer or choose another task.verifier"
+            f"correct the answer or choose another {key_of(task, observation)}.verifier"
         )
 
 

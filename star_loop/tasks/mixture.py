@@ -1,11 +1,11 @@
 """Several tasks in one run, each with its own prompts and its own verifier."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -13,9 +13,11 @@ from pydantic import Field, model_validator
 from star_loop.protocols import Task, Verifier
 from star_loop.records import How, Observation, Verdict
 from star_loop.tasks.benchmark import SPLITS
+from star_loop.tasks.members import Joined, each_named, key_below, name_of, named, own
 from star_loop.tasks.splitting import SplitTask, Subset, by_question, divide, surveyed, without_leaks
 
 Weight = Annotated[float, Field(gt=0)]
+T = TypeVar("T")
 
 
 class Mixture(SplitTask):
@@ -57,43 +59,43 @@ class Mixture(SplitTask):
     def in_turns(self, chat: bool) -> Self:
         """Return the mixture of the tasks as they are asked."""
         wanted = chat if self.turns is None else self.turns
-        tasks = {
-            name: task.in_turns(wanted) if isinstance(task, SplitTask) else task for name, task in self.tasks.items()
-        }
+        tasks = self._each(lambda task: task.in_turns(wanted) if isinstance(task, SplitTask) else task)
         turns = any(task.turns for task in tasks.values())
         return self.model_copy(update={"tasks": tasks, "turns": turns, "verifier": ByTask(tasks=tasks)})
 
     def worked_examples(self) -> str | None:
         """Join those of the tasks."""
-        found = {name: t.worked_examples() for name, t in self.tasks.items() if isinstance(t, SplitTask)}
+        found = self._each(lambda task: task.worked_examples() if isinstance(task, SplitTask) else None)
         return " ".join(f"{name}:{each}" for name, each in found.items() if each is not None) or None
 
     def shown(self) -> Sequence[Observation]:
         """Return those of all tasks."""
-        return [each for task in self.tasks.values() if isinstance(task, SplitTask) for each in task.shown()]
+        found = self._each(lambda task: task.shown() if isinstance(task, SplitTask) else ())
+        return [example for examples in found.values() for example in examples]
 
     def check(self) -> None:
-        """There must be tasks, and weights only of these.
+        """There must be tasks that can work, and weights only of these.
 
         Raises:
-            ValueError: there are none, or a weight is of another.
+            ValueError: there are none, one cannot work, or a weight is of another.
         """
         if not self.tasks:
             raise ValueError("a mixture needs tasks: add +task@task.tasks.gsm8k=gsm8k +task@task.tasks.svamp=svamp")
         if unknown := sorted(set(self.weights) - set(self.tasks)):
             raise ValueError(f"task.weights.{unknown[0]}: no such task, there is {', '.join(self.tasks)}")
+        self._each(lambda task: task.check())
 
     def prompt(self, observation: Observation, *, hint: bool = False) -> str:
         """Its task's prompt."""
-        return self._of(observation).prompt(_own(observation), hint=hint)
+        return self._of(observation).prompt(own(observation), hint=hint)
 
     def bare_prompt(self, observation: Observation, *, hint: bool = False) -> str:
         """Its task's bare prompt."""
-        return self._of(observation).bare_prompt(_own(observation), hint=hint)
+        return self._of(observation).bare_prompt(own(observation), hint=hint)
 
     def gold_text(self, observation: Observation) -> str:
         """Its task's."""
-        return self._of(observation).gold_text(_own(observation))
+        return self._of(observation).gold_text(own(observation))
 
     @property
     def hint_marker(self) -> str | None:
@@ -108,7 +110,7 @@ class Mixture(SplitTask):
 
     def stop_of(self, observation: Observation) -> tuple[str, ...]:
         """Return those of its task."""
-        return self._of(observation).stop_of(_own(observation))
+        return self._of(observation).stop_of(own(observation))
 
     def first(self, n: int, observations: Sequence[Observation]) -> Sequence[int]:
         """Return the places of the first `n` of each task, and where one is a mixture itself, of each of its own."""
@@ -128,11 +130,11 @@ class Mixture(SplitTask):
 
     def own(self, observation: Observation) -> Observation:
         """Return it as its task has it, without the task's name."""
-        return self._of(observation).own(_own(observation))
+        return self._of(observation).own(own(observation))
 
     def with_rows(self) -> Self:
         """Return the mixture of the tasks with their rows."""
-        tasks = {name: task.with_rows() for name, task in self.tasks.items()}
+        tasks = self._each(lambda task: task.with_rows())
         return self.model_copy(update={"tasks": tasks, "verifier": ByTask(tasks=tasks)})
 
     def findings(self) -> Mapping[str, int]:
@@ -140,8 +142,12 @@ class Mixture(SplitTask):
         _ = self._splits
         return self._found[1]
 
+    def _each(self, ask: Callable[[Task], T]) -> dict[str, T]:
+        """Return what each task says, whose keys are named as they are typed where it refuses."""
+        return each_named(self.tasks, ask)
+
     def _of(self, observation: Observation) -> Task:
-        return self.tasks[_name(observation)]
+        return self.tasks[name_of(observation)]
 
     @property
     def _splits(self) -> Mapping[str, Subset]:
@@ -150,13 +156,12 @@ class Mixture(SplitTask):
     @cached_property
     def _found(self) -> tuple[Mapping[str, Subset], Mapping[str, int]]:
         self.check()
-        parts = {name: {"train": task.train(), "validation": task.validation(), "test": task.test()}
-                 for name, task in self.tasks.items()}  # fmt: skip
+        parts = self._each(lambda t: {"train": t.train(), "validation": t.validation(), "test": t.test()})
         joined = {split: Joined({name: part[split] for name, part in parts.items()}) for split in SPLITS}
         clean, leaks = without_leaks({split: Subset.of(all_, by_question) for split, all_ in joined.items()})
         findings = Counter(leaks)
-        for name, task in self.tasks.items():
-            for finding, count in task.findings().items():
+        for name, found in self._each(lambda task: task.findings()).items():
+            for finding, count in found.items():
                 split, _, what = finding.partition(": ")
                 findings[f"{split}: {name}, {what}"] += count
         if self.weights:
@@ -183,6 +188,14 @@ class ByTask(Verifier):
     tasks: Mapping[str, Task] = {}
     """Those of the mixture."""
 
+    def check(self) -> None:
+        """Check each task's verifier.
+
+        Raises:
+            ValueError: one cannot work.
+        """
+        each_named(self.tasks, lambda task: task.verifier.check())
+
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Judge as the task's verifier does."""
         return self.judge_all([(observation, text)])[0]
@@ -191,15 +204,16 @@ class ByTask(Verifier):
         """Give each verifier its own texts at once."""
         verdicts: dict[int, Verdict] = {}
         for name, task in self.tasks.items():
-            places = [k for k, (observation, _) in enumerate(asked) if _name(observation) == name]
-            own = [(_own(asked[k][0]), asked[k][1]) for k in places]
-            found = task.verifier.judge_all(own) if own else []
+            places = [k for k, (observation, _) in enumerate(asked) if name_of(observation) == name]
+            theirs = [(own(asked[k][0]), asked[k][1]) for k in places]
+            with named(name):
+                found = task.verifier.judge_all(theirs) if theirs else []
             verdicts |= {k: _vetoed(task, asked[k][1], verdict) for k, verdict in zip(places, found, strict=True)}
         return [verdicts[k] for k in range(len(asked))]
 
     def choose(self, observation: Observation) -> Verifier:
         """Return the one that its task's verifier chooses."""
-        return self.tasks[_name(observation)].verifier.choose(_own(observation))
+        return self.tasks[name_of(observation)].verifier.choose(own(observation))
 
     def keep(self, folder: Path) -> None:
         """Have each task's verifier keep it in a folder of its own."""
@@ -215,12 +229,14 @@ class ByTask(Verifier):
 
     def by_gold(self, observation: Observation, text: str) -> bool | None:
         """Compare as its task's verifier does."""
-        return self.tasks[_name(observation)].verifier.by_gold(_own(observation), text)
+        return self.tasks[name_of(observation)].verifier.by_gold(own(observation), text)
 
     def probe(self, observation: Observation, text: str) -> Verdict:
         """Probe its task's verifier."""
-        task = self.tasks[_name(observation)]
-        return _vetoed(task, text, task.verifier.probe(_own(observation), text))
+        name = name_of(observation)
+        with named(name):
+            verdict = self.tasks[name].verifier.probe(own(observation), text)
+        return _vetoed(self.tasks[name], text, verdict)
 
     def fingerprint(self) -> str | None:
         """Join those of the tasks' verifiers."""
@@ -229,47 +245,16 @@ class ByTask(Verifier):
 
     def statement(self, observation: Observation) -> str:
         """Return the statement that its task's verifier wants."""
-        return self.tasks[_name(observation)].verifier.statement(_own(observation))
+        return self.tasks[name_of(observation)].verifier.statement(own(observation))
 
     def instruction(self, observation: Observation) -> str:
         """Return the instruction of its task's verifier."""
-        return self.tasks[_name(observation)].verifier.instruction(_own(observation))
+        return self.tasks[name_of(observation)].verifier.instruction(own(observation))
 
 
-class Joined(Sequence[Observation]):
-    """The observations of several tasks, one task after another, each made when it is asked for."""
-
-    def __init__(self, parts: Mapping[str, Sequence[Observation]]) -> None:
-        self.names, self.parts = list(parts), list(parts.values())
-        self.ends = np.cumsum([len(part) for part in self.parts])
-
-    def __len__(self) -> int:
-        """Number of observations."""
-        return int(self.ends[-1])
-
-    def __getitem__(self, index: Any) -> Any:
-        """Return one observation, under the name of its task."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        k = int(np.searchsorted(self.ends, index, side="right"))
-        part, name = self.parts[k], self.names[k]
-        own: Observation = part[index - int(self.ends[k]) + len(part)]
-        kept = {"skill": own.skill, "meta": own.meta}
-        return replace(own, id=f"{name}/{own.id}", skill=name, meta=kept)
-
-    def __iter__(self) -> Iterator[Observation]:
-        """Yield them in order."""
-        return (self[index] for index in range(len(self)))
-
-
-def _name(observation: Observation) -> str:
-    return observation.id.partition("/")[0]
-
-
-def _own(observation: Observation) -> Observation:
-    """Return the observation as its task has made it."""
-    id, kept = observation.id.partition("/")[2], observation.meta
-    return replace(observation, id=id, skill=kept["skill"], meta=kept["meta"])
+def key_of(task: Task, observation: Observation) -> str:
+    """Return the key below which the task stands that an observation belongs to: in a mixture `task.tasks.<name>`."""
+    return key_below(task.path(observation.id)) if isinstance(task, Mixture) else "task"
 
 
 def _vetoed(task: Task, text: str, verdict: Verdict) -> Verdict:

@@ -1,5 +1,7 @@
 """A mixture is its tasks: their observations, prompts and verdicts, under their names."""
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from star_loop.launch import show
 from star_loop.protocols import Task, Verifier
 from star_loop.records import How, Observation, Verdict
 from star_loop.run.directory import RunDirectory
-from star_loop.stages.load import figures, load
+from star_loop.stages.load import check, figures, load
 from star_loop.tasks.arithmetic import Arithmetic
 from star_loop.tasks.file import File
 from star_loop.tasks.mixture import Mixture
@@ -266,3 +268,41 @@ def test_what_cannot_be_built_is_told_with_its_key(overrides, said: str) -> None
 def test_each_task_may_have_another_verifier() -> None:
     strict = Mixture(tasks={"a": Quiz(), "b": Colours(n=2)})
     assert {type(task.verifier) for task in strict.tasks.values()} == {Exact, MultipleChoice}
+
+
+ROWS = "".join(
+    json.dumps({"question": f"Say {k}.", "answer": str(k), "tests": "# none", "words": list("uvw"), "place": 1 + k % 2})
+    + "\n"
+    for k in range(9)
+)
+REFUSED = {
+    "a file that is not there": (["path=nope.jsonl"], r"^{key}\.path: there is no file nope\.jsonl"),
+    "an empty file": (["path=task.jsonl"], r"^{key}\.path: task\.jsonl is empty"),
+    "no file": ([], r"^give {key}\.path=<file>, or {key}\.repository="),
+    "a held-out file": (["path=b.jsonl", "test_path=nope.jsonl"], r"^{key}\.test_path: there is no file"),
+    "worked examples": (["path=b.jsonl", "shots=3"], r"^{key}\.shots=3: give worked examples with {key}\.exemplars="),
+    "a verifier's file": (["path=b.jsonl", "verifier=nope.py:right"], r"^{key}\.verifier: .*nope\.py"),
+    "a verifier's tests": (["path=b.jsonl", "verifier=code"], r"\({key}\.verifier\.tests names their columns"),
+    "options": (["path=b.jsonl", "choices=words", "answer=place"], r"write {key}\.first_choice=0 or {key}\.first_choice=1"),
+    "a verifier that rejects the golds": (["path=b.jsonl", "verifier=yes_no"], r"or choose another {key}\.verifier$"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("below", ["task.tasks.b", "task.tasks.inner.tasks.b"])
+@pytest.mark.parametrize(("keys", "says"), REFUSED.values(), ids=REFUSED)
+def test_what_a_task_refuses_names_its_keys_as_they_are_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str, keys: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.jsonl").write_text(ROWS.replace("Say", "Write"))
+    Path("b.jsonl").write_text(ROWS)
+    Path("task.jsonl").write_text("")
+    inner = [] if below == "task.tasks.b" else ["+task@task.tasks.inner=mixture"]
+    group = f"+task@{below}=file"
+    experiment = build(configure(
+        "experiment=smoke", "task=mixture", "+task@task.tasks.a=file", "task.tasks.a.path=a.jsonl", *inner, group,
+        *(f"{below}.{key}" for key in keys),
+    ))  # fmt: skip
+    with pytest.raises(ConfigError, match=says.format(key=re.escape(below))):
+        check(experiment)
+        load(experiment.task)
