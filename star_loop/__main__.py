@@ -63,7 +63,7 @@ def task(config: DictConfig) -> float | None:
         run = RunDirectory(directory)
         best = run.best()
         return None if best is None else run.iteration(best).metrics()["validation/accuracy"]
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a component that leaves has not done the run
         report_failure(error, directory, directory / str(hydra_config.output_subdir))
         if hydra_config.mode == RunMode.MULTIRUN:
             raise Failed from error  # Hydra goes on with the other jobs

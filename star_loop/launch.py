@@ -217,7 +217,7 @@ def _identity(experiment: Experiment, splits: load.Splits, config: Mapping[str, 
     }
 
 
-def report_failure(error: Exception, directory: Path, attempt: Path) -> None:
+def report_failure(error: BaseException, directory: Path, attempt: Path) -> None:
     """Show one clear message, and log the traceback in the launch's log; a bug shows its traceback at once.
 
     A launch that was refused before anything was there leaves nothing there.

@@ -49,6 +49,8 @@ class Wild(Uniform):
             return Proposal(positions=np.array([0])), state
         if self.law == "boom":
             raise RuntimeError("boom")
+        if self.law == "exit":
+            sys.exit(0)
         if self.law in self.POSITIONS and len(proposal.positions):
             return Proposal(positions=self.POSITIONS[self.law](proposal.positions)), state
         return proposal, state
@@ -170,11 +172,14 @@ def test_what_a_selector_may_not_keep_is_named(tmp_path: Path, law: str, said: s
     assert not (tmp_path / "iterations/0001/examples.jsonl").exists()
 
 
-def test_an_error_of_ones_own_component_is_not_called_a_bug_of_this_package(tmp_path: Path) -> None:
-    keys = ("sampler._target_=tests.stages.test_laws.Wild", "+sampler.law=boom", f"outputs={tmp_path}", "name=run")
+@pytest.mark.parametrize(("law", "said"), [("boom", "RuntimeError: boom"), ("exit", "SystemExit: 0")])
+def test_an_error_of_ones_own_component_is_not_called_a_bug_of_this_package(
+    tmp_path: Path, law: str, said: str
+) -> None:
+    keys = ("sampler._target_=tests.stages.test_laws.Wild", f"+sampler.law={law}", f"outputs={tmp_path}", "name=run")
     done = subprocess.run(
         [sys.executable, "-m", "star_loop", *QUIZ, *keys], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1 and "RuntimeError: boom" in done.stderr
+    assert done.returncode == 1 and said in done.stderr
     assert f"this comes from {Path(__file__)}, which is no part of star_loop" in done.stderr
     assert "bug in star_loop" not in done.stderr
