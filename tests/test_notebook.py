@@ -75,3 +75,24 @@ def test_the_directory_is_the_command_lines_and_names_stay_below_it(tmp_path: Pa
         star_loop.improve({**config, "name": "../out"})
     with pytest.raises(ConfigError):
         star_loop.improve({**config, "sampler": {"_target_": "tests.nothing.Here"}})
+
+
+@pytest.mark.parametrize(
+    "refused", [("model.name_or_path=./nowhere",), ("fork=nowhere/iterations/0001",), ("resume=always",), ("task.n=0",)]
+)
+def test_a_launch_that_is_refused_leaves_what_was_there(tmp_path: Path, refused: tuple[str, ...]) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/of_others").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("new/a", "there"):
+        with pytest.raises((star_loop.ConfigError, star_loop.RunError)):
+            star_loop.improve(configure(*QUIZ, f"outputs={tmp_path}", f"name={name}", *refused))
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_launch_that_is_refused_leaves_the_lock_of_a_run_that_began(tmp_path: Path) -> None:
+    config = configure(*QUIZ, "iterations=0")
+    before = sorted(star_loop.improve(config, tmp_path / "quiz").path.rglob("*"))
+    with pytest.raises(star_loop.RunError, match="a run of another configuration"):
+        star_loop.improve({**config, "seed": 5}, tmp_path / "quiz")
+    assert sorted((tmp_path / "quiz").rglob("*")) == before

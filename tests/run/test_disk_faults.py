@@ -56,7 +56,7 @@ class LocklessDisk(Disk):
 def test_a_file_system_without_locks_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"run/\.lock cannot be locked \(No locks available\).*choose outputs= on"):
         launch(configure(*QUIZ), tmp_path / "run", LocklessDisk())
-    assert [path.name for path in (tmp_path / "run").iterdir()] == []
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
