@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,38 @@ def test_a_launch_that_is_refused_leaves_the_lock_of_a_run_that_began(tmp_path: 
     with pytest.raises(star_loop.RunError, match="a run of another configuration"):
         star_loop.improve({**config, "seed": 5}, tmp_path / "quiz")
     assert sorted((tmp_path / "quiz").rglob("*")) == before
+
+
+HYDRA_PROGRAM = """
+import hydra, star_loop
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.version import getbase
+
+def own():
+    return GlobalHydra.instance().hydra, HydraConfig.get().job.name, str(getbase()), hydra.compose("own").seed
+
+@hydra.main(version_base="1.2", config_path=".", config_name="own")
+def main(config):
+    before = own()
+    print(star_loop.compose("experiment=smoke", f"seed={config.seed}")["seed"])
+    assert own() == before and before[2] == "1.2"
+
+main()
+"""
+
+
+def test_a_program_that_uses_hydra_by_itself_composes_and_keeps_its_own(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("seed: 7\n")
+    (tmp_path / "program.py").write_text(HYDRA_PROGRAM)
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
+
+
+def test_threads_compose_what_each_was_given() -> None:
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda seed: star_loop.compose("experiment=smoke", f"seed={seed}"), range(8)))
+    assert found == [star_loop.compose("experiment=smoke", f"seed={seed}") for seed in range(8)]

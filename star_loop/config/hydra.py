@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
@@ -90,14 +89,23 @@ def prepare(arguments: list[str]) -> list[str]:
 def composed(overrides: Sequence[str]) -> dict[str, Any]:
     """Return the resolved configuration that `python -m star_loop` makes of these overrides, for `launch` in a script.
 
+    The script may use Hydra by itself, and compose in several threads.
+
+    Raises:
+        HydraException, OmegaConfBaseException, ConfigError: it cannot be composed.
+
     Example:
         >>> composed(["experiment=smoke", "iterations=2"])["iterations"]
         2
     """
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", prepare(list(overrides)), return_hydra_config=True)
-    return resolved(config, config.hydra)
+    from star_loop.config import hydra_internals
+
+    with hydra_internals.own_rules():
+        register()
+        typed = [_as_hydra_reads(override) for override in overrides]
+        loader = hydra_internals.loader(CONF, None)
+        config = loader.load_configuration("config", typed, RunMode.RUN, from_shell=False)
+        return resolved(config, config.hydra)
 
 
 def resolved(config: DictConfig, hydra: DictConfig) -> dict[str, Any]:

@@ -1,14 +1,38 @@
 """The one module that imports `hydra._internal`, which a newer Hydra may change: a test says so if it does."""
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.errors import SearchPathException
+from hydra.version import VersionBase, setbase
+
+VERSION = "1.3"
+"""Of the rules by which `conf/` is composed."""
+_ALONE = Lock()
+
+
+@contextmanager
+def own_rules() -> Iterator[None]:
+    """Compose by the rules that `conf/` is written in, one thread at a time.
+
+    The rules, and the tables of Hydra's parser, are the whole process's. A program that uses Hydra by itself gets its
+    own rules back; of its state nothing else is used.
+    """
+    with _ALONE:
+        chosen = VersionBase.instance()
+        before = chosen.version_base
+        setbase(VERSION)
+        try:
+            yield
+        finally:
+            chosen.version_base = before
 
 
 def parser() -> ArgumentParser:
