@@ -1,14 +1,16 @@
 """What a notebook or a script does with runs: compose a configuration, launch it, open what it left."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from star_loop.config.explain import explain
-from star_loop.config.hydra import composed, root_keys, safe, wrong_option
+from star_loop.config.hydra import composed, folder, root_keys, safe, wrong_option
 from star_loop.errors import ConfigError
 from star_loop.launch import launch
 from star_loop.run.directory import RunDirectory
@@ -18,13 +20,17 @@ from star_loop.run.disk import RunError
 def compose(*overrides: str) -> dict[str, Any]:
     """Return the resolved configuration that `python -m star_loop OVERRIDES` would run.
 
+    Options of the command line, such as `-m` and `--config-dir`, are none of it.
+
     Raises:
-        ConfigError: an override cannot be read, or names what does not exist.
+        ConfigError: an override is no text, cannot be read, or names what does not exist.
 
     Example:
         >>> compose("experiment=smoke", "iterations=2")["iterations"]
         2
     """
+    if wrong := [override for override in overrides if not isinstance(override, str)]:
+        raise ConfigError(f'compose takes overrides as texts, compose("seed=1", "iterations=2"), and got {wrong[0]!r}')
     if problem := wrong_option(overrides, root_keys()):
         raise ConfigError(problem)
     try:
@@ -43,7 +49,8 @@ def improve(config: Mapping[str, Any], directory: str | Path | None = None) -> R
     Raises:
         ConfigError, RunError, EngineError, TrainingError, …: what `launch` raises; nothing finished is lost.
     """
-    path = Path(config["outputs"], safe(config["name"])) if directory is None else Path(directory)
+    _refuse_odd(config)
+    path = Path(folder(config.get("outputs")), safe(config.get("name"))) if directory is None else _path(directory)
     launch(config, path)
     return open_run(path)
 
@@ -54,7 +61,24 @@ def open_run(directory: str | Path) -> RunDirectory:
     Raises:
         RunError: there is no such run, or nothing in it is committed yet.
     """
-    run = RunDirectory(Path(directory))
+    run = RunDirectory(_path(directory))
     if run.latest() is None:
         raise RunError(f"{directory} has no committed iteration: give a run directory, such as outputs/<name>")
     return run
+
+
+def _refuse_odd(config: Mapping[str, Any]) -> None:
+    """Refuse what is no configuration, and values that its file in the run directory cannot hold."""
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"improve takes the configuration that compose returns, and got {config!r}")
+    try:
+        OmegaConf.create(dict(config))
+    except OmegaConfBaseException as error:
+        wrong = f"{error.full_key}: {str(error).splitlines()[0]}"
+        raise ConfigError(f"{wrong}: give a text, number, list or dictionary of Python's own") from error
+
+
+def _path(directory: str | Path) -> Path:
+    if not isinstance(directory, str | os.PathLike) or not os.fspath(directory):  # Python takes '' for the current one
+        raise RunError(f"{directory!r} is no run directory: give its path, such as 'outputs/first'")
+    return Path(directory)

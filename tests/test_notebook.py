@@ -7,7 +7,9 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import star_loop
@@ -61,6 +63,7 @@ def test_the_table_has_a_row_for_each_iteration_and_null_where_nothing_was_measu
 @pytest.mark.parametrize(
     "override, said",
     [("a", "'a' cannot be read: write key=value"), ("-m", "'-m' cannot be read"), ("--help", "--help"),
+     ("--cfg", "'--cfg' cannot be read"), ("--seed=1", "keys are written without dashes: seed=1"),
      ("samplr=uniform", "samplr: no such key: did you mean sampler?"), ("sampler=nope", "Could not find 'sampler/nope'"),
      ("sampler=[uniform,adastar]", "sampler: one option is wanted, .*: a sweep is -m sampler=uniform,adastar")],
 )  # fmt: skip
@@ -69,10 +72,46 @@ def test_what_cannot_be_composed_is_a_configuration_error(override: str, said: s
         star_loop.compose("experiment=smoke", override)
 
 
+@pytest.mark.parametrize("override", [["experiment=smoke"], {"seed": 1}, 5, None, b"seed=1"])
+def test_an_override_that_is_no_text_is_a_configuration_error(override: Any) -> None:
+    with pytest.raises(ConfigError, match=r'as texts, compose\("seed=1", "iterations=2"\), and got'):
+        star_loop.compose(override)
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [({"name": None}, "name=None must be"), ({"name": "attempts"}, "name='attempts': every run has a folder"),
+     ({"outputs": ""}, "outputs= is empty"), ({"outputs": None}, "outputs= is empty"),
+     ({"seed": np.int64(3)}, "seed: Value 'int64' is not a supported .*: give a text, number"),
+     ({"schedule": {"batch": np.float64(3)}}, r"schedule\.batch: Value 'float64'")],
+)  # fmt: skip
+def test_what_cannot_run_is_a_configuration_error(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        star_loop.improve({**star_loop.compose("experiment=smoke"), **changes})
+
+
+@pytest.mark.parametrize("config", [{}, [], None, "experiment=smoke"])
+def test_what_is_no_configuration_is_a_configuration_error(config: Any, tmp_path: Path) -> None:
+    for directory in (None, tmp_path / "run"):
+        with pytest.raises(ConfigError):
+            star_loop.improve(config, directory)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("directory", ["", 5, b"run"])
+def test_what_is_no_path_is_no_run_directory(directory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = configure(*QUIZ, "iterations=0")
+    for attempt in (lambda: star_loop.improve(config, directory), lambda: star_loop.open_run(directory)):
+        with pytest.raises(star_loop.RunError, match="is no run directory: give its path"):
+            attempt()
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_directory_is_the_command_lines_and_names_stay_below_it(tmp_path: Path) -> None:
     config = configure(*QUIZ, "iterations=0", f"outputs={tmp_path}", "name=a/b")
     assert star_loop.improve(config).path == tmp_path / "a/b"
-    with pytest.raises(ValueError, match="must be a plain name below outputs/"):
+    with pytest.raises(ConfigError, match="must be a plain name below outputs/"):
         star_loop.improve({**config, "name": "../out"})
     with pytest.raises(ConfigError):
         star_loop.improve({**config, "sampler": {"_target_": "tests.nothing.Here"}})

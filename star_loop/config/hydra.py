@@ -183,10 +183,10 @@ def folder(path: object) -> str:
     """Return the folder of all runs.
 
     Raises:
-        ValueError: it is empty, which would be the root of the file system.
+        ConfigError: it is empty, which would be the root of the file system.
     """
     if path is None or not str(path).strip():
-        raise ValueError("outputs= is empty: give a folder, such as outputs=outputs")
+        raise ConfigError("outputs= is empty: give a folder, such as outputs=outputs")
     return str(Path(str(path)).expanduser()) if str(path).startswith("~/") else str(path)
 
 
@@ -194,17 +194,18 @@ def safe(name: object) -> str:
     """Return the run's name, if it is a plain relative path.
 
     Raises:
-        ValueError: absolute, climbing (`..`), empty, with control characters, or called as a run's own folders are.
+        ConfigError: absolute, climbing (`..`), empty, with control characters, or called as a run's own folders are.
     """
     from star_loop.run.directory import FILES_BESIDE, OWN_FOLDERS
 
     parts = str(name).split("/")
     if own := set(parts) & set(OWN_FOLDERS):
-        raise ValueError(f"name={name!r}: every run has a folder {own.pop()}: choose another name")
+        raise ConfigError(f"name={name!r}: every run has a folder {own.pop()}: choose another name")
     if parts[-1] in FILES_BESIDE:
-        raise ValueError(f"name={name!r}: a file of this name is written beside the runs: choose another name")
+        raise ConfigError(f"name={name!r}: a file of this name is written beside the runs: choose another name")
     if name is None or any(part in ("", ".", "..") or not part.isprintable() or "\\" in part for part in parts):
-        raise ValueError(f"name={name!r} must be a plain name below outputs/: no .., no backslash, no unprintable sign")
+        what = "a plain name below outputs/: no .., no backslash, no unprintable sign"
+        raise ConfigError(f"name={name!r} must be {what}")
     return str(name)
 
 
