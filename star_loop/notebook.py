@@ -81,4 +81,4 @@ def _refuse_odd(config: Mapping[str, Any]) -> None:
 def _path(directory: str | Path) -> Path:
     if not isinstance(directory, str | os.PathLike) or not os.fspath(directory):  # Python takes '' for the current one
         raise RunError(f"{directory!r} is no run directory: give its path, such as 'outputs/first'")
-    return Path(directory)
+    return Path(directory).expanduser()

@@ -117,6 +117,17 @@ def test_the_directory_is_the_command_lines_and_names_stay_below_it(tmp_path: Pa
         star_loop.improve({**config, "sampler": {"_target_": "tests.nothing.Here"}})
 
 
+def test_runs_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for outputs, place in (("~", "home"), ("~/runs", "home/runs")):
+        run = star_loop.improve(configure(*QUIZ, "iterations=0", f"outputs={outputs}", "name=own"))
+        assert run.path == tmp_path / place / "own" == star_loop.open_run(f"{outputs}/own").path
+    config = configure(*QUIZ, "iterations=0")
+    assert star_loop.improve(config, "~/elsewhere").path == tmp_path / "home/elsewhere"
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
 @pytest.mark.parametrize(
     "refused", [("model.name_or_path=./nowhere",), ("fork=nowhere/iterations/0001",), ("resume=always",), ("task.n=0",)]
 )

@@ -180,14 +180,14 @@ def wrong_option(arguments: Sequence[str], keys: Collection[str]) -> str | None:
 
 
 def folder(path: object) -> str:
-    """Return the folder of all runs.
+    """Return the folder of all runs; `~` is the user's own.
 
     Raises:
         ConfigError: it is empty, which would be the root of the file system.
     """
     if path is None or not str(path).strip():
         raise ConfigError("outputs= is empty: give a folder, such as outputs=outputs")
-    return str(Path(str(path)).expanduser()) if str(path).startswith("~/") else str(path)
+    return str(Path(str(path)).expanduser()) if str(path).split("/")[0] == "~" else str(path)
 
 
 def safe(name: object) -> str:
