@@ -58,10 +58,12 @@ def improve(config: Mapping[str, Any], directory: str | Path | None = None) -> R
 def open_run(directory: str | Path) -> RunDirectory:
     """Open a run directory that has at least the base model's iteration; the run may still be under way.
 
+    What is opened stays the same run when the program changes its folder.
+
     Raises:
         RunError: there is no such run, or nothing in it is committed yet.
     """
-    run = RunDirectory(_path(directory))
+    run = RunDirectory(_path(directory).absolute())
     if run.latest() is None:
         raise RunError(f"{directory} has no committed iteration: give a run directory, such as outputs/<name>")
     return run

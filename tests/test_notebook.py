@@ -117,6 +117,17 @@ def test_the_directory_is_the_command_lines_and_names_stay_below_it(tmp_path: Pa
         star_loop.improve({**config, "sampler": {"_target_": "tests.nothing.Here"}})
 
 
+def test_an_open_run_stays_the_same_when_the_program_changes_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    improved = star_loop.improve(configure(*QUIZ, "iterations=0", "outputs=runs", "name=own"))
+    opened = star_loop.open_run("runs/own")
+    monkeypatch.chdir("/")
+    assert opened.path == improved.path == tmp_path / "runs/own"
+    assert opened.table().num_rows == improved.table().num_rows == 1
+
+
 def test_runs_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
