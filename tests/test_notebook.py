@@ -128,6 +128,23 @@ def test_an_open_run_stays_the_same_when_the_program_changes_its_folder(
     assert opened.table().num_rows == improved.table().num_rows == 1
 
 
+def test_a_place_where_no_directory_can_be_made_is_a_run_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    config = configure(*QUIZ, "iterations=0")
+    for place, why in (("file", "File exists"), ("file/run", "Not a directory")):
+        with pytest.raises(star_loop.RunError, match=f"{place} cannot be a run directory .{why}.: choose another"):
+            star_loop.improve(config, tmp_path / place)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("number", ["1", 1.0, None])
+def test_an_iteration_that_is_no_whole_number_is_a_run_error(number: Any, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert run.iteration(np.int64(1)).path == run.iteration(1).path
+    with pytest.raises(star_loop.RunError, match="a whole number is wanted, counted from 0"):
+        run.iteration(number)
+
+
 def test_runs_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)

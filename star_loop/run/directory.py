@@ -45,8 +45,6 @@ OWN_FOLDERS = ("iterations", "attempts", "preparation", "export", "tensorboard",
 """Folders in a run directory, which no run is called after."""
 FILES_BESIDE = ("comparison.html", "comparison.md", "comparison.csv", "mlflow.db")
 """Files beside run directories, which none is called after either."""
-
-
 HARD = ("observations", "choices_and_meta", "base_weights")
 """Fingerprints in `identity.json` that never change in a run; with `settings`, they tell it from others."""
 
@@ -78,8 +76,16 @@ class RunDirectory:
         self.arrivals = Arrivals(path / "arrived.jsonl", self.disk)
 
     def iteration(self, number: int) -> IterationDirectory:
-        """Return the directory of one iteration, which need not exist."""
-        return IterationDirectory(self.path / "iterations" / f"{number:04d}", self.disk)
+        """Return the directory of one iteration, which need not exist.
+
+        Raises:
+            RunError: its number is none.
+        """
+        try:
+            name = f"{number:04d}"
+        except (TypeError, ValueError) as error:
+            raise RunError(f"iteration {number!r}: a whole number is wanted, counted from 0, such as 1") from error
+        return IterationDirectory(self.path / "iterations" / name, self.disk)
 
     def latest(self) -> IterationDirectory | None:
         """Find the last committed iteration; discovered, never stored.
@@ -219,11 +225,14 @@ class RunDirectory:
         """Hold the directory for one launch. The lock dies with its process.
 
         Raises:
-            RunError: another launch holds it; names its process and host. Or the file system has no locks.
+            RunError: another launch holds it; names its process and host. Or it cannot be made, or not be locked.
         """
         from filelock import Timeout
 
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{error.filename} cannot be a run directory ({error.strerror}): choose another") from error
         holder = self.path / ".lock.holder"
         try:
             lock = self.disk.lock(self.path / ".lock")
