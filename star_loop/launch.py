@@ -65,6 +65,9 @@ def launch(
         ConfigError, RunError, …: see `EXPECTED`; nothing finished is touched.
     """
     guard_secrets(config, os.environ)
+    if (shown := config.get("show")) is not None:
+        what = f"show={shown} prints and runs nothing, so there is nothing to launch"
+        raise ConfigError(f"{what}: leave it out, or type python -m star_loop … show={shown} (no sweep) to see it")
     experiment = build(config)
     run = RunDirectory(directory, disk)
     before = set(run.path.glob("*"))
