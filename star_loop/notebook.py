@@ -83,4 +83,9 @@ def _refuse_odd(config: Mapping[str, Any]) -> None:
 def _path(directory: str | Path) -> Path:
     if not isinstance(directory, str | os.PathLike) or not os.fspath(directory):  # Python takes '' for the current one
         raise RunError(f"{directory!r} is no run directory: give its path, such as 'outputs/first'")
-    return Path(directory).expanduser()
+    try:
+        path = Path(directory).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:  # a name that is too long, the home folder of a user who is not there
+        raise RunError(f"{directory!r} is no run directory ({error}): give its path, as 'outputs/first'") from error
+    return path

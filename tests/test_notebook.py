@@ -99,12 +99,12 @@ def test_what_is_no_configuration_is_a_configuration_error(config: Any, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("directory", ["", 5, b"run"])
+@pytest.mark.parametrize("directory", ["", 5, b"run", "n" * 300, "~nobody-of-this-name/run"])
 def test_what_is_no_path_is_no_run_directory(directory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = configure(*QUIZ, "iterations=0")
     for attempt in (lambda: star_loop.improve(config, directory), lambda: star_loop.open_run(directory)):
-        with pytest.raises(star_loop.RunError, match="is no run directory: give its path"):
+        with pytest.raises(star_loop.RunError, match=r"is no run directory.*: give its path"):
             attempt()
     assert not list(tmp_path.iterdir())
 
