@@ -102,6 +102,7 @@ def test_what_only_the_launch_can_refuse_leaves_no_folder_either(tmp_path: Path)
     for typed in (
         "model.name_or_path=./nowhere name=a/b",
         "-m model.name_or_path=./nowhere,./nobody",
+        "-m show=prompts seed=0,1",
         "outputs=there fork=x",
     ):
         done = command("experiment=smoke", *typed.split(), cwd=tmp_path)
