@@ -4,24 +4,24 @@ import logging
 import re
 import sys
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from star_loop.config.component import Component
+from star_loop.config.help import parts
 from star_loop.errors import ConfigError, counted
 from star_loop.experiment import Experiment
-from star_loop.protocols import Generator, Task, Verifier
+from star_loop.protocols import Generator, Task
 from star_loop.records import Columns, Metrics, Observation
 from star_loop.run.disk import RunError
 from star_loop.schedule import Schedule
-from star_loop.tasks.mixture import key_of
+from star_loop.stages.proof import prove
+from star_loop.tasks.members import keyed
 from star_loop.tasks.splitting import SplitTask, Subset, surveyed
-from star_loop.verifiers.lawful import name_of, probed, shown
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +30,6 @@ SMALL, HIGHEST_RATE = 50e6, 1e-3
 """Parameters from which a higher learning rate than this one is doubtful with LoRA."""
 LARGE = 2e9
 """Parameters from which float32 is doubtful."""
-ODD = (
-    "", " ", "\n\n", "\x00", "\ud800", "####", "#### ", "\\boxed{", "<answer></answer>", "```python\n", "{}", "{0} %s",
-    "NaN", "-", "½ ٣ 🦉", "\u202e#### 1", "<think>", "(", "\\", "9" * 5000, "((" * 2000, "a " * 50_000,
-)  # fmt: skip
-"""Texts on which verifiers have failed."""
-PAID_PROVEN, _SHORT = 3, 100
-"""The same of a verifier whose verdicts cost money, and the longest odd text that it is asked about."""
-_END = 60
-"""Characters of a gold text that a message shows: its end, where the answer stands."""
-GOLDS_PROVEN = 1000
-"""How many observations of each split must prove that the verifier accepts their gold answer."""
 
 
 @contextmanager
@@ -65,8 +54,7 @@ def check(experiment: Experiment) -> None:
     Raises:
         ConfigError: the first part that cannot work, in its own words.
     """
-    for part in _parts(experiment):
-        part.check()
+    check_parts(experiment)
     model = experiment.model
     as_shipped = model.weightless or model.name_or_path == "tiny"
     if as_shipped and not model.chat_template:
@@ -78,6 +66,29 @@ def check(experiment: Experiment) -> None:
     if model.chat_template:  # it is tried here, not in the engine's own process
         for first in islice(experiment.task.train(), 1):
             chat.attempt(tokenizer, experiment.task.prompt(first), model)
+
+
+def check_parts(component: Component, key: str = "") -> None:
+    """Let a component and all that it is made of look at the world, each once.
+
+    Args:
+        key: below which the component stands.
+
+    Raises:
+        ValueError: the first part that cannot work, in its own words; a mixture's task names its keys as
+            they are typed.
+    """
+    seen, tasks = set[int](), dict[str, Task]()
+    for place, part in parts(component, key):
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        place = place.replace(".verifier.tasks.", ".tasks.")  # a mixture's verifier holds its tasks too
+        if isinstance(part, Task):
+            tasks[place] = part
+        within = max((at for at in tasks if f"{place}.".startswith(f"{at}.")), key=len, default=None)
+        with nullcontext() if within is None else keyed(within, tasks[within]):
+            part.check()
 
 
 def doubts(parameters: int, dtype: str, learning_rate: float | None) -> list[str]:
@@ -134,7 +145,7 @@ def load(task: Task) -> Splits:
     splits = {split: surveyed(observations) for split, observations in found.items()}
     _distinct(splits)
     _look_at_shown(task, splits)
-    _prove(task, splits)
+    prove(task, splits)
     for split in ("validation", "test"):
         if not has_golds(task, splits[split]):
             what = "not every question has a gold answer, so no accuracy is measured"
@@ -162,25 +173,6 @@ def _look_at_shown(task: Task, splits: Splits) -> None:
             )  # fmt: skip
 
 
-def _prove(task: Task, splits: Splits) -> None:
-    """Hold each verifier to its law on the first observation that it judges, and to the first golds of each task.
-
-    Of one whose verdicts cost money, only a few.
-    """
-    proven: Counter[int] = Counter()
-    for split, observations in splits.items():
-        for place in task.first(GOLDS_PROVEN, observations):
-            observation = observations[place]
-            verifier = task.verifier.choose(observation)
-            if verifier.paid_for and proven[id(verifier)] >= PAID_PROVEN:
-                continue
-            proven[id(verifier)] += 1
-            if proven[id(verifier)] == 1:
-                prove_total(task.verifier, observation)
-            if observation.answer or (verifier.compares and task.labels == "gold"):
-                prove_gold(task, split, observation)
-
-
 @refusing()
 def prove_parts(experiment: Experiment, splits: Splits) -> None:
     """Show a reward the first question of each task, generators all ids, and patience what it watches.
@@ -196,7 +188,7 @@ def prove_parts(experiment: Experiment, splits: Splits) -> None:
     if reward is not None:
         for place in task.first(1, train):
             reward.prove(task.own(train[place]))
-    for part in _parts(experiment):
+    for _, part in parts(experiment):
         if isinstance(part, Generator):
             part.prove(id for rows in train.rows() for id in rows["id"].to_pylist())
 
@@ -238,40 +230,6 @@ def _alike(hashes: NDArray[np.int64]) -> list[tuple[int, int]]:
     return sorted(pairs, key=lambda pair: pair[1])
 
 
-def prove_total(verifier: Verifier, observation: Observation) -> None:
-    """Hold a verifier to its law on texts as models write them when they fail: a verdict for each, the same again.
-
-    Raises:
-        ValueError: an exception, or another verdict the second time; with the text.
-    """
-    chosen = verifier.choose(observation)
-    for text in ODD if not chosen.paid_for else [text for text in ODD if len(text) <= _SHORT]:
-        first, again = (probed(verifier, observation, text) for _ in range(2))
-        if first != again:
-            said = "; ".join(f"{'right' if each.correct else 'wrong'}, {each.how}" for each in (first, again))
-            raise ValueError(
-                f"task: the verifier {type(chosen).__name__} judges {shown(text)}, asked about {observation.id}, now "
-                f"so, now so ({said}): let it depend on nothing but the observation and the text"
-            )
-
-
-def prove_gold(task: Task, split: str, observation: Observation) -> None:
-    """A verifier that rejects the truth would silently starve the loop."""
-    text, name = task.gold_text(observation), name_of(task.verifier, observation)
-    if not isinstance(text, str):  # of a task or a verifier of one's own
-        raise ValueError(
-            f"task: {name} states the gold answer of {split} observation {observation.id!r} as {text!r}, no text"
-        )
-    verdict = probed(task.verifier, observation, text)
-    if not verdict.correct:
-        end = f"{'…' if len(text) > _END else ''}{text[-_END:]}"
-        raise ValueError(
-            f"task: the verifier {name} rejects the gold answer {observation.answer!r} of "
-            f"{split} observation {observation.id!r} ({verdict.how}; it read {verdict.answer!r} in {end!r}): "
-            f"correct the answer or choose another {key_of(task, observation)}.verifier"
-        )
-
-
 def figures(task: Task, splits: Splits) -> Metrics:
     """Return `data/…`: the sizes of the splits, and what the task left out or rewrote."""
     found = {f"data/{split}/observations": float(len(observations)) for split, observations in splits.items()}
@@ -299,12 +257,3 @@ def columns(observations: Sequence[Observation]) -> Columns:
     table = np.concatenate([np.empty((0, 3), np.int32), *parts])
     named = {name: table[:, k].copy() for k, name in enumerate(("skill", "level", "length"))}
     return {**named, "skill_names": np.array(list(codes), np.str_)}
-
-
-def _parts(component: Component) -> list[Component]:
-    parts = [component]
-    for name in type(component).model_fields:
-        value = getattr(component, name)
-        children = value.values() if isinstance(value, Mapping) else [value]
-        parts += [part for child in children if isinstance(child, Component) for part in _parts(child)]
-    return parts

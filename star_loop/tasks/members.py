@@ -12,15 +12,13 @@ from star_loop.protocols import Task
 from star_loop.records import Observation
 
 T = TypeVar("T")
-_KEY = re.compile(r"(?<![\w./])task\.(?=[a-z])(?!(?:csv|jsonl?|parquet|py|yaml)\b)")
-"""What a task calls itself before a key of its own; no name of a file."""
 
 
 class Joined(Sequence[Observation]):
     """The observations of several tasks, one task after another, each made when it is asked for."""
 
-    def __init__(self, parts: Mapping[str, Sequence[Observation]]) -> None:
-        self.names, self.parts = list(parts), list(parts.values())
+    def __init__(self, tasks: Mapping[str, Task], parts: Mapping[str, Sequence[Observation]]) -> None:
+        self.tasks, self.names, self.parts = tasks, list(parts), list(parts.values())
         self.ends = np.cumsum([len(part) for part in self.parts])
 
     def __len__(self) -> int:
@@ -33,7 +31,7 @@ class Joined(Sequence[Observation]):
             raise IndexError(index)
         k = int(np.searchsorted(self.ends, index, side="right"))
         part, name = self.parts[k], self.names[k]
-        with named(name):
+        with keyed(key_below(name), self.tasks[name]):
             each: Observation = part[index - int(self.ends[k]) + len(part)]
         kept = {"skill": each.skill, "meta": each.meta}
         return replace(each, id=f"{name}/{each.id}", skill=name, meta=kept)
@@ -44,13 +42,20 @@ class Joined(Sequence[Observation]):
 
 
 @contextmanager
-def named(name: str) -> Iterator[None]:
-    """Have what a task of a mixture raises name keys as they are typed: `task.tasks.<name>.path`, not `task.path`."""
+def keyed(key: str, task: Task) -> Iterator[None]:
+    """Have what a task of a mixture raises name its keys as they are typed: `task.tasks.<name>.path`, not `task.path`.
+
+    Args:
+        key: below which the task stands.
+        task: whose keys are meant; what else looks like one, such as a file `task.tsv`, stays.
+    """
     try:
         yield
     except Exception as error:
         if error.args and isinstance(error.args[0], str):
-            error.args = (_KEY.sub(f"{key_below(name)}.", error.args[0]), *error.args[1:])
+            keys = "|".join(type(task).model_fields)
+            told = re.sub(rf"(?<![\w./'\"])task\.(?=(?:{keys})\b)", lambda _: f"{key}.", error.args[0])
+            error.args = (told, *error.args[1:])
         raise
 
 
@@ -58,7 +63,7 @@ def each_named(tasks: Mapping[str, Task], ask: Callable[[Task], T]) -> dict[str,
     """Ask each task, under its name."""
     found = {}
     for name, task in tasks.items():
-        with named(name):
+        with keyed(key_below(name), task):
             found[name] = ask(task)
     return found
 

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from star_loop.protocols import Task, Verifier
 from star_loop.records import How, Observation, Verdict
 from star_loop.tasks.benchmark import SPLITS
-from star_loop.tasks.members import Joined, each_named, key_below, name_of, named, own
+from star_loop.tasks.members import Joined, each_named, key_below, keyed, name_of, own
 from star_loop.tasks.splitting import SplitTask, Subset, by_question, divide, surveyed, without_leaks
 
 Weight = Annotated[float, Field(gt=0)]
@@ -74,16 +74,15 @@ class Mixture(SplitTask):
         return [example for examples in found.values() for example in examples]
 
     def check(self) -> None:
-        """There must be tasks that can work, and weights only of these.
+        """There must be tasks, and weights only of these.
 
         Raises:
-            ValueError: there are none, one cannot work, or a weight is of another.
+            ValueError: there are none, or a weight is of another.
         """
         if not self.tasks:
             raise ValueError("a mixture needs tasks: add +task@task.tasks.gsm8k=gsm8k +task@task.tasks.svamp=svamp")
         if unknown := sorted(set(self.weights) - set(self.tasks)):
             raise ValueError(f"task.weights.{unknown[0]}: no such task, there is {', '.join(self.tasks)}")
-        self._each(lambda task: task.check())
 
     def prompt(self, observation: Observation, *, hint: bool = False) -> str:
         """Its task's prompt."""
@@ -157,7 +156,7 @@ class Mixture(SplitTask):
     def _found(self) -> tuple[Mapping[str, Subset], Mapping[str, int]]:
         self.check()
         parts = self._each(lambda t: {"train": t.train(), "validation": t.validation(), "test": t.test()})
-        joined = {split: Joined({name: part[split] for name, part in parts.items()}) for split in SPLITS}
+        joined = {split: Joined(self.tasks, {name: part[split] for name, part in parts.items()}) for split in SPLITS}
         clean, leaks = without_leaks({split: Subset.of(all_, by_question) for split, all_ in joined.items()})
         findings = Counter(leaks)
         for name, found in self._each(lambda task: task.findings()).items():
@@ -188,14 +187,6 @@ class ByTask(Verifier):
     tasks: Mapping[str, Task] = {}
     """Those of the mixture."""
 
-    def check(self) -> None:
-        """Check each task's verifier.
-
-        Raises:
-            ValueError: one cannot work.
-        """
-        each_named(self.tasks, lambda task: task.verifier.check())
-
     def judge(self, observation: Observation, text: str) -> Verdict:
         """Judge as the task's verifier does."""
         return self.judge_all([(observation, text)])[0]
@@ -206,7 +197,7 @@ class ByTask(Verifier):
         for name, task in self.tasks.items():
             places = [k for k, (observation, _) in enumerate(asked) if name_of(observation) == name]
             theirs = [(own(asked[k][0]), asked[k][1]) for k in places]
-            with named(name):
+            with keyed(key_below(name), task):
                 found = task.verifier.judge_all(theirs) if theirs else []
             verdicts |= {k: _vetoed(task, asked[k][1], verdict) for k, verdict in zip(places, found, strict=True)}
         return [verdicts[k] for k in range(len(asked))]
@@ -234,7 +225,7 @@ class ByTask(Verifier):
     def probe(self, observation: Observation, text: str) -> Verdict:
         """Probe its task's verifier."""
         name = name_of(observation)
-        with named(name):
+        with keyed(key_below(name), self.tasks[name]):
             verdict = self.tasks[name].verifier.probe(own(observation), text)
         return _vetoed(self.tasks[name], text, verdict)
 

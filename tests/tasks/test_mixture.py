@@ -132,7 +132,7 @@ class Picky(Exact):
 def test_every_task_s_verifier_is_held_to_its_laws_however_many_questions_come_before(
     verifier: Verifier, said: str, nested: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("star_loop.stages.load.GOLDS_PROVEN", 4)
+    monkeypatch.setattr("star_loop.stages.proof.GOLDS_PROVEN", 4)
     last: Task = Quiz(n=6, verifier=verifier)
     if nested:
         last = Mixture(tasks={"colours": Colours(n=9), "quiz": last})
@@ -278,6 +278,7 @@ ROWS = "".join(
 REFUSED = {
     "a file that is not there": (["path=nope.jsonl"], r"^{key}\.path: there is no file nope\.jsonl"),
     "an empty file": (["path=task.jsonl"], r"^{key}\.path: task\.jsonl is empty"),
+    "a table that is called so": (["path=task.tsv"], r"^{key}\.path: there is no file task\.tsv"),
     "no file": ([], r"^give {key}\.path=<file>, or {key}\.repository="),
     "a held-out file": (["path=b.jsonl", "test_path=nope.jsonl"], r"^{key}\.test_path: there is no file"),
     "worked examples": (["path=b.jsonl", "shots=3"], r"^{key}\.shots=3: give worked examples with {key}\.exemplars="),

@@ -18,7 +18,7 @@ from star_loop.records import Observation
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import parquet_bytes
 from star_loop.run.guard import fingerprint
-from star_loop.stages import load
+from star_loop.stages import load, proof
 from star_loop.tasks import survey as surveys
 from star_loop.tasks.file import File
 from star_loop.tasks.splitting import Subset, by_question, surveyed
@@ -150,7 +150,7 @@ class Counted(Sequence[Observation]):
 
 
 def test_each_row_is_read_once_and_the_golds_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "GOLDS_PROVEN", 3)
+    monkeypatch.setattr(proof, "GOLDS_PROVEN", 3)
     rows = {split: Counted(11, split) for split in ("train", "validation", "test")}
     splits = load.load(Few(splits=rows))
     fingerprint(splits)

@@ -12,7 +12,8 @@ from star_loop.config.build import build
 from star_loop.errors import ConfigError
 from star_loop.records import Candidate, Observation, Selection
 from star_loop.seeding import rng
-from star_loop.stages.load import ODD, load, prove_total
+from star_loop.stages.load import load
+from star_loop.stages.proof import ODD, prove_total
 from star_loop.tasks.file import File
 from star_loop.verifiers.rewards import FORMS, Rewards, part
 from tests.quiz import configure
