@@ -90,8 +90,8 @@ class Code(Verifier):
 
     def _prove(self, observation: Observation, before: str, tests: str) -> None:
         # Tests alone know no name that a program should have; with what stands before it, they may know all.
-        for empty in dict.fromkeys((f"{tests}\n", f"{before}\n{tests}\n")):
-            if self.sandbox.passes(empty):
+        for head in dict.fromkeys(("", before.strip() and f"{before}\n")):
+            if self.sandbox.passes(f"{head}{tests}\n"):
                 raise ConfigError(
                     f"{observation.id}: its tests test nothing, for an empty program passes them: {_short(tests)!r}. "
                     "Let them call the program and assert what it gives (task.verifier.tests names their columns; a "
