@@ -50,7 +50,7 @@ def probed(verifier: Verifier, observation: Observation, text: str) -> Verdict:
 
     Raises:
         ValueError: see `judged`.
-        ConfigError: the observation cannot be judged, whatever the text; in the verifier's own words.
+        ConfigError: the verifier refuses the observation, in its own words.
     """
     return _named(verifier, verifier.probe, observation, text)
 
@@ -74,6 +74,6 @@ def _named(verifier: Verifier, ask: Callable[[Observation, str], Any], observati
         what = str(failure) if isinstance(failure, ValueError) else f"{type(failure).__name__}: {failure}"
         name = name_of(verifier, observation)
         raise ValueError(
-            f"task: the verifier {name} fails on {shown(text)}, asked about {observation.id}: {what}. Whatever a "
-            "model writes, a verdict is due: let it be wrong"
+            f"task: the verifier {name} fails on {shown(text)}, asked about {observation.id}: {what}. A verdict is due "
+            "whatever the text, be it that it is wrong; or correct what the verifier reads of the question"
         ) from failure

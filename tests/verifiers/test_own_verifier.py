@@ -73,7 +73,7 @@ def test_what_breaks_the_protocol_is_refused_with_the_verifier_s_name(
     keys = [f"task.verifier._target_={__name__}.Lawless", f"+task.verifier.breach={breach}"]
     mine = task(tmp_path, *keys, f"+task.verifier.only_right={only_right}")
     found = r"'MOI' \(3 characters\)" if only_right else r"'' \(0 characters\)"
-    says = rf"^task: the verifier Lawless fails on {found}, asked about train/0000000: .*{BREACHES[breach][1]}.*a verdict is due"
+    says = rf"^task: the verifier Lawless fails on {found}, asked about train/0000000: .*{BREACHES[breach][1]}.*A verdict is due"
     with pytest.raises(ConfigError, match=says):
         load(mine)
 
