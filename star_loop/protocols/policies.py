@@ -15,7 +15,8 @@ class Sampler(Component, ABC):
     """Chooses which observations come next.
 
     Laws: pure (same arguments, same result; arguments unchanged); at most `n` positions, known and distinct, none twice
-    in one iteration; an empty proposal ends the pass; `learn`'s state survives npz, without what is the iteration's.
+    in one iteration; an empty proposal ends the pass; the states of `init` and `learn` survive npz without objects, and
+    hold nothing of the iteration's; figures are finite numbers. A run holds every sampler to all but the first.
     """
 
     @abstractmethod
@@ -54,7 +55,11 @@ class Sampler(Component, ABC):
 
 
 class Allocator(Component, ABC):
-    """How many rollouts each. Law: non-negative integers whose sum is exactly the budget, in order of positions."""
+    """How many rollouts each.
+
+    Laws: non-negative integers, in order of positions, whose sum is exactly the budget, and none above a million;
+    figures are finite numbers. A run holds every allocator to all but the sum.
+    """
 
     @abstractmethod
     def allocate(self, proposal: Proposal, state: State, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -77,7 +82,8 @@ class Allocator(Component, ABC):
 class Selector(Component, ABC):
     """Chooses which rationales to learn from, and with what weight.
 
-    Laws: the output is a sub-sequence of the input (weights change where the class says so); idempotent where it does.
+    Laws: the output is a sub-sequence of the input (weights change where the class says so); weights are finite, and
+    below 0 for wrong rationales only; idempotent where the class says so. A run holds every selector to the first two.
     """
 
     idempotent: ClassVar[bool] = True

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from star_loop.config.component import MOST_DRAWS, Component
 from star_loop.errors import PolicyError
-from star_loop.records import Candidate, Metrics, Positions, State
+from star_loop.records import Candidate, Metrics, Positions, Proposal, State
 
 
 def numbers(policy: Component, what: str, given: Any, length: int | None = None) -> NDArray[np.int64]:
@@ -28,9 +28,9 @@ def numbers(policy: Component, what: str, given: Any, length: int | None = None)
     Raises:
         PolicyError: it is no one-dimensional array of whole numbers, or of another length.
     """
-    if not (isinstance(given, np.ndarray) and given.ndim == 1 and given.dtype.kind in "iu"):
+    if not (isinstance(given, np.ndarray) and given.ndim == 1 and (given.dtype.kind in "iu" or not len(given))):
         found = f"an array of {given.dtype}, {given.ndim}-dimensional" if isinstance(given, np.ndarray) else repr(given)
-        raise _breach(policy, what, f"{found[:80]}", "a one-dimensional numpy array of whole numbers is wanted")
+        raise _breach(policy, what, found[:80], "a one-dimensional numpy array of whole numbers is wanted")
     if length is not None and len(given) != length:
         raise _breach(policy, what, f"{len(given):,} numbers", f"{length:,} are wanted")
     return given.astype(np.int64)
@@ -47,6 +47,17 @@ def draws(policy: Component, what: str, given: Any, length: int) -> NDArray[np.i
         found = counts.min() if counts.min() < 0 else counts.max()
         raise _breach(policy, what, f"{found:,} draws of an observation", f"0 to {MOST_DRAWS:,} are possible")
     return counts
+
+
+def proposed(policy: Component, given: Any) -> tuple[Proposal, State]:
+    """Return a proposal and the state beside it.
+
+    Raises:
+        PolicyError: it is no such pair.
+    """
+    if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], Proposal)):
+        raise _breach(policy, "propose", repr(given)[:80], "a pair of a Proposal and the state is wanted")
+    return given[0], mapping(policy, "propose", given[1])
 
 
 def positions(policy: Component, given: Any, asked: NDArray[np.bool_], most: int) -> Positions:
@@ -73,19 +84,33 @@ def positions(policy: Component, given: Any, asked: NDArray[np.bool_], most: int
     return found
 
 
+def mapping(policy: Component, what: str, given: Any) -> Mapping[str, Any]:
+    """Return named values, such as the state within an iteration, which nobody stores.
+
+    Raises:
+        PolicyError: it is no mapping.
+    """
+    if not isinstance(given, Mapping):
+        raise _breach(policy, what, repr(given)[:80], "a mapping of names to values is wanted")
+    return given
+
+
 def state(policy: Component, what: str, given: Any) -> State:
     """Return a sampler's belief.
 
     Raises:
         PolicyError: it is no mapping of names to arrays, or holds objects, which cannot be stored without pickle.
     """
-    if not isinstance(given, Mapping):
-        raise _breach(policy, what, repr(given)[:80], "a mapping of names to numpy arrays is wanted")
-    for name, value in given.items():
-        if not isinstance(name, str) or np.asarray(value).dtype.hasobject:
-            found = f"{name!r}, {type(value).__name__} {value!r}"
-            raise _breach(policy, what, found[:80], "arrays of numbers, truth values or texts can be stored")
-    return given
+    found = mapping(policy, what, given)
+    for name, value in found.items():
+        try:
+            stored = isinstance(name, str) and not np.asarray(value).dtype.hasobject
+        except ValueError:  # lists of different lengths
+            stored = False
+        if not stored:
+            shown = f"{name!r}, {type(value).__name__} {value!r}"
+            raise _breach(policy, what, shown[:80], "arrays of numbers, truth values or texts can be stored")
+    return found
 
 
 def kept(policy: Component, given: Any, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -110,6 +135,15 @@ def kept(policy: Component, given: Any, candidates: Sequence[Candidate]) -> list
                 "weights are finite, and those of right rationales not below 0",
             )  # fmt: skip
     return list(given)
+
+
+def told(policy: Component, prefix: str, given: Any) -> dict[str, Any]:
+    """Return what a policy says of itself, under the name of its kind.
+
+    Raises:
+        PolicyError: it is no mapping.
+    """
+    return {f"{prefix}/{name}": value for name, value in mapping(policy, "metrics", given).items()}
 
 
 def figures(given: Mapping[str, Any]) -> Metrics:

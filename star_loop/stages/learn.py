@@ -29,12 +29,13 @@ def learn(
     Args:
         figures: what the iteration's stages say of themselves.
     """
-    sampler, earlier = live.experiment.sampler, live.run.iteration(before.iteration).metrics()
+    sampler, allocator = live.experiment.sampler, live.experiment.allocator
+    earlier = live.run.iteration(before.iteration).metrics()
     seen = {name: value for name, value in figures.items() if name.startswith(DECISIVE)}
     seen |= {f"before/{name}": value for name, value in earlier.items() if name.startswith("validation/")}
     outcome = replace(collected.outcome, metrics=seen)
-    figures = figures | {f"sampler/{name}": v for name, v in sampler.metrics(collected.beliefs, outcome).items()}
-    figures |= {f"allocator/{name}": v for name, v in live.experiment.allocator.metrics(outcome).items()}
+    figures = figures | laws.told(sampler, "sampler", sampler.metrics(collected.beliefs, outcome))
+    figures |= laws.told(allocator, "allocator", allocator.metrics(outcome))
     figures |= _spent(live, collected.rollouts, figures, earlier)
     checkpoint = Checkpoint(
         iteration=iteration.number,

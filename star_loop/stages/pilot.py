@@ -31,7 +31,7 @@ def pilot(live: LiveRun, iteration: IterationDirectory, beliefs: State, model: M
     wanted = scorer is not None and scorer.wrong
     scores = scores_of(live, iteration, "pilots/scores", rollouts, model) if wanted else []
     outcome = measured(scorer, tally(iteration.number, np.flatnonzero(draws), rollouts), rollouts, scores)
-    return laws.state(sampler, "piloted", sampler.piloted(beliefs, outcome)), _figures(live, rollouts, scores)
+    return laws.mapping(sampler, "piloted", sampler.piloted(beliefs, outcome)), _figures(live, rollouts, scores)
 
 
 def _rollouts(live: LiveRun, iteration: IterationDirectory, draws: NDArray[np.int64], model: Model) -> list[Rollout]:

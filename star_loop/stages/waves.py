@@ -224,7 +224,7 @@ class Waves:
             self.beliefs = beliefs
         else:
             self.at(self._observed + sampler.lookahead)  # whatever was needed so far: the order of calls is one
-            self.beliefs = self._state = sampler.observe(self._state, outcome)
+            self.beliefs = self._state = laws.mapping(sampler, "observe", sampler.observe(self._state, outcome))
         self._observed += 1
 
     def _may_propose(self) -> bool:
@@ -234,7 +234,8 @@ class Waves:
     def _propose(self) -> None:
         experiment, number = self._experiment, self._number
         luck = rng(experiment.seed, "sampler", self._iteration)
-        proposal, self._state = experiment.sampler.propose(self._state, experiment.schedule.wave, luck)
+        given = experiment.sampler.propose(self._state, experiment.schedule.wave, luck)
+        proposal, self._state = laws.proposed(experiment.sampler, given)
         positions = laws.positions(experiment.sampler, proposal.positions, self._asked, experiment.schedule.wave)
         if not len(positions):
             self._over = True

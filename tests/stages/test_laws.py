@@ -13,7 +13,7 @@ import pytest
 
 from star_loop.allocators.fixed import Fixed
 from star_loop.protocols import PolicyError, Selector
-from star_loop.records import Candidate, Metrics, Outcome, Proposal, State
+from star_loop.records import Candidate, Columns, Outcome, Proposal, State
 from star_loop.run.directory import RunDirectory
 from star_loop.samplers.uniform import Uniform
 from tests.quiz import QUIZ, play
@@ -37,14 +37,31 @@ class Wild(Uniform):
         "large": 2**64,
         "mapping": {"a": 1},
         "objects": np.array([None]),
+        "ragged": [[1], [1, 2]],
     }
     FIGURES: ClassVar[dict[str, Any]] = {
         "text": "x", "no figure": None, "endless": 10**400, "undefined": math.nan, "infinite": np.float32("inf"),
         "complex": 1j, "several": np.ones(2), "single": np.float32(0.5), "truth": np.bool_(True), "count": np.int64(3),
     }  # fmt: skip
 
-    def propose(self, state: State, n: int, rng: np.random.Generator) -> tuple[Proposal, State]:
+    def init(self, columns: Columns, rng: np.random.Generator) -> State:
+        return {**super().init(columns, rng), **({"odd": None} if self.law == "first" else {})}
+
+    def pilots(self, state: State) -> Any:
+        return np.full(QUESTIONS, -1 if self.law == "pilots" else 1) if "pilot" in self.law else None
+
+    def piloted(self, state: State, outcome: Outcome) -> Any:
+        return None if self.law == "nothing piloted" else state
+
+    def propose(self, state: State, n: int, rng: np.random.Generator) -> Any:
         proposal, state = super().propose(state, n, rng)
+        odd = {"no pair": proposal, "no proposal": (proposal.positions, state), "no state": (proposal, None)}
+        if self.law in odd:
+            return odd[self.law]
+        if self.law == "rollouts":
+            return replace(proposal, rollouts=np.full(len(proposal.positions), -1)), state
+        if self.law == "no more" and not len(proposal.positions):
+            return Proposal(positions=np.array([])), state
         if self.law == "again" and not len(proposal.positions):
             return Proposal(positions=np.array([0])), state
         if self.law == "boom":
@@ -55,11 +72,15 @@ class Wild(Uniform):
             return Proposal(positions=self.POSITIONS[self.law](proposal.positions)), state
         return proposal, state
 
-    def learn(self, state: State, outcome: Outcome) -> State:
+    def learn(self, state: State, outcome: Outcome) -> Any:
         learned = super().learn(state, outcome)
+        if self.law == "nothing learned":
+            return None
         return {**learned, "odd": self.STATES[self.law]} if self.law in self.STATES else learned
 
-    def metrics(self, state: State, outcome: Outcome) -> Metrics:
+    def metrics(self, state: State, outcome: Outcome) -> Any:
+        if self.law == "nothing told":
+            return None
         return {"odd": self.FIGURES[self.law]} if self.law in self.FIGURES else {}
 
 
@@ -109,14 +130,43 @@ class Greedy(Selector):
         ("array", r"propose gave \[\d+, .*: a one-dimensional numpy array of whole numbers is wanted"),
         *(
             (law, rf"learn gave 'odd', {kind} .*: arrays of numbers, truth values or texts can be stored")
-            for law, kind in (("set", "set"), ("none", "NoneType"), ("large", "int"), ("mapping", "dict"), ("objects", "ndarray"))
+            for law, kind in (
+                ("set", "set"), ("none", "NoneType"), ("large", "int"), ("mapping", "dict"), ("objects", "ndarray"),
+                ("ragged", "list"),
+            )
         ),
+        ("first", r"init gave 'odd', NoneType None: arrays of numbers"),
+        ("no pair", r"propose gave Proposal.*: a pair of a Proposal and the state is wanted"),
+        ("no proposal", r"propose gave \(array.*: a pair of a Proposal and the state is wanted"),
+        ("no state", r"propose gave None: a mapping of names to values is wanted"),
+        ("nothing learned", r"learn gave None: a mapping of names to values is wanted"),
+        ("nothing told", r"metrics gave None: a mapping of names to values is wanted"),
+        ("nothing piloted", r"piloted gave None: a mapping of names to values is wanted"),
+        ("pilots", r"pilots gave -1 draws of an observation: 0 to 1,000,000 are possible"),
+        ("rollouts", r"propose gave -1 draws of an observation: 0 to 1,000,000 are possible"),
     ],
 )  # fmt: skip
 def test_what_a_sampler_may_not_give_is_named(tmp_path: Path, law: str, said: str) -> None:
     with pytest.raises(PolicyError, match=rf"^tests\.stages\.test_laws\.Wild: {said}"):
         play(tmp_path, "sampler._target_=tests.stages.test_laws.Wild", f"+sampler.law={law}", "schedule.quota=null")
     assert not (tmp_path / "iterations/0001/state.json").exists()
+
+
+def test_an_empty_proposal_of_any_kind_ends_the_pass(tmp_path: Path) -> None:
+    play(tmp_path, "sampler._target_=tests.stages.test_laws.Wild", "+sampler.law=no more", "schedule.quota=null")
+    assert RunDirectory(tmp_path).iteration(1).metrics()["collect/observations"] == QUESTIONS
+
+
+class Folding(Wild):
+    """Forgets what it has seen of a wave."""
+
+    def observe(self, state: State, wave: Outcome) -> Any:
+        return None
+
+
+def test_what_is_observed_is_a_state_too(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"Folding: observe gave None: a mapping of names to values is wanted"):
+        play(tmp_path, "sampler._target_=tests.stages.test_laws.Folding", "+sampler.law=none at all")
 
 
 @pytest.mark.parametrize("law", Wild.FIGURES)
@@ -181,5 +231,5 @@ def test_an_error_of_ones_own_component_is_not_called_a_bug_of_this_package(
         [sys.executable, "-m", "star_loop", *QUIZ, *keys], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1 and said in done.stderr
-    assert f"this comes from {Path(__file__)}, which is no part of star_loop" in done.stderr
+    assert f"this comes from {Path(__file__)}, or from what it calls" in done.stderr
     assert "bug in star_loop" not in done.stderr
