@@ -1,8 +1,10 @@
 """What can go wrong in a run that is no mistake in the program; each carries its own explanation."""
 
+import os
 import sysconfig
 import traceback
 from argparse import ArgumentTypeError
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -37,10 +39,20 @@ def a_path(typed: str) -> Path:
     if not typed:
         raise ArgumentTypeError("it is empty: give a path")
     try:
-        Path(typed).exists()
+        return looked_for(Path(typed))
     except OSError as error:  # a name that is too long, a folder that may not be looked into
         raise ArgumentTypeError(f"{typed[:40]}…: {error.strerror}") from error
-    return Path(typed)
+
+
+def looked_for(path: Path) -> Path:
+    """Return a path that the system can look for; nothing need be there.
+
+    Raises:
+        OSError, ValueError: a name is too long or holds a NUL, or a folder may not be looked into.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.lstat(path)
+    return path
 
 
 class BootstrapError(RuntimeError):
@@ -64,16 +76,21 @@ class TrainingError(RuntimeError):
 
 
 def outside(error: BaseException) -> Path | None:
-    """Return the file of somebody's own component in which an error began; None: it began in this package, or below it.
+    """Return the file of somebody's own component that an error passed through; None: this package called none.
 
-    What is installed beside this package does not count: its errors come of how it was called.
+    Installed packages do not count: their errors come of how they were called.
     """
-    found, ours = None, False
-    installed = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")]
+    ours, found = Path(__file__).resolve().parent, None
+    inside = False
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        path = Path(frame.f_code.co_filename)
-        if path.resolve().is_relative_to(Path(__file__).resolve().parent):
-            found, ours = None, True
-        elif ours and path.is_file() and not any(path.resolve().is_relative_to(folder) for folder in installed):
+        path = Path(frame.f_code.co_filename).resolve()
+        if path.is_relative_to(ours):
+            inside = True
+        elif inside and path.is_file() and not _installed(path):
             found = path
     return found
+
+
+def _installed(path: Path) -> bool:
+    standard = Path(sysconfig.get_path("stdlib")).resolve()
+    return path.is_relative_to(standard) or bool({"site-packages", "dist-packages"}.intersection(path.parts))

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from star_loop.config.explain import explain
 from star_loop.config.hydra import composed, folder, root_keys, safe, wrong_option
-from star_loop.errors import ConfigError
+from star_loop.errors import ConfigError, looked_for
 from star_loop.launch import launch
 from star_loop.run.directory import RunDirectory
 from star_loop.run.disk import RunError
@@ -77,15 +77,13 @@ def _refuse_odd(config: Mapping[str, Any]) -> None:
         OmegaConf.create(dict(config))
     except OmegaConfBaseException as error:
         wrong = f"{error.full_key}: {str(error).splitlines()[0]}"
-        raise ConfigError(f"{wrong}: give a text, number, list or dictionary of Python's own") from error
+        raise ConfigError(f"{wrong}: give a text without ${{, a number, list or dictionary of Python's own") from error
 
 
 def _path(directory: str | Path) -> Path:
     if not isinstance(directory, str | os.PathLike) or not os.fspath(directory):  # Python takes '' for the current one
         raise RunError(f"{directory!r} is no run directory: give its path, such as 'outputs/first'")
     try:
-        path = Path(directory).expanduser()
-        path.exists()
-    except (OSError, RuntimeError) as error:  # a name that is too long, the home folder of a user who is not there
+        return looked_for(Path(directory).expanduser())
+    except (OSError, ValueError, RuntimeError) as error:  # the last one: the home folder of a user who is not there
         raise RunError(f"{directory!r} is no run directory ({error}): give its path, as 'outputs/first'") from error
-    return path
