@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from star_loop.config.hydra import CONF
+from star_loop.config.hydra import CONF, RULES
 from star_loop.errors import ConfigError
 
 
@@ -38,7 +38,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @hydra.main(  # type: ignore[untyped-decorator]
-    version_base="1.3", config_path=str(CONF), config_name="config"
+    version_base=RULES, config_path=str(CONF), config_name="config"
 )
 def task(config: DictConfig) -> float | None:
     """Do one run: of a single launch, or one job of a sweep.

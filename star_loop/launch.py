@@ -148,8 +148,7 @@ def show(config: Mapping[str, Any]) -> str:
     if config["show"] != "prompts":
         raise ConfigError(f"show: input should be 'prompts' or null, got {config['show']!r}")
     experiment = build(config)
-    for part in (experiment.task, experiment.task.verifier):
-        part.check()
+    load.check_parts(experiment.task, "task")
     if not experiment.model.chat_template:
         return prompts(experiment.task)
     from star_loop.models import chat
@@ -243,7 +242,7 @@ def report_failure(error: BaseException, directory: Path, attempt: Path) -> None
     logger.debug("failed", exc_info=error)
     if not isinstance(error, EXPECTED):
         theirs = outside(error)
-        whose = f"this comes from {theirs}, which is no part of star_loop" if theirs else "this is a bug in star_loop"
+        whose = f"this comes from {theirs}, or from what it calls" if theirs else "this is a bug in star_loop"
         logger.error(whose, exc_info=error)
     else:
         print(f"star_loop: {error}", file=sys.stderr)

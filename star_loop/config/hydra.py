@@ -24,6 +24,8 @@ from star_loop.errors import ConfigError
 PACKAGE = Path(__file__).parent.parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
 """Inside the package when installed from a wheel, beside it in a checkout."""
+RULES = "1.3"
+"""The version of Hydra by whose rules `conf/` is written."""
 
 _KEY = re.compile(r"[A-Za-z_][\w.]*\.\w+")
 _LONGEST = 100
@@ -100,7 +102,7 @@ def composed(overrides: Sequence[str]) -> dict[str, Any]:
     """
     from star_loop.config import hydra_internals
 
-    with hydra_internals.own_rules():
+    with hydra_internals.own_rules(RULES):
         register()
         typed = [_as_hydra_reads(override) for override in overrides]
         loader = hydra_internals.loader(CONF, None)

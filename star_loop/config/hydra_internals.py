@@ -13,14 +13,12 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.errors import SearchPathException
 from hydra.version import VersionBase, setbase
 
-VERSION = "1.3"
-"""Of the rules by which `conf/` is composed."""
 _ALONE = Lock()
 
 
 @contextmanager
-def own_rules() -> Iterator[None]:
-    """Compose by the rules that `conf/` is written in, one thread at a time.
+def own_rules(version: str) -> Iterator[None]:
+    """Compose by the rules of a version of Hydra, one thread at a time.
 
     The rules, and the tables of Hydra's parser, are the whole process's. A program that uses Hydra by itself gets its
     own rules back; of its state nothing else is used.
@@ -28,7 +26,7 @@ def own_rules() -> Iterator[None]:
     with _ALONE:
         chosen = VersionBase.instance()
         before = chosen.version_base
-        setbase(VERSION)
+        setbase(version)
         try:
             yield
         finally:
