@@ -147,7 +147,7 @@ def told(policy: Component, prefix: str, given: Any) -> dict[str, Any]:
 
 
 def figures(given: Mapping[str, Any]) -> Metrics:
-    """Return an iteration's figures as Python's numbers.
+    """Return an iteration's figures as Python's numbers; those that are some already as they are.
 
     Raises:
         PolicyError: one is no finite number.
@@ -155,13 +155,14 @@ def figures(given: Mapping[str, Any]) -> Metrics:
     found = {}
     for name, value in given.items():
         try:
-            found[name] = float(value) if isinstance(value, Real | np.bool_) else math.nan
+            number = float(value) if isinstance(value, Real | np.bool_) else math.nan
         except OverflowError:  # a whole number that no float can be
-            found[name] = math.inf
-        if not math.isfinite(found[name]):
+            number = math.inf
+        if not math.isfinite(number):
             raise PolicyError(
                 f"the figure {name} is {str(value)[:40]} ({type(value).__name__}): a finite number is wanted"
             )
+        found[name] = value if type(value) in (int, float) else number
     return found
 
 
