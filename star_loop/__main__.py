@@ -63,7 +63,9 @@ def task(config: DictConfig) -> float | None:
         run = RunDirectory(directory)
         best = run.best()
         return None if best is None else run.iteration(best).metrics()["validation/accuracy"]
-    except (Exception, SystemExit) as error:  # a component that leaves has not done the run
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code:
+            raise  # as a queue ends a job that it will begin again; 0 would say that the run is done
         report_failure(error, directory, directory / str(hydra_config.output_subdir))
         if hydra_config.mode == RunMode.MULTIRUN:
             raise Failed from error  # Hydra goes on with the other jobs

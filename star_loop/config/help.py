@@ -99,7 +99,10 @@ def key_meanings(component: type[Component]) -> Mapping[str, str]:
 
 
 def _own_meanings(kind: type[Component]) -> dict[str, str]:
-    tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    except (OSError, TypeError):  # a class that was typed into a notebook, or whose module is gone
+        return {}
     assert isinstance(tree, ast.ClassDef)
     return {
         field.target.id: _first_line(doc.value.value)
