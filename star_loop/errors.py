@@ -4,7 +4,6 @@ import os
 import sysconfig
 import traceback
 from argparse import ArgumentTypeError
-from contextlib import suppress
 from pathlib import Path
 
 
@@ -50,8 +49,10 @@ def looked_for(path: Path) -> Path:
     Raises:
         OSError, ValueError: a name is too long or holds a NUL, or a folder may not be looked into.
     """
-    with suppress(FileNotFoundError, NotADirectoryError):
+    try:
         os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return path
     return path
 
 

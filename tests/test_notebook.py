@@ -83,7 +83,7 @@ def test_an_override_that_is_no_text_is_a_configuration_error(override: Any) -> 
     [({"name": None}, "name=None must be"), ({"name": "attempts"}, "name='attempts': every run has a folder"),
      ({"show": "prompts"}, "show=prompts prints and runs nothing, .*: leave it out, or type"),
      ({"outputs": ""}, "outputs= is empty"), ({"outputs": None}, "outputs= is empty"),
-     ({"seed": np.int64(3)}, "seed: Value 'int64' is not a supported .*: give a text, number"),
+     ({"seed": np.int64(3)}, "seed: Value 'int64' is not a supported .*: give a text without"),
      ({"schedule": {"batch": np.float64(3)}}, r"schedule\.batch: Value 'float64'")],
 )  # fmt: skip
 def test_what_cannot_run_is_a_configuration_error(changes: dict[str, Any], said: str) -> None:

@@ -273,7 +273,7 @@ def test_a_folder_that_is_no_iteration_is_left_alone(whole: Path, tmp_path: Path
 
 def test_a_run_directory_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(OSError, match=r"run"):
+    with pytest.raises(RunError, match=r"/run cannot be a run directory \(File exists\): choose another"):
         launch(composed(), tmp_path / "run")
 
 
