@@ -51,8 +51,9 @@ def looked_for(path: Path) -> Path:
     """
     try:
         os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return path
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise
     return path
 
 
