@@ -1,17 +1,15 @@
 """The tasks of a mixture by their names: their observations in one sequence, their keys, and what they refuse."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from star_loop.protocols import Task
 from star_loop.records import Observation
-
-T = TypeVar("T")
 
 
 class Joined(Sequence[Observation]):
@@ -57,15 +55,6 @@ def keyed(key: str, task: Task) -> Iterator[None]:
             told = re.sub(rf"(?<![\w./'\"])task\.(?=(?:{keys})\b)", lambda _: f"{key}.", error.args[0])
             error.args = (told, *error.args[1:])
         raise
-
-
-def each_named(tasks: Mapping[str, Task], ask: Callable[[Task], T]) -> dict[str, T]:
-    """Ask each task, under its name."""
-    found = {}
-    for name, task in tasks.items():
-        with keyed(key_below(name), task):
-            found[name] = ask(task)
-    return found
 
 
 def key_below(path: str) -> str:

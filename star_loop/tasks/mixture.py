@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from star_loop.protocols import Task, Verifier
 from star_loop.records import How, Observation, Verdict
 from star_loop.tasks.benchmark import SPLITS
-from star_loop.tasks.members import Joined, each_named, key_below, keyed, name_of, own
+from star_loop.tasks.members import Joined, key_below, keyed, name_of, own
 from star_loop.tasks.splitting import SplitTask, Subset, by_question, divide, surveyed, without_leaks
 
 Weight = Annotated[float, Field(gt=0)]
@@ -143,7 +143,11 @@ class Mixture(SplitTask):
 
     def _each(self, ask: Callable[[Task], T]) -> dict[str, T]:
         """Return what each task says, whose keys are named as they are typed where it refuses."""
-        return each_named(self.tasks, ask)
+        found = {}
+        for name, task in self.tasks.items():
+            with keyed(key_below(name), task):
+                found[name] = ask(task)
+        return found
 
     def _of(self, observation: Observation) -> Task:
         return self.tasks[name_of(observation)]
