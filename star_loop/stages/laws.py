@@ -30,7 +30,7 @@ def numbers(policy: Component, what: str, given: Any, length: int | None = None)
     """
     if not (isinstance(given, np.ndarray) and given.ndim == 1 and (given.dtype.kind in "iu" or not len(given))):
         found = f"an array of {given.dtype}, {given.ndim}-dimensional" if isinstance(given, np.ndarray) else repr(given)
-        raise _breach(policy, what, found[:80], "a one-dimensional numpy array of whole numbers is wanted")
+        raise _breach(policy, what, found, "a one-dimensional numpy array of whole numbers is wanted")
     if length is not None and len(given) != length:
         raise _breach(policy, what, f"{len(given):,} numbers", f"{length:,} are wanted")
     return given.astype(np.int64)
@@ -56,7 +56,7 @@ def proposed(policy: Component, given: Any) -> tuple[Proposal, State]:
         PolicyError: it is no such pair.
     """
     if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], Proposal)):
-        raise _breach(policy, "propose", repr(given)[:80], "a pair of a Proposal and the state is wanted")
+        raise _breach(policy, "propose", repr(given), "a pair of a Proposal and the state is wanted")
     return given[0], mapping(policy, "propose", given[1])
 
 
@@ -91,7 +91,7 @@ def mapping(policy: Component, what: str, given: Any) -> Mapping[str, Any]:
         PolicyError: it is no mapping.
     """
     if not isinstance(given, Mapping):
-        raise _breach(policy, what, repr(given)[:80], "a mapping of names to values is wanted")
+        raise _breach(policy, what, repr(given), "a mapping of names to values is wanted")
     return given
 
 
@@ -109,7 +109,7 @@ def state(policy: Component, what: str, given: Any) -> State:
             stored = False
         if not stored:
             shown = f"{name!r}, {type(value).__name__} {value!r}"
-            raise _breach(policy, what, shown[:80], "arrays of numbers, truth values or texts can be stored")
+            raise _breach(policy, what, shown, "arrays of numbers, truth values or texts can be stored")
     return found
 
 
@@ -121,7 +121,7 @@ def kept(policy: Component, given: Any, candidates: Sequence[Candidate]) -> list
             below 0, which would be trained as a wrong one.
     """
     if not isinstance(given, Sequence) or not all(isinstance(one, Candidate) for one in given):
-        raise _breach(policy, "select", repr(given)[:80], "a list of candidates is wanted")
+        raise _breach(policy, "select", repr(given), "a list of candidates is wanted")
     left = iter(candidates)
     for one in given:
         if not any(one.rollout is candidate.rollout for candidate in left):
@@ -168,4 +168,4 @@ def figures(given: Mapping[str, Any]) -> Metrics:
 
 def _breach(policy: Component, what: str, found: str, wanted: str) -> PolicyError:
     kind = type(policy)
-    return PolicyError(f"{kind.__module__}.{kind.__qualname__}: {what} gave {found}: {wanted}")
+    return PolicyError(f"{kind.__module__}.{kind.__qualname__}: {what} gave {found[:80]}: {wanted}")
